@@ -1,0 +1,218 @@
+"""The shapes of a record: what passes from one room to the next, as `docs/contracts.md` says it.
+
+What others write is read generously (unknown keys survive, unknown words are kept) and published
+strictly (the exported JSON Schemas list every key and every word), so that a newer component never
+stops a report at three in the morning, and a misspelt key still fails a test.
+
+Times are aware datetimes, written as RFC 3339 UTC with microseconds. Durations are seconds. A key
+whose value was not measured is absent, never null: dump with `dump()`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
+
+PHASES = ("detect", "decide", "prepare", "restore", "validate", "resume")
+MILESTONES = (
+    "declared",
+    "traffic_stopped",
+    "restored",
+    "writable",
+    "validated",
+    "endpoint_switched",
+    "application_resumed",
+)
+SCHEMA_VERSION = 1
+
+
+def rfc3339(moment: datetime) -> str:
+    """The moment as RFC 3339 in UTC with microseconds, `2026-11-24T01:20:50.000000Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def _words(*words: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": list(words)})
+
+
+Instant = Annotated[AwareDatetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+SignedSeconds = Annotated[float, Field(allow_inf_nan=False)]
+Token = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PhaseName = Annotated[str, _words(*PHASES)]
+EventKind = Annotated[
+    str, _words("start", "end", "note", "decision", "approval", "fault", "milestone")
+]
+Verdict = Literal["met", "missed"]
+Result = Literal["passed", "failed", "void", "aborted"]
+
+
+class Model(BaseModel):
+    """A record: unknown keys are kept when read, and forbidden in the published schema."""
+
+    model_config = ConfigDict(
+        extra="allow", coerce_numbers_to_str=True, json_schema_extra={"additionalProperties": False}
+    )
+
+    def dump(self) -> dict[str, Any]:
+        """This record as JSON values, without the keys that were not measured."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Objectives(Model):
+    """What the service is promised, in seconds, and the budget of each phase."""
+
+    rto_s: Seconds | SkipJsonSchema[None] = None
+    rpo_s: Seconds | SkipJsonSchema[None] = None
+    phases: dict[str, Seconds] = Field(default_factory=dict)
+
+
+class Run(Model):
+    """`run.json`: one execution of a plan. While it is open, `result` and `exit_code` are absent."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    kind: Literal["incident", "drill", "proof"]
+    procedure: str
+    scenario: str | SkipJsonSchema[None] = None
+    service: str
+    system_identifier: str | SkipJsonSchema[None] = None
+    operator: str | SkipJsonSchema[None] = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    plan_digest: Sha256 | SkipJsonSchema[None] = None
+    objectives: Objectives = Field(default_factory=Objectives)
+    result: Result | SkipJsonSchema[None] = None
+    exit_code: int | SkipJsonSchema[None] = None
+
+
+class Event(Model):
+    """One line of `timeline.jsonl`. `monotonic_ns` compares only within one `boot_id`."""
+
+    seq: int
+    wall: Instant
+    monotonic_ns: int
+    host: str | None = None
+    actor: str | None = None
+    phase: PhaseName | None = None
+    step: str | None = None
+    event: EventKind
+    status: str | None = None
+    prev: Sha256
+    detail: str | None = None
+    exit_code: int | None = None
+    changed: bool | None = None
+    boot_id: str | None = None
+
+
+class Check(Model):
+    """One validation: what was expected, what was seen, and the verdict."""
+
+    name: str
+    tier: Literal["must", "should"]
+    expected: Any = None
+    observed: Any = None
+    verdict: Literal["passed", "failed", "truncated"]
+    host: str | None = None
+    duration_s: Seconds | SkipJsonSchema[None] = None
+
+
+class Candidate(Model):
+    """A backup that a plan may restore; the first of a plan's list is the one it chose."""
+
+    label: str
+    repo: str | None = None
+    type: str | None = None
+    started: Instant | SkipJsonSchema[None] = None
+    stopped: Instant | SkipJsonSchema[None] = None
+    wal_start: str | None = None
+    wal_stop: str | None = None
+    size_bytes: int | SkipJsonSchema[None] = None
+    timeline: int | SkipJsonSchema[None] = None
+
+
+class PassedOver(Model):
+    """A backup that was looked at and not chosen, and why."""
+
+    label: str
+    repo: str | None = None
+    reason: str
+
+
+class ArchiveEnd(Model):
+    """The newest archived WAL that a restore can reach."""
+
+    segment: str | None = None
+    time: Instant | SkipJsonSchema[None] = None
+
+
+class Plan(Model):
+    """`plan.json`: the procedure bound to its targets."""
+
+    schema_version: int = SCHEMA_VERSION
+    run: str
+    procedure: str
+    service: str
+    system_identifier: str
+    target_host: str | None = None
+    target_address: str | None = None
+    data_directory: str | None = None
+    postgres_version: str | None = None
+    target_timeline: str | None = None
+    candidates: list[Candidate] = Field(default_factory=list)
+    passed_over: list[PassedOver] = Field(default_factory=list)
+    archive_end: ArchiveEnd | SkipJsonSchema[None] = None
+    application_scale: int | SkipJsonSchema[None] = None
+    changes: list[str] = Field(default_factory=list)
+    irreversible: list[str] = Field(default_factory=list)
+
+
+class Reconciliation(Model):
+    """`reconciliation.json`: acknowledged tokens held against the rows that came back.
+
+    Tokens below `floor` were not looked for. `acknowledged` counts the tokens that were.
+    """
+
+    floor: int | SkipJsonSchema[None] = None
+    acknowledged: int = Field(ge=0)
+    present_max: int | SkipJsonSchema[None] = None
+    missing_before_recovery_point: list[Token] = Field(default_factory=list)
+    missing_after_recovery_point: list[Token] = Field(default_factory=list)
+
+
+class Clock(Model):
+    """Which clock timed the outage. `offset_s` is the witness's clock minus the controller's."""
+
+    source: str
+    offset_s: SignedSeconds | SkipJsonSchema[None] = None
+    uncertainty_s: Seconds | SkipJsonSchema[None] = None
+
+
+class Verdicts(Model):
+    """Each objective against what was measured; absent where nothing was measured."""
+
+    rto: Verdict | SkipJsonSchema[None] = None
+    rpo: Verdict | SkipJsonSchema[None] = None
+    phases: dict[str, Verdict] = Field(default_factory=dict)
+
+
+class Measurement(Model):
+    """`measurement.json`: figures measured from where the client stands."""
+
+    rta_s: Seconds | SkipJsonSchema[None] = None
+    rpa_s: Seconds | SkipJsonSchema[None] = None
+    phases: dict[str, Seconds] = Field(default_factory=dict)
+    detection_s: Seconds | SkipJsonSchema[None] = None
+    human_wait_s: Seconds | SkipJsonSchema[None] = None
+    acknowledged: int | SkipJsonSchema[None] = None
+    lost_acknowledged: int | SkipJsonSchema[None] = None
+    lost_acknowledged_before_recovery_point: int | SkipJsonSchema[None] = None
+    recovery_point: Instant | SkipJsonSchema[None] = None
+    last_success_before: Instant | SkipJsonSchema[None] = None
+    first_success_after: Instant | SkipJsonSchema[None] = None
+    data_bytes: int | SkipJsonSchema[None] = None
+    clock: Clock | SkipJsonSchema[None] = None
+    verdicts: Verdicts = Field(default_factory=Verdicts)

@@ -23,7 +23,11 @@ def short(seconds: float | None) -> str:
         return "-"
     whole = max(0, int(seconds))
     hours, rest = divmod(whole, _HOUR)
-    return f"{hours}:{rest // _MINUTE:02d}:{rest % _MINUTE:02d}" if hours else f"{rest // _MINUTE}:{rest % _MINUTE:02d}"
+    return (
+        f"{hours}:{rest // _MINUTE:02d}:{rest % _MINUTE:02d}"
+        if hours
+        else f"{rest // _MINUTE}:{rest % _MINUTE:02d}"
+    )
 
 
 def span(seconds: float | None) -> str:
@@ -37,10 +41,9 @@ def span(seconds: float | None) -> str:
     if round(seconds, 1) < _MINUTE:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     whole = int(seconds + 0.5)
-    if whole < _HOUR:
-        return _pair(whole, _MINUTE, "min", 1, "s")
     if whole < 2 * _DAY:
-        return _pair(whole, _HOUR, "h", _MINUTE, "min")
+        minutes = whole < _HOUR
+        return _pair(whole, _MINUTE, "min", 1, "s") if minutes else _pair(whole, _HOUR, "h", _MINUTE, "min")
     return _pair(whole, _DAY, "d", _HOUR, "h")
 
 
@@ -50,10 +53,11 @@ def _pair(whole: int, big: int, big_name: str, small: int, small_name: str) -> s
 
 
 def moment(when: datetime | None) -> str:
-    """A moment as `2026-11-24 01:20:50.120 UTC`."""
+    """A moment as `2026-11-24 01:20:50.120 UTC`, without the fraction when it has none."""
     if when is None:
         return NOT_MEASURED
-    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
+    fraction = f".{when.microsecond // 1000:03d}" if when.microsecond else ""
+    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") + fraction + " UTC"
 
 
 def time_of_day(when: datetime) -> str:
@@ -66,13 +70,11 @@ def size(count: int | None) -> str:
     if count is None:
         return NOT_MEASURED
     value = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < _KILO:
-            break
+    units = ["B", "kB", "MB", "GB", "TB", "PB"]
+    while value >= _KILO and len(units) > 1:
         value /= _KILO
-    else:
-        unit = "PB"
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        units.pop(0)
+    return f"{value:.0f} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

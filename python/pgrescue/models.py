@@ -44,9 +44,7 @@ SignedSeconds = Annotated[float, Field(allow_inf_nan=False)]
 Token = Annotated[int, Field(ge=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PhaseName = Annotated[str, _words(*PHASES)]
-EventKind = Annotated[
-    str, _words("start", "end", "note", "decision", "approval", "fault", "milestone")
-]
+EventKind = Annotated[str, _words("start", "end", "note", "decision", "approval", "fault", "milestone")]
 Verdict = Literal["met", "missed"]
 Result = Literal["passed", "failed", "void", "aborted"]
 

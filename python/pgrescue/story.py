@@ -254,9 +254,7 @@ class _Teller:
 
     def _on_approval(self, _: Event, stamp: _Stamp) -> None:
         if self.open_wait is not None:
-            self.waits.append(
-                Interval(self.open_wait.wall, stamp.wall, self.open_wait.until(stamp))
-            )
+            self.waits.append(Interval(self.open_wait.wall, stamp.wall, self.open_wait.until(stamp)))
             self.open_wait = None
 
     def _on_note(self, event: Event, _: _Stamp) -> None:
@@ -270,9 +268,7 @@ class _Teller:
         if self.open_phase is None or (only is not None and self.open_phase[0] != only):
             return
         name, start = self.open_phase
-        self.intervals.setdefault(name, []).append(
-            Interval(start.wall, stamp.wall, start.until(stamp))
-        )
+        self.intervals.setdefault(name, []).append(Interval(start.wall, stamp.wall, start.until(stamp)))
         self.status[name] = status
         self.open_phase = None
 

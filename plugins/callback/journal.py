@@ -1,0 +1,120 @@
+# Copyright: the pgrescue authors. Apache-2.0
+"""Write what a run does, as it happens, to the run's timeline."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+name: journal
+type: notification
+short_description: Write the timeline of a recovery run
+description:
+  - Appends one line per event to C(timeline.jsonl) in the run's directory, flushed to disk as it happens.
+  - A play that carries C(vars.phase) belongs to that phase; a step is a task. Plays without a phase are not journalled.
+  - The run is named by C(PGRESCUE_RUN_ID), the extra variable C(run_id), or made from the time, the service and the playbook.
+  - The run's directory is handed to tasks as the environment variable C(PGRESCUE_RUN_DIR).
+options: {}
+"""
+
+import os
+import sys
+from datetime import datetime, timezone
+from getpass import getuser
+from socket import gethostname
+from typing import Any, Optional
+
+from ansible.plugins.callback import CallbackBase
+from ansible.utils.path import makedirs_safe
+from ansible_collections.pgrescue.runbooks.plugins.module_utils.journal import Journal, boot_id
+
+
+class CallbackModule(CallbackBase):
+    """One instance per playbook run; every method is called by Ansible."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "pgrescue.runbooks.journal"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.journal: Optional[Journal] = None
+        self.procedure = ""
+        self.phase: Optional[str] = None
+        self.failed: Optional[int] = None
+        self.started = False
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        self.procedure = os.path.splitext(os.path.basename(playbook._file_name))[0]
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        phase = play.get_vars().get("phase")
+        if not phase:
+            return
+        if self.journal is None:
+            variables = play.get_variable_manager().get_vars(play=play)
+            self._open(variables.get("run_id"), str(variables.get("service", "service")))
+        if phase != self.phase:
+            self._end_phase("ok")
+            self.phase = str(phase)
+            self._write("start", step=None)
+
+    def _open(self, run_id: Optional[str], service: str) -> None:
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        run = str(run_id or os.environ.get("PGRESCUE_RUN_ID") or "%s-%s-%s" % (stamp, service, self.procedure))
+        run_dir = os.path.abspath(os.path.join(os.environ.get("PGRESCUE_RUNS", "runs"), run))
+        makedirs_safe(run_dir)
+        actor = os.environ.get("PGRESCUE_OPERATOR") or "%s@%s" % (getuser(), gethostname())
+        # Tasks find the run through the environment, in every way a playbook can be started.
+        os.environ.update(PGRESCUE_RUN_ID=run, PGRESCUE_RUN_DIR=run_dir, PGRESCUE_OPERATOR=actor)
+        os.environ["PGRESCUE_CONTROLLER_PID"] = str(os.getpid())
+        self.journal = Journal(os.path.join(run_dir, "timeline.jsonl"), actor)
+        self.journal.write("start", status="ok", boot_id=boot_id(), detail=" ".join(sys.argv))
+
+    def _write(self, event: str, step: Optional[str], **more: Any) -> None:
+        if self.journal is not None:
+            self.journal.write(event, phase=self.phase, step=step, **more)
+
+    def _end_phase(self, status: str) -> None:
+        if self.phase is not None:
+            self._write("end", step=None, status=status)
+            self.phase = None
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        if self.phase:
+            self._write("start", step=task.name or task.action)
+
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
+        self.v2_playbook_on_task_start(task, False)
+
+    def _end_step(self, result: Any, status: str) -> None:
+        if not self.phase:
+            return
+        answer = result.result
+        step = result.task.name or result.task.action
+        host = result.host.get_name()
+        for entry in answer.get("journal", []):
+            self._write(entry["event"], entry.get("step", step), host=host, status=entry.get("status"),
+                        detail=entry.get("detail"))
+        more: "dict[str, Any]" = {}
+        if status in ("failed", "unreachable"):
+            more = {"detail": str(answer.get("msg", ""))[:2000], "exit_code": int(answer.get("exit_code", 5))}
+            self.failed = more["exit_code"]
+        self._write("end", step, host=host, status=status, **more)
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        self._end_step(result, "changed" if result.result.get("changed") else "ok")
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        self._end_step(result, "failed")
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        self._end_step(result, "unreachable")
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        self._end_step(result, "skipped")
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        failed = any(stats.summarize(host)["failures"] or stats.summarize(host)["unreachable"] for host in stats.processed)
+        self._end_phase("failed" if failed else "ok")
+        if self.journal is not None:
+            self.journal.write("end", status="failed" if failed else "ok", exit_code=self.failed if failed else 0)

@@ -1,0 +1,22 @@
+# Copyright: the pgrescue authors. Apache-2.0
+"""Questions a playbook asks the journal of its own run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible_collections.pgrescue.runbooks.plugins.module_utils.journal import finished_phases
+
+
+def is_finished(phase: str) -> bool:
+    """Whether this run has already ended `phase` well: a resumed run passes over it."""
+    run_dir = os.environ.get("PGRESCUE_RUN_DIR", "")
+    return str(phase) in finished_phases(os.path.join(run_dir, "timeline.jsonl"))
+
+
+class FilterModule:
+    """Filters of the collection."""
+
+    def filters(self) -> "dict[str, Any]":
+        return {"is_finished": is_finished}

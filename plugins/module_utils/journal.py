@@ -1,0 +1,99 @@
+"""The timeline of a run: one event a line, each naming the digest of the line before (docs/contracts.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+GENESIS = "0" * 64
+
+
+def now() -> str:
+    """The wall clock as RFC 3339 UTC with microseconds."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def boot_id() -> str:
+    """Which boot this machine's monotonic clock belongs to."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as source:
+        return source.read().strip()
+
+
+class Journal:
+    """Appends events to `timeline.jsonl`, flushed to disk as they happen. One writer at a time per run."""
+
+    def __init__(self, path: str, actor: str) -> None:
+        self.path = path
+        self.actor = actor
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._seal_torn_line()
+
+    def _seal_torn_line(self) -> None:
+        """A crash can leave a line without its end; close it so that the next event starts on a line of its own."""
+        length = os.fstat(self._file).st_size
+        if length and os.pread(self._file, 1, length - 1) != b"\n":
+            os.write(self._file, b"\n")
+
+    def _last(self) -> "tuple[int, str]":
+        """Sequence number and digest of the last line, read from the file: other writers may have been here."""
+        length = os.fstat(self._file).st_size
+        if not length:
+            return -1, GENESIS
+        tail = os.pread(self._file, min(length, 65536), max(0, length - 65536)).rstrip(b"\n").split(b"\n")
+        last = tail[-1]
+        seq = next((json.loads(line)["seq"] for line in reversed(tail) if _whole(line)), -1)
+        return seq, hashlib.sha256(last).hexdigest()
+
+    def write(
+        self,
+        event: str,
+        phase: Optional[str] = None,
+        step: Optional[str] = None,
+        host: Optional[str] = None,
+        status: Optional[str] = None,
+        **more: Any,
+    ) -> None:
+        """Append one event; keys of `more` whose value is None are left out."""
+        seq, prev = self._last()
+        line = {
+            "seq": seq + 1,
+            "wall": now(),
+            "monotonic_ns": time.monotonic_ns(),
+            "host": host,
+            "actor": self.actor,
+            "phase": phase,
+            "step": step,
+            "event": event,
+            "status": status,
+            "prev": prev,
+        }
+        line.update({key: value for key, value in more.items() if value is not None})
+        os.write(self._file, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        os.fsync(self._file)
+
+
+def _whole(line: bytes) -> bool:
+    try:
+        return "seq" in json.loads(line)
+    except ValueError:
+        return False
+
+
+def finished_phases(path: str) -> "list[str]":
+    """Phases whose end was written with status ok, in order, each once."""
+    finished: "list[str]" = []
+    if not os.path.exists(path):
+        return finished
+    with open(path, "rb") as lines:
+        for line in lines:
+            if not _whole(line):
+                continue
+            event = json.loads(line)
+            ended = event["event"] == "end" and event["phase"] and event["step"] is None
+            if ended and event["status"] == "ok" and event["phase"] not in finished:
+                finished.append(event["phase"])
+    return finished

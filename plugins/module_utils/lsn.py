@@ -1,0 +1,55 @@
+"""WAL positions and segment names: pure arithmetic.
+
+Source: PostgreSQL documentation, "WAL Internals"; a segment name is timeline, log and segment number, 8 hex digits each.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Iterable, Optional
+
+SEGMENT_NAME = re.compile(r"^[0-9A-F]{24}$")
+DEFAULT_SEGMENT_BYTES = 16 * 1024 * 1024
+
+
+def parse_lsn(text: str) -> int:
+    """The position in bytes that `16/B374D848` names."""
+    high, _slash, low = text.partition("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def segment_number(name: str, segment_bytes: int = DEFAULT_SEGMENT_BYTES) -> int:
+    """Number of a segment since the beginning of WAL, whatever its timeline."""
+    per_log = 0x100000000 // segment_bytes
+    return int(name[8:16], 16) * per_log + int(name[16:24], 16)
+
+
+def segment_timeline(name: str) -> int:
+    """The timeline a segment belongs to."""
+    return int(name[:8], 16)
+
+
+def segment_of(lsn: int, segment_bytes: int = DEFAULT_SEGMENT_BYTES) -> int:
+    """Number of the segment that holds the byte before `lsn`, which is the last one written when WAL ends at `lsn`."""
+    return max(lsn - 1, 0) // segment_bytes
+
+
+def contiguous_end(names: Iterable[str], start: str, segment_bytes: int = DEFAULT_SEGMENT_BYTES) -> Optional[str]:
+    """The last segment reachable from `start` without a gap, following timelines upwards; None when `start` is missing.
+
+    Asynchronous archiving may leave a later segment in the repository without the one before it; what follows a gap
+    cannot be replayed and must not be promised.
+    """
+    newest: "dict[int, str]" = {}
+    for name in names:
+        if not SEGMENT_NAME.match(name):
+            continue
+        number = segment_number(name, segment_bytes)
+        if number not in newest or segment_timeline(name) > segment_timeline(newest[number]):
+            newest[number] = name
+    number = segment_number(start, segment_bytes)
+    last = None
+    while number in newest:
+        last = newest[number]
+        number += 1
+    return last

@@ -1,0 +1,70 @@
+"""The one layer that talks to PostgreSQL and its tools on a host. Everything that decides is elsewhere, and pure."""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Optional
+
+from . import observation
+
+BIN = "/usr/lib/postgresql/%s/bin"
+CONFIG = "/etc/postgresql/%s/main"
+
+CONNECTION_ARGUMENTS = {
+    "version": {"type": "int", "required": True},
+    "port": {"type": "int", "default": 5432},
+    "socket_directory": {"type": "path", "default": "/var/run/postgresql"},
+}
+
+
+@contextmanager
+def connect(module: Any, database: str = "postgres", **more: Any) -> Iterator[Any]:
+    """A connection as the operating-system user, in autocommit, with PostgreSQL's messages in English."""
+    import psycopg
+
+    connection = psycopg.connect(
+        host=module.params["socket_directory"],
+        port=module.params["port"],
+        dbname=database,
+        connect_timeout=5,
+        application_name="pgrescue",
+        autocommit=True,
+        **more,
+    )
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def control_data(module: Any, data_directory: str) -> "dict[str, str]":
+    """`pg_controldata` of a directory; empty when there is no cluster in it."""
+    if not os.path.exists(os.path.join(data_directory, "global", "pg_control")):
+        return {}
+    program = os.path.join(BIN % module.params["version"], "pg_controldata")
+    _code, out, _err = module.run_command([program, data_directory], check_rc=True, environ_update={"LC_ALL": "C"})
+    return observation.parse_controldata(out)
+
+
+def data_directory(module: Any) -> Optional[str]:
+    """The data directory this host's configuration names, whether or not a server runs."""
+    config = CONFIG % module.params["version"]
+    text = ""
+    for path in [os.path.join(config, "postgresql.conf")] + sorted(glob.glob(os.path.join(config, "conf.d", "*.conf"))):
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as settings:
+                text += settings.read() + "\n"
+    return observation.configured_data_directory(text)
+
+
+def wait_until(question: Callable[[], Any], deadline_s: float, poll_s: float = 0.1) -> Any:
+    """The first true answer within `deadline_s` seconds, else the last answer."""
+    end = time.monotonic() + deadline_s
+    while True:
+        answer = question()
+        if answer or time.monotonic() > end:
+            return answer
+        time.sleep(poll_s)

@@ -1,0 +1,46 @@
+"""Writing the files of a run so that a kill at any instant leaves the old or the new one, never half."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import Any
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces: what digests are taken of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256, in hex, of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def write_json(path: str, value: Any) -> bool:
+    """Write `value` to `path` durably; False when the file already says the same."""
+    if os.path.exists(path) and read_json(path) == value:
+        return False
+    partial = path + ".partial"
+    with open(partial, "w", encoding="utf-8") as out:
+        json.dump(value, out, indent=2, ensure_ascii=False)
+        out.write("\n")
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(partial, path)
+    return True
+
+
+def read_json(path: str) -> Any:
+    """The value a JSON file holds."""
+    with open(path, encoding="utf-8") as source:
+        return json.load(source)
+
+
+def link_latest(run_dir: str) -> None:
+    """Point `latest`, beside the run's directory, at it, in one step."""
+    runs, name = os.path.split(os.path.abspath(run_dir))
+    partial = os.path.join(runs, ".latest.%d" % os.getpid())
+    os.symlink(name, partial)
+    os.replace(partial, os.path.join(runs, "latest"))

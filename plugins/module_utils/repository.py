@@ -1,0 +1,89 @@
+"""What a pgBackRest repository offers to restore: pure folds over `pgbackrest info` and `repo-ls`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any, Iterable, Mapping, Optional
+
+from .guards import PRECONDITION, Stop
+from .lsn import SEGMENT_NAME, contiguous_end, segment_number, segment_timeline
+
+
+def _when(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def candidates(info: "list[dict[str, Any]]", unreachable: Iterable[int] = ()) -> "list[dict[str, Any]]":
+    """Every backup of a stanza, newest first; among equally old ones the repository configured first.
+
+    `info` is the answer of `pgbackrest info --output=json` for one stanza.
+    """
+    found = []
+    for stanza in info:
+        systems = {(d["repo-key"], d["id"]): str(d["system-id"]) for d in stanza.get("db", [])}
+        for backup in stanza.get("backup", []):
+            repo = backup["database"]["repo-key"]
+            if repo in unreachable:
+                continue
+            found.append(
+                {
+                    "label": backup["label"],
+                    "repo": repo,
+                    "type": backup["type"],
+                    "started": _when(backup["timestamp"]["start"]),
+                    "stopped": _when(backup["timestamp"]["stop"]),
+                    "wal_start": backup["archive"]["start"],
+                    "wal_stop": backup["archive"]["stop"],
+                    "size_bytes": backup["info"]["size"],
+                    "timeline": segment_timeline(backup["archive"]["stop"]),
+                    "system_identifier": systems[(repo, backup["database"]["id"])],
+                    "error": bool(backup.get("error")),
+                }
+            )
+    return sorted(found, key=lambda b: (b["stopped"], -b["repo"]), reverse=True)
+
+
+def judge(
+    backups: "list[dict[str, Any]]", system_identifier: Optional[str], segments: Iterable[str]
+) -> "tuple[list[dict[str, Any]], list[dict[str, Any]]]":
+    """Split backups into usable ones and those passed over, each with the reason, before a byte is fetched."""
+    names = [name for name in segments if SEGMENT_NAME.match(name)]
+    usable, passed_over = [], []
+    for backup in backups:
+        reason = None
+        if system_identifier and backup["system_identifier"] != system_identifier:
+            reason = "belongs to system %s, not to %s" % (backup["system_identifier"], system_identifier)
+        elif backup["error"]:
+            reason = "pgBackRest found page checksum errors when it was taken"
+        else:
+            reached = contiguous_end(names, backup["wal_start"])
+            if reached is None or segment_number(reached) < segment_number(backup["wal_stop"]):
+                reason = "WAL from %s to %s is not complete in the archive" % (backup["wal_start"], backup["wal_stop"])
+        if reason:
+            passed_over.append({"label": backup["label"], "repo": backup["repo"], "reason": reason})
+        else:
+            usable.append({k: v for k, v in backup.items() if k not in ("error",)})
+    return usable, passed_over
+
+
+def archive_end(segments: "Mapping[str, int]", start: str) -> "Optional[dict[str, str]]":
+    """The last segment that can be replayed from `start`, and when it reached the archive.
+
+    `segments` maps segment names to the time (epoch seconds) the repository stored them.
+    """
+    last = contiguous_end(segments, start)
+    return {"segment": last, "time": _when(segments[last])} if last else None
+
+
+def single_system(backups: "list[dict[str, Any]]", expected: Optional[str]) -> str:
+    """The one system identifier the repository holds; a repository with several needs to be told which."""
+    systems = sorted({b["system_identifier"] for b in backups})
+    if expected:
+        return expected
+    if len(systems) != 1:
+        raise Stop(
+            "The repositories hold backups of %d database systems (%s). Say which one is lost: -e system_identifier=<id>."
+            % (len(systems), ", ".join(systems) or "none"),
+            PRECONDITION,
+        )
+    return systems[0]

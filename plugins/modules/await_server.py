@@ -1,0 +1,77 @@
+#!/usr/bin/python
+# Copyright: the pgrescue authors. Apache-2.0
+"""Wait, with a deadline, until a starting server is where it should be."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: await_server
+short_description: Wait until a starting server is writable, or streams from its primary
+description:
+  - Waits inside itself, asking every tenth of a second, and says at the deadline where the server stood. Only looks.
+options:
+  version: {description: Major version of PostgreSQL., type: int, required: true}
+  port: {description: Port of the server., type: int, default: 5432}
+  socket_directory: {description: Where its socket is., type: path, default: /var/run/postgresql}
+  until: {description: What to wait for., type: str, choices: [writable, streaming], required: true}
+  deadline_s: {description: How long to wait in seconds., type: int, required: true}
+attributes:
+  check_mode: {support: full, description: Answers at once in check mode.}
+author: [The pgrescue authors]
+"""
+
+EXAMPLES = """
+- name: Wait until all archived WAL is replayed
+  pgrescue.runbooks.await_server: {version: 17, until: writable, deadline_s: 2400}
+  become: true
+  become_user: postgres
+"""
+
+RETURN = """
+waited_s: {description: How long it took in seconds., returned: success, type: float}
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, postgres
+
+QUESTIONS = {
+    "writable": "SELECT NOT pg_is_in_recovery(), coalesce('replayed to ' || pg_last_wal_replay_lsn(), 'out of recovery')",
+    "streaming": "SELECT pg_is_in_recovery() AND EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'),"
+    " coalesce('replayed to ' || pg_last_wal_replay_lsn(), 'nothing replayed')",
+}
+
+
+def main() -> None:
+    """Ask until the answer is yes or the time is over."""
+    spec = dict(postgres.CONNECTION_ARGUMENTS)
+    spec["until"] = {"type": "str", "choices": sorted(QUESTIONS), "required": True}
+    spec["deadline_s"] = {"type": "int", "required": True}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    if module.check_mode:
+        module.exit_json(changed=False, waited_s=0.0)
+    import psycopg
+
+    seen = {"stood": "it never answered"}
+
+    def arrived() -> bool:
+        try:
+            with postgres.connect(module) as connection:
+                done, seen["stood"] = connection.execute(QUESTIONS[module.params["until"]]).fetchone()
+                return bool(done)
+        except psycopg.OperationalError as error:
+            seen["stood"] = str(error).strip().splitlines()[0]
+            return False
+
+    began = time.monotonic()
+    if not postgres.wait_until(arrived, module.params["deadline_s"]):
+        said = "The server was not %s within %d s; it stood at: %s." % (module.params["until"], module.params["deadline_s"], seen["stood"])
+        guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
+    milestone = [{"event": "milestone", "step": "writable", "detail": seen["stood"]}] if module.params["until"] == "writable" else []
+    module.exit_json(changed=False, waited_s=round(time.monotonic() - began, 3), journal=milestone)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+#!/usr/bin/python
+# Copyright: the pgrescue authors. Apache-2.0
+"""List what pgBackRest's repositories offer to restore."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: backup_catalog
+short_description: List what pgBackRest's repositories offer to restore
+description:
+  - Answers, in one call, which backups there are, which can be used and why others cannot, and how far the archived WAL reaches.
+  - Only looks. Run it on a host that has the repositories' configuration, as the user that owns the cluster.
+  - A repository that does not answer is named in C(unreachable); when none answers the module fails with exit code 3.
+options:
+  stanza: {description: Name of the stanza., type: str, required: true}
+  system_identifier: {description: The database system to restore; needed when the repositories hold several., type: str}
+  timeout_s: {description: How long a repository may take to answer in seconds., type: int, default: 15}
+attributes:
+  check_mode: {support: full, description: Changes nothing at any time.}
+author: [The pgrescue authors]
+"""
+
+EXAMPLES = """
+- name: List what can be restored
+  pgrescue.runbooks.backup_catalog:
+    stanza: shop
+  become: true
+  become_user: postgres
+  register:
+    recovery_catalog: _task.result.catalog
+"""
+
+RETURN = """
+catalog:
+  description: What can be restored, newest backup first.
+  returned: always
+  type: dict
+  contains:
+    candidates: {description: Usable backups with label, repo, type, times, WAL range, size and timeline., type: list, elements: dict}
+    passed_over: {description: Backups that cannot be used, each with its reason., type: list, elements: dict}
+    system_identifier: {description: The database system the candidates belong to., type: str}
+    timeline: {description: The newest timeline in the archive., type: int}
+    archive_end: {description: Last segment that can be replayed from the newest candidate, and when it was archived., type: dict}
+    unreachable: {description: Repositories that did not answer, each with what was said., type: dict}
+"""
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, repository
+
+STORED_SEGMENT = re.compile(r"^(?:.*/)?([0-9A-F]{24})-[0-9a-f]{40}")
+
+
+class Pgbackrest:
+    """The pgBackRest command of this host."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.base = ["pgbackrest", "--stanza=" + module.params["stanza"], "--log-level-console=error"]
+        self.patience = ["--io-timeout=%d" % module.params["timeout_s"]]
+
+    def ask(self, *arguments: str) -> object:
+        code, out, err = self.module.run_command(self.base + self.patience + list(arguments))
+        if code:
+            raise guards.Stop("pgbackrest %s failed: %s" % (arguments[0], (err or out).strip()), guards.PRECONDITION)
+        return json.loads(out)
+
+    def segments(self, repo: int, archive_id: str) -> "dict[str, int]":
+        """Segment names of one archive and the time (epoch seconds) each was stored."""
+        path = "archive/%s/%s" % (self.module.params["stanza"], archive_id)
+        listing = self.ask("repo-ls", "--repo=%d" % repo, "--recurse", "--output=json", path)
+        named = ((STORED_SEGMENT.match(name), entry) for name, entry in listing.items() if entry["type"] == "file")
+        return {match.group(1): entry["time"] for match, entry in named if match}
+
+
+def observe(engine: Pgbackrest, wanted: "str | None") -> "dict[str, object]":
+    """Ask the repositories and fold their answers."""
+    info = engine.ask("info", "--output=json")
+    unreachable = {
+        repo["key"]: repo["status"]["message"]
+        for stanza in info
+        for repo in stanza.get("repo", [])
+        if repo["status"]["code"] not in (0, 2)  # 0 ok, 2 no valid backups
+    }
+    backups = repository.candidates(info, unreachable)
+    if not backups:
+        said = "; ".join("repo%s: %s" % item for item in sorted(unreachable.items())) or "they hold no backup"
+        raise guards.Stop("No repository offers a backup of %s (%s)." % (engine.module.params["stanza"], said), guards.PRECONDITION)
+    system = repository.single_system(backups, wanted)
+    archives = [
+        (entry["database"]["repo-key"], entry["id"])
+        for stanza in info
+        for entry in stanza.get("archive", [])
+        if entry["database"]["repo-key"] not in unreachable
+    ]
+    stored: "dict[str, int]" = {}
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for found in pool.map(lambda archive: engine.segments(*archive), archives):
+            for name, when in found.items():
+                stored[name] = min(when, stored.get(name, when))
+    usable, passed_over = repository.judge(backups, system, stored)
+    return {
+        "candidates": usable,
+        "passed_over": passed_over,
+        "system_identifier": system,
+        "timeline": max([lsn.segment_timeline(name) for name in stored], default=None),
+        "archive_end": repository.archive_end(stored, usable[0]["wal_start"]) if usable else None,
+        "unreachable": unreachable,
+    }
+
+
+def main() -> None:
+    """Look, and say why when there is nothing to see."""
+    module = AnsibleModule(
+        argument_spec={
+            "stanza": {"type": "str", "required": True},
+            "system_identifier": {"type": "str"},
+            "timeout_s": {"type": "int", "default": 15},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        catalog = observe(Pgbackrest(module), module.params["system_identifier"] or None)
+    except guards.Stop as stop:
+        guards.fail(module, stop)
+    module.exit_json(changed=False, catalog=catalog)
+
+
+if __name__ == "__main__":
+    main()

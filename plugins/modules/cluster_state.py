@@ -1,0 +1,87 @@
+#!/usr/bin/python
+# Copyright: the pgrescue authors. Apache-2.0
+"""Observe the PostgreSQL cluster of one host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: cluster_state
+short_description: Observe the PostgreSQL cluster of one host
+description:
+  - Answers, in one call, what runs on a host, which database system it is, which timeline it follows and how far it is.
+  - Only looks. Run it as the user that owns the cluster, usually C(postgres).
+options:
+  version: {description: Major version of PostgreSQL., type: int, required: true}
+  port: {description: Port of the server., type: int, default: 5432}
+  socket_directory: {description: Where its socket is., type: path, default: /var/run/postgresql}
+attributes:
+  check_mode: {support: full, description: Changes nothing at any time.}
+author: [The pgrescue authors]
+"""
+
+EXAMPLES = """
+- name: Observe the host
+  pgrescue.runbooks.cluster_state:
+    version: 17
+  become: true
+  become_user: postgres
+  register:
+    postgres_state: _task.result.state
+"""
+
+RETURN = """
+state:
+  description: What was seen. C(role) is primary, standby, stopped or spare.
+  returned: always
+  type: dict
+  sample: {role: primary, running: true, in_recovery: false, system_identifier: "7432", timeline: 3, lsn: 0/5000060,
+           data_directory: /var/lib/postgresql/17/main, data_bytes: 24117248, replicas: [], slots: [], settings: {}}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import observation, postgres
+
+QUESTIONS = """
+SELECT pg_is_in_recovery() AS in_recovery,
+       (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+       CASE WHEN pg_is_in_recovery() THEN (SELECT min_recovery_end_timeline FROM pg_control_recovery())
+            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
+       CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
+            ELSE pg_current_wal_lsn() END::text AS lsn,
+       current_setting('data_directory') AS data_directory,
+       (SELECT sum(pg_database_size(oid))::bigint FROM pg_database) AS data_bytes,
+       (SELECT coalesce(json_agg(application_name), '[]') FROM pg_stat_replication WHERE state = 'streaming') AS replicas,
+       (SELECT coalesce(json_agg(slot_name), '[]') FROM pg_replication_slots) AS slots,
+       (SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming') > 0 AS streaming,
+       (SELECT json_object_agg(name, setting) FROM pg_settings
+         WHERE name IN ('archive_mode', 'archive_command', 'archive_timeout', 'data_checksums', 'ssl', 'primary_slot_name'))
+           AS settings,
+       (SELECT coalesce(json_agg(name), '[]') FROM pg_settings WHERE pending_restart) AS pending_restart
+"""
+
+
+def main() -> None:
+    """Ask everything at once; a server that does not answer is an observation, not an error."""
+    module = AnsibleModule(argument_spec=postgres.CONNECTION_ARGUMENTS, supports_check_mode=True)
+    import psycopg
+    from psycopg.rows import dict_row
+
+    facts = {"running": False, "problem": None}
+    try:
+        with postgres.connect(module, row_factory=dict_row) as connection:
+            facts.update(connection.execute(QUESTIONS).fetchone(), running=True)
+    except psycopg.OperationalError as error:
+        directory = postgres.data_directory(module)
+        control = postgres.control_data(module, directory) if directory else {}
+        facts.update(
+            problem=str(error).strip().splitlines()[0],
+            data_directory=directory,
+            system_identifier=observation.system_identifier(control),
+            timeline=observation.timeline(control),
+        )
+    module.exit_json(changed=False, state=observation.state(facts))
+
+
+if __name__ == "__main__":
+    main()

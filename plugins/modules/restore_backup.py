@@ -1,0 +1,184 @@
+#!/usr/bin/python
+# Copyright: the pgrescue authors. Apache-2.0
+"""Restore the newest backup that verifies to a new place."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: restore_backup
+short_description: Restore the newest backup that verifies to a new place
+description:
+  - Restores the first of C(candidates) whose every file matches its checksum while it is fetched; a candidate that does not is
+    passed over, and the result says why.
+  - Refuses (exit code 4) a place that holds anything this run did not put there, that a server runs on, or a backup of another
+    database system. Nothing is changed then.
+  - A restore that was interrupted goes on where it was when the same run asks again; one that is complete is left alone.
+  - Run it as the user that owns the cluster.
+options:
+  stanza: {description: Name of the stanza., type: str, required: true}
+  place: {description: The new data directory., type: path, required: true}
+  link:
+    description: A link to point at the new place when it is complete; refused while a server runs on what it points at.
+    type: path
+  run: {description: Who restores; only the same run may go on with a place it began., type: str, required: true}
+  system_identifier: {description: The database system that must be restored., type: str, required: true}
+  candidates: {description: Backups in the order to try them, from M(pgrescue.runbooks.backup_catalog)., type: list, elements: dict, required: true}
+  type:
+    description: What the restored cluster shall become, C(default) for a primary at the end of the archive.
+    type: str
+    choices: [default, standby]
+    default: default
+  timeline: {description: The timeline to follow; the newest when left out., type: int}
+  recovery_options: {description: Further recovery settings as pgBackRest writes them., type: dict, default: {}}
+  processes: {description: How many files to fetch at once; the number of processors when 0., type: int, default: 0}
+  version: {description: Major version of PostgreSQL., type: int, required: true}
+attributes:
+  check_mode: {support: full, description: Guards are checked and the candidate is named; nothing is restored.}
+author: [The pgrescue authors]
+"""
+
+EXAMPLES = """
+- name: Restore to a new place
+  pgrescue.runbooks.restore_backup:
+    stanza: shop
+    place: /var/lib/postgresql/17/20261124T012050Z-shop-complete_loss
+    run: 20261124T012050Z-shop-complete_loss
+    system_identifier: "7432"
+    candidates: "{{ recovery_catalog.candidates }}"
+    version: 17
+  become: true
+  become_user: postgres
+"""
+
+RETURN = """
+backup: {description: The candidate that was restored., returned: success, type: dict}
+passed_over: {description: Candidates that did not verify, each with the reason., returned: always, type: list, elements: dict}
+data_directory: {description: The new place., returned: success, type: str}
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, journal, observation, postgres, records
+
+# What pgBackRest says when the bytes are there and wrong, as against a repository that cannot be reached.
+CORRUPT = ("ChecksumError", "FormatError", "does not match", "decompress", "CryptoError", "missing file", "unable to load info", "[029]", "[095]", "[082]")
+
+
+def marker_path(place: str) -> str:
+    """Where a run notes that a place is its own; beside the place, for the engine wants it empty."""
+    return place.rstrip("/") + ".pgrescue.json"
+
+
+def check_link(link: "str | None", place: str) -> None:
+    """Refuse to point `link` away from a place in use."""
+    if link and os.path.exists(os.path.join(link, "postmaster.pid")) and os.path.realpath(link) != os.path.realpath(place):
+        raise guards.Stop("A server runs, or ran until it was killed, on %s. Stop and keep it first. Nothing was changed." % os.path.realpath(link))
+
+
+def point(link: "str | None", place: str) -> None:
+    """Point `link` at `place`, in one step."""
+    if link and not (os.path.islink(link) and os.readlink(link) == place):
+        partial = link + ".partial"
+        if os.path.lexists(partial):
+            os.unlink(partial)
+        os.symlink(place, partial)
+        os.replace(partial, link)
+
+
+def check_place(module: AnsibleModule, place: str, run: str, system: str) -> "dict[str, object]":
+    """The run's own marker of the place (empty for a new place), or a refusal that leaves it untouched."""
+    marker = records.read_json(marker_path(place)) if os.path.exists(marker_path(place)) else {}
+    if os.path.exists(os.path.join(place, "postmaster.pid")) and marker.get("state") != "restored":
+        raise guards.Stop("A server runs, or ran, on %s. A restore goes to a new place. Nothing was changed." % place)
+    if marker and marker["run"] != run:
+        raise guards.Stop("%s belongs to run %s. Nothing was changed." % (place, marker["run"]))
+    if not marker and os.path.isdir(place) and os.listdir(place):
+        found = observation.system_identifier(postgres.control_data(module, place))
+        whose = "the cluster of system %s" % found if found else "files"
+        other = " (another system than %s)" % system if found and found != system else ""
+        raise guards.Stop("%s is not empty: it holds %s%s. A restore goes to a new place. Nothing was changed." % (place, whose, other))
+    return marker
+
+
+def restore(module: AnsibleModule, backup: "dict[str, object]") -> "tuple[bool, str]":
+    """Fetch one backup; whether it verified, and what the engine said."""
+    p = module.params
+    timeline = ["--target-timeline=%d" % p["timeline"]] if p["timeline"] and p["type"] == "default" else []
+    options = ["--recovery-option=%s=%s" % item for item in sorted(p["recovery_options"].items())]
+    processes = p["processes"] or os.cpu_count() or 1
+    code, out, err = module.run_command(
+        ["pgbackrest", "--stanza=" + p["stanza"], "--repo=%d" % backup["repo"], "--set=" + str(backup["label"])]
+        + ["--pg1-path=" + p["place"], "--type=" + p["type"], "--process-max=%d" % processes, "--delta"]
+        + ["--log-level-console=warn", "--log-level-file=off"] + timeline + options + ["restore"]
+    )
+    said = (err + out).strip()
+    if code and not any(sign in said for sign in CORRUPT):
+        raise guards.Stop("Restoring %s stopped: %s" % (backup["label"], said), guards.STEP_FAILED)
+    return code == 0, said
+
+
+def first_verifying(module: AnsibleModule, note: "dict[str, object]") -> "tuple[dict[str, object], list[dict[str, object]]]":
+    """Restore candidates in turn until one verifies."""
+    place, passed_over = module.params["place"], []
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    for backup in module.params["candidates"]:
+        if str(backup["system_identifier"]) != module.params["system_identifier"]:
+            raise guards.Stop("Backup %s belongs to system %s, the plan to %s. Nothing was changed."
+                              % (backup["label"], backup["system_identifier"], module.params["system_identifier"]))
+        records.write_json(marker_path(place), {**note, "state": "restoring", "label": backup["label"], "begun": journal.now()})
+        verified, said = restore(module, backup)
+        if verified:
+            records.write_json(marker_path(place), {**note, "state": "restored", "backup": backup, "passed_over": passed_over})
+            point(module.params["link"], place)
+            return backup, passed_over
+        passed_over.append({"label": backup["label"], "repo": backup["repo"], "reason": said.splitlines()[0][:500]})
+    reasons = "; ".join("%s: %s" % (b["label"], b["reason"]) for b in passed_over)
+    raise guards.Stop("No backup verifies (%s). %s holds a partial copy that must not be started." % (reasons, place), guards.STEP_FAILED)
+
+
+def decisions(backup: "dict[str, object]", passed_over: "list[dict[str, object]]") -> "list[dict[str, str]]":
+    """What the timeline shall say."""
+    said = [{"event": "decision", "detail": "Backup %(label)s in repository %(repo)s passed over: %(reason)s" % b} for b in passed_over]
+    chosen = "Backup %(label)s from repository %(repo)s, taken until %(stopped)s, restored; every file matched its checksum" % backup
+    return said + [{"event": "decision", "detail": chosen}, {"event": "milestone", "step": "restored"}]
+
+
+def main() -> None:
+    """Guard, then act."""
+    module = AnsibleModule(
+        argument_spec={
+            "stanza": {"type": "str", "required": True},
+            "place": {"type": "path", "required": True},
+            "link": {"type": "path"},
+            "run": {"type": "str", "required": True},
+            "system_identifier": {"type": "str", "required": True},
+            "candidates": {"type": "list", "elements": "dict", "required": True},
+            "type": {"type": "str", "choices": ["default", "standby"], "default": "default"},
+            "timeline": {"type": "int"},
+            "recovery_options": {"type": "dict", "default": {}},
+            "processes": {"type": "int", "default": 0},
+            "version": {"type": "int", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    p = module.params
+    place = p["place"]
+    try:
+        marker = check_place(module, place, p["run"], p["system_identifier"])
+        check_link(p["link"], place)
+        if marker.get("state") == "restored":
+            if not module.check_mode:
+                point(p["link"], place)  # a kill may have come between the restore and the link
+            module.exit_json(changed=False, backup=marker["backup"], passed_over=marker["passed_over"], data_directory=place)
+        if module.check_mode:
+            module.exit_json(changed=True, backup=p["candidates"][0], passed_over=[], data_directory=place)
+        backup, passed_over = first_verifying(module, {"run": p["run"], "system_identifier": p["system_identifier"]})
+    except guards.Stop as stop:
+        guards.fail(module, stop, passed_over=[])
+    module.exit_json(changed=True, backup=backup, passed_over=passed_over, data_directory=place, journal=decisions(backup, passed_over))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What to do next, derived from a record: sentences, each with the command where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pgrescue.human import hms, plural, span
+from pgrescue.record import Record
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to do."""
+
+    sentence: str
+    command: str | None = None
+
+
+def next_steps(record: Record) -> list[Advice]:
+    """What is left to do, most urgent first."""
+    return [*_about_the_end(record), *_about_the_data(record), *_about_the_proof(record)]
+
+
+def _about_the_end(record: Record) -> Iterator[Advice]:
+    run = record.run
+    if run.result is None:
+        yield Advice(
+            "This run is still open. See where it stands, or go on with it.", f"pgrescue resume {run.id}"
+        )
+    elif run.result == "failed" and run.exit_code == 7:  # noqa: PLR2004 - objective missed, recovered
+        yield Advice("Find the slowest steps below and decide what would have kept the objective.")
+    elif run.result == "failed" and run.exit_code == 9:  # noqa: PLR2004 - a person must decide
+        yield Advice("Look at the plan, then approve it or abort.", f"pgrescue approve {run.id}")
+    elif run.result == "failed":
+        yield Advice("Put the cause right, then go on where the run stopped:", f"pgrescue resume {run.id}")
+        yield Advice("Or take back what was changed:", f"pgrescue rollback {run.id}")
+    elif run.result in ("void", "aborted"):
+        yield Advice("Repeat the run before the objective counts as proven.")
+
+
+def _about_the_data(record: Record) -> Iterator[Advice]:
+    measured, held = record.measurement, record.reconciliation
+    if measured.lost_acknowledged and held:
+        yield Advice(
+            f"{plural(measured.lost_acknowledged, 'commit')} that clients were told had succeeded "
+            f"{'is' if measured.lost_acknowledged == 1 else 'are'} gone. "
+            "Tell the application's owners; the tokens are listed below."
+        )
+    if measured.lost_acknowledged_before_recovery_point:
+        yield Advice(
+            f"{plural(measured.lost_acknowledged_before_recovery_point, 'commit')} older than the recovery point "
+            "did not come back. That is damage, not lag: do not trust this restore unexplained."
+        )
+    for check in record.checks:
+        if check.verdict != "passed" and check.tier == "should":
+            yield Advice(f"Look at the check '{check.name}' ({check.verdict}).")
+
+
+def _about_the_proof(record: Record) -> Iterator[Advice]:
+    run, measured = record.run, record.measurement
+    for name, verdict in measured.verdicts.phases.items():
+        if verdict == "missed":
+            took, budget = measured.phases[name], run.objectives.phases[name]
+            yield Advice(
+                f"Phase {name} took {span(took)} of its {span(budget)}: change the procedure or the budget."
+            )
+    if measured.clock is None and run.kind != "proof" and run.result is not None:
+        yield Advice(
+            "The recovery time was not measured. A witness must run before, during and after:",
+            "pgrescue watch",
+        )
+    if measured.human_wait_s and measured.rta_s and measured.human_wait_s > measured.rta_s / 2:
+        yield Advice(
+            f"People were waited for during {hms(measured.human_wait_s)}: more than half of the outage."
+        )
+    if run.result == "passed" and run.kind != "proof":
+        yield Advice("Take a full backup of the recovered primary and prove it.", "pgrescue prove")
+    if run.result is not None:
+        yield Advice(
+            "Check that this record is unchanged before you file it.", f"pgrescue evidence verify {run.id}"
+        )

@@ -1,0 +1,176 @@
+"""Open, find, read and finish the directory of a run: the record, from which all else is derived."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from pgrescue import journal as journals
+from pgrescue import witness_journal
+from pgrescue.files import link, write_json, write_text
+from pgrescue.journal import Journal
+from pgrescue.manifest import Difference, verify_manifest, write_manifest
+from pgrescue.measurement import measure
+from pgrescue.models import Check, Measurement, Plan, Reconciliation, Result, Run
+from pgrescue.outcome import Outcome, judge
+from pgrescue.story import Story, fold
+
+__all__ = [
+    "Difference",
+    "Record",
+    "RecordError",
+    "all_runs",
+    "create",
+    "find",
+    "finish",
+    "load",
+    "reopen",
+    "run_id",
+    "verify_manifest",
+]
+
+
+class RecordError(Exception):
+    """A record that cannot be found or read; the message says what to do next."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run's directory, read. `problems` names each file that could not be read, in sentences."""
+
+    directory: Path
+    run: Run
+    journal: Journal
+    story: Story
+    checks: tuple[Check, ...]
+    plan: Plan | None
+    reconciliation: Reconciliation | None
+    measurement: Measurement
+    problems: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the run ended, as far as the records show."""
+        return judge(self.run, self.journal, self.story, self.checks, self.measurement)
+
+
+def run_id(service: str, procedure: str, now: datetime) -> str:
+    """The id of a run, sortable by time: `20261124T012050Z-shop-complete_loss`."""
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{service}-{procedure}"
+
+
+def create(root: Path, run: Run) -> Path:
+    """Make the run's directory with its `run.json`, and point `latest` at it.
+
+    Raises FileExistsError when the run exists already.
+    """
+    directory = root / run.id
+    directory.mkdir(parents=True)
+    write_json(directory / "run.json", run.dump())
+    link(root / "latest", run.id)
+    return directory
+
+
+def all_runs(root: Path) -> list[Path]:
+    """Every run's directory under the root, oldest first."""
+    return sorted(p.parent for p in root.glob("*/run.json") if not p.parent.is_symlink())
+
+
+def find(root: Path, reference: str = "latest") -> Path:
+    """The run that is meant: `latest`, a directory, an id, or the only id that contains the text.
+
+    Raises RecordError when none or several match.
+    """
+    for candidate in (root / reference, Path(reference)):
+        if (candidate / "run.json").is_file():
+            return candidate.resolve()
+    matches = [run for run in all_runs(root) if reference in run.name]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        raise RecordError(
+            f"No run '{reference}' under {root}. Nothing was changed. The runs are listed by: ls {root}"
+        )
+    names = ", ".join(run.name for run in matches[-5:])
+    raise RecordError(f"'{reference}' may mean {len(matches)} runs ({names}). Nothing was changed. Name one.")
+
+
+def load(directory: Path) -> Record:
+    """Read a record; only `run.json` must be readable, else RecordError.
+
+    The measurement is computed, not read, so that a report can never differ from its records.
+    """
+    problems: list[str] = []
+    run = _read(directory / "run.json", Run.model_validate, problems)
+    if run is None:
+        raise RecordError(
+            f"{directory} holds no readable run.json: {'; '.join(problems) or 'there is none'}. "
+            "Nothing was changed."
+        )
+    checks = _read(directory / "checks.json", TypeAdapter(list[Check]).validate_python, problems)
+    plan = _read(directory / "plan.json", Plan.model_validate, problems)
+    held = _read(directory / "reconciliation.json", Reconciliation.model_validate, problems)
+    journal = journals.read(directory / "timeline.jsonl")
+    witness = witness_journal.read(directory / "witness.jsonl")
+    if journal.broken:
+        problems.append(f"timeline.jsonl, {journal.broken}")
+    problems += [f"timeline.jsonl, line {line}: left unfinished by a crash" for line in journal.torn]
+    if witness and witness.unreadable:
+        problems.append(f"witness.jsonl: {witness.unreadable} unreadable lines were passed over")
+    story = fold(journal.events)
+    measured = measure(story, run.objectives, witness, held)
+    return Record(directory, run, journal, story, tuple(checks or ()), plan, held, measured, tuple(problems))
+
+
+def finish(directory: Path, result: Result | None = None) -> Run:
+    """Complete a record: measurement, result and exit code, reports, manifest. Idempotent.
+
+    `result` may declare the run `void` or `aborted`; otherwise the records decide.
+    """
+    from pgrescue import report  # noqa: PLC0415 - the report reads records, a record only asks for one
+
+    record = load(directory)
+    declared = result if result in ("void", "aborted") else record.run.result
+    outcome = judge(
+        record.run.model_copy(update={"result": declared}),
+        record.journal,
+        record.story,
+        record.checks,
+        record.measurement,
+    )
+    run = record.run.model_copy(update={"result": outcome.result, "exit_code": outcome.exit_code})
+    write_json(directory / "run.json", run.dump())
+    write_json(directory / "measurement.json", record.measurement.dump())
+    finished = load(directory)
+    write_text(directory / "report.html", report.html(finished))
+    write_text(directory / "report.md", report.markdown(finished))
+    write_manifest(directory)
+    return run
+
+
+def reopen(directory: Path) -> Run:
+    """Open a finished run again, to resume it: result, exit code and manifest go."""
+    record = load(directory)
+    run = record.run.model_copy(update={"result": None, "exit_code": None})
+    (directory / "manifest.sha256").unlink(missing_ok=True)
+    write_json(directory / "run.json", run.dump())
+    return run
+
+
+def _read[T](path: Path, validate: Callable[[Any], T], problems: list[str]) -> T | None:
+    try:
+        return validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        first = error.errors()[0]
+        problems.append(f"{path.name}: {'.'.join(str(p) for p in first['loc']) or 'it'}: {first['msg']}")
+    except (ValueError, OSError) as error:
+        problems.append(f"{path.name}: {error}")
+    return None

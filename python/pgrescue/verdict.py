@@ -1,0 +1,71 @@
+"""The one line that says how a run ended, for the report, the display and the command."""
+
+from __future__ import annotations
+
+from pgrescue.human import hms, plural, span
+from pgrescue.record import Record
+
+_WORDS = {
+    2: "STOPPED: WRONG USE",
+    3: "STOPPED: A PRECONDITION DOES NOT HOLD",
+    4: "REFUSED BY A GUARD",
+    5: "FAILED",
+    6: "VALIDATION FAILED",
+    7: "RECOVERED, OBJECTIVE MISSED",
+    8: "ABORTED",
+    9: "STOPPED: A PERSON MUST DECIDE",
+}
+
+
+def headline(record: Record) -> str:
+    """The verdict in capitals: `RECOVERED AND VALIDATED`, `FAILED IN RESTORE`, `STILL OPEN`."""
+    run = record.run
+    if run.result is None:
+        return "STILL OPEN"
+    if run.result == "passed":
+        return "RESTORED AND VALIDATED" if run.kind == "proof" else "RECOVERED AND VALIDATED"
+    if run.result == "void":
+        return "VOID: THIS RUN PROVES NOTHING"
+    words = _WORDS.get(run.exit_code or 5, "FAILED")
+    failed_in = next((f.phase for f in reversed(record.story.failures) if f.phase), None)
+    if words == "FAILED" and failed_in:
+        words += f" IN {failed_in.upper()}"
+    if run.exit_code == 6 and not _let_in(record):  # noqa: PLR2004 - the contract's code for it
+        words += ", TRAFFIC NOT SWITCHED"
+    return words
+
+
+def verdict_line(record: Record) -> str:
+    """The headline with the figures: time against its objective, loss against its objective."""
+    return " - ".join([headline(record), *filter(None, [time_words(record), loss_words(record)])])
+
+
+def time_words(record: Record) -> str:
+    """`back in 00:00:27 of 01:00:00`, `not back`, or that it was not measured."""
+    measured, objective = record.measurement, record.run.objectives.rto_s
+    of = f" of {hms(objective)}" if objective is not None else ""
+    if measured.rta_s is not None:
+        return f"back in {hms(measured.rta_s)}{of}"
+    if record.run.kind == "proof":
+        return ""
+    if measured.last_success_before is not None:
+        return "clients not back when the record ends"
+    return "recovery time not measured"
+
+
+def loss_words(record: Record) -> str:
+    """`lost 14 acknowledged commits, 11.9 s of 24 h allowed`, or that it was not measured."""
+    measured, objective = record.measurement, record.run.objectives.rpo_s
+    allowed = f" of {span(objective)} allowed" if objective is not None else ""
+    if measured.lost_acknowledged is None:
+        return "loss not measured"
+    if not measured.lost_acknowledged:
+        return "lost no acknowledged commit"
+    lost = f"lost {plural(measured.lost_acknowledged, 'acknowledged commit')}"
+    if measured.rpa_s is None:
+        return f"{lost}, reaching back further than the witness's log"
+    return f"{lost}, {span(measured.rpa_s)}{allowed}"
+
+
+def _let_in(record: Record) -> bool:
+    return "endpoint_switched" in record.story.milestones or "application_resumed" in record.story.milestones

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - records read better one to a line
 """Synthesise a realistic run directory: what a drill that lost its primary leaves behind.
 
 Times are seconds from `ZERO`; the fault is at 0. Every part can be changed before it is written.

@@ -41,7 +41,7 @@ class CallbackModule(CallbackBase):
         self.procedure = ""
         self.phase: Optional[str] = None
         self.failed: Optional[int] = None
-        self.started = False
+        self.ended = False
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         self.procedure = os.path.splitext(os.path.basename(playbook._file_name))[0]
@@ -49,6 +49,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_play_start(self, play: Any) -> None:
         phase = play.get_vars().get("phase")
         if not phase:
+            self._end_run()
             return
         if self.journal is None:
             variables = play.get_variable_manager().get_vars(play=play)
@@ -95,6 +96,9 @@ class CallbackModule(CallbackBase):
         for entry in answer.get("journal", []):
             self._write(entry["event"], entry.get("step", step), host=host, status=entry.get("status"),
                         detail=entry.get("detail"))
+        milestone = result.task.vars.get("milestone")
+        if milestone and status in ("ok", "changed"):
+            self._write("milestone", str(milestone), host=host)
         more: "dict[str, Any]" = {}
         if status in ("failed", "unreachable"):
             more = {"detail": str(answer.get("msg", ""))[:2000], "exit_code": int(answer.get("exit_code", 5))}
@@ -113,8 +117,13 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_skipped(self, result: Any) -> None:
         self._end_step(result, "skipped")
 
+    def _end_run(self) -> None:
+        """A play without a phase closes the run: what it does with the record must not change the record."""
+        if self.journal is not None and not self.ended:
+            status = "ok" if self.failed is None else "failed"
+            self._end_phase(status)
+            self.journal.write("end", status=status, exit_code=self.failed or 0)
+            self.ended = True
+
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        failed = any(stats.summarize(host)["failures"] or stats.summarize(host)["unreachable"] for host in stats.processed)
-        self._end_phase("failed" if failed else "ok")
-        if self.journal is not None:
-            self.journal.write("end", status="failed" if failed else "ok", exit_code=self.failed if failed else 0)
+        self._end_run()

@@ -16,6 +16,7 @@ options:
   postgres_port: {description: Port of PostgreSQL., type: int, default: 5432}
   timeout_s: {description: How long to wait for each answer in seconds., type: float, default: 1}
   attempts: {description: How often to ask before a host counts as not answering., type: int, default: 2}
+  forbid_accepting: {description: Fail with exit code 4 when any host accepts connections on the port of PostgreSQL., type: bool, default: false}
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}
 author: [The pgrescue authors]
@@ -38,6 +39,8 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards
 
 
 def answers(address: str, port: int, timeout_s: float, attempts: int, greeting: bytes = b"") -> bool:
@@ -64,6 +67,7 @@ def main() -> None:
             "postgres_port": {"type": "int", "default": 5432},
             "timeout_s": {"type": "float", "default": 1},
             "attempts": {"type": "int", "default": 2},
+            "forbid_accepting": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -73,11 +77,15 @@ def main() -> None:
         ssh = pool.map(lambda n: answers(p["hosts"][n], p["ssh_port"], p["timeout_s"], p["attempts"], b"SSH-"), names)
         sql = pool.map(lambda n: answers(p["hosts"][n], p["postgres_port"], p["timeout_s"], p["attempts"]), names)
         by_ssh, by_sql = dict(zip(names, ssh)), dict(zip(names, sql))
+    accepting = [n for n in names if by_sql[n]]
+    if p["forbid_accepting"] and accepting:
+        said = "%s still accept(s) connections: a client could write there. Fence it first." % ", ".join(accepting)
+        guards.fail(module, guards.Stop(said))
     module.exit_json(
         changed=False,
         answering=[n for n in names if by_ssh[n]],
         silent=[n for n in names if not by_ssh[n]],
-        accepting=[n for n in names if by_sql[n]],
+        accepting=accepting,
     )
 
 

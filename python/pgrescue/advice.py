@@ -49,8 +49,8 @@ def _about_the_data(record: Record) -> Iterator[Advice]:
         )
     if measured.lost_acknowledged_before_recovery_point:
         yield Advice(
-            f"{plural(measured.lost_acknowledged_before_recovery_point, 'commit')} older than the recovery point "
-            "did not come back. That is damage, not lag: do not trust this restore unexplained."
+            f"{plural(measured.lost_acknowledged_before_recovery_point, 'commit')} older than the recovery "
+            "point did not come back. That is damage, not lag: do not trust this restore unexplained."
         )
     for check in record.checks:
         if check.verdict != "passed" and check.tier == "should":

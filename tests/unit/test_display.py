@@ -18,7 +18,7 @@ def plain(directory, console=None):
     return out.getvalue()
 
 
-def screen(timeline, at, tmp_path, until=None, predicted=None, planned=True):
+def screen(timeline, at, tmp_path, until=None, predicted=None, *, planned=True):
     path = tmp_path / "timeline.jsonl"
     path.write_bytes(b"".join(line + b"\n" for line in timeline.lines[:until]))
     tail = Tail(path)

@@ -124,8 +124,8 @@ def test_an_incident_finds_its_outage_without_a_fault():
         entry = json.loads(raw)
         if entry["event"] != "fault":
             entry["prev"] = (
-                (kept.lines and __import__("hashlib").sha256(kept.lines[-1]).hexdigest()) or "0" * 64
-            )
+                kept.lines and __import__("hashlib").sha256(kept.lines[-1]).hexdigest()
+            ) or "0" * 64
             kept.lines.append(json.dumps(entry).encode())
     witness = Witness()
     witness.outage(begin=-20, down=-14, up=-12, end=0)

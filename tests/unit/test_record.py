@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 from datetime import UTC, datetime
 
@@ -33,7 +32,8 @@ def test_a_good_run_passes_with_every_file(tmp_path):
 def test_the_verdict_line(tmp_path):
     directory, _ = finished(tmp_path)
     assert verdict_line(record.load(directory)) == (
-        "RECOVERED AND VALIDATED - back in 00:00:28 of 01:00:00 - lost 14 acknowledged commits, 7 s of 24 h allowed"
+        "RECOVERED AND VALIDATED - back in 00:00:28 of 01:00:00 - "
+        "lost 14 acknowledged commits, 7 s of 24 h allowed"
     )
 
 
@@ -161,7 +161,7 @@ def test_create_and_find(tmp_path):
         tmp_path, Run(id="20260201T000000Z-shop-proof", kind="proof", procedure="proof", service="shop")
     )
     assert record.all_runs(tmp_path) == [first, second]
-    assert os.readlink(tmp_path / "latest") == second.name
+    assert (tmp_path / "latest").readlink().name == second.name
     assert record.find(tmp_path).name == second.name
     assert record.find(tmp_path, "drill") == first
     assert record.find(tmp_path, str(first)) == first

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,7 +101,7 @@ def test_troubles_of_a_probe_follow_each_other(outcomes):
         results.append(Result("health", ok, at, at + took, ZERO))
         at += took
     found = troubles(results, log_end=at)
-    for earlier, later in zip(found, found[1:], strict=False):
+    for earlier, later in pairwise(found):
         assert earlier.recovered is not None
         assert earlier.recovered <= later.began
     assert bool(found) == any(not result.ok for result in results)

@@ -1,0 +1,50 @@
+# Copyright: the pgrescue authors. Apache-2.0
+"""Hosts of a service, folded into what modules ask for."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping
+
+
+def standbys_to_build(hosts: Iterable[str], hostvars: Mapping[str, Any], wanted: Mapping[str, int]) -> "list[str]":
+    """Spare hosts, in inventory order, that must become standbys so that each region has as many as are wanted.
+
+    `hostvars` gives each host's `region` and `postgres_state`; hosts that were not observed are left alone.
+    """
+    observed = list(observed_states(hosts, hostvars))
+    build = []
+    for region, count in wanted.items():
+        here = [host for host in observed if hostvars[host]["region"] == region]
+        standing = [host for host in here if hostvars[host]["postgres_state"]["role"] == "standby"]
+        spare = [host for host in here if hostvars[host]["postgres_state"]["role"] == "spare"]
+        build += spare[: max(int(count) - len(standing), 0)]
+    return build
+
+
+def observed_states(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[str, Any]":
+    """What was seen on each of the hosts that answered."""
+    return {host: hostvars[host]["postgres_state"] for host in hosts if hostvars[host].get("postgres_state")}
+
+
+def service_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], root: str) -> "dict[str, Any]":
+    """Region, address and clusters' folder of each host, as M(pgrescue.runbooks.plan_recovery) wants them."""
+    return {
+        host: {"region": hostvars[host]["region"], "address": hostvars[host]["postgres_address"], "root": root} for host in hosts
+    }
+
+
+def addresses(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[str, str]":
+    """The address of each host."""
+    return {host: hostvars[host]["postgres_address"] for host in hosts}
+
+
+class FilterModule:
+    """Filters of the collection."""
+
+    def filters(self) -> "dict[str, Any]":
+        return {
+            "standbys_to_build": standbys_to_build,
+            "observed_states": observed_states,
+            "service_hosts": service_hosts,
+            "addresses": addresses,
+        }

@@ -1,0 +1,93 @@
+"""What a recovery binds itself to before it changes anything."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Mapping, Optional
+
+from . import records
+from .guards import PRECONDITION, Stop
+
+
+def choose_target(states: Mapping[str, Any], hosts: Mapping[str, Any], wanted: Optional[str], region: Optional[str]) -> str:
+    """The clean host to restore on: the one asked for, else the first spare, the preferred region first."""
+    spares = [host for host in hosts if states.get(host, {}).get("role") == "spare"]
+    if wanted:
+        if wanted not in spares:
+            seen = states.get(wanted, {}).get("role", "silent")
+            raise Stop("%s is not a clean host (%s). A restore goes to a new place. Nothing was changed." % (wanted, seen))
+        return wanted
+    if not spares:
+        raise Stop("No host of the service is clean: add a spare to the inventory and run protect.yml on it.", PRECONDITION)
+    return min(spares, key=lambda host: hosts[host]["region"] != region)
+
+
+def check_copies(states: Mapping[str, Any], despite: bool) -> None:
+    """Refuse to restore from the archive while a running copy holds at least as much."""
+    running = ["%s (%s)" % (host, seen["role"]) for host, seen in states.items() if seen["role"] in ("primary", "standby")]
+    if running and not despite:
+        raise Stop(
+            "Not a complete loss: %s still runs and may hold what the archive does not. Fail over to it, or, if its data is wrong "
+            "too, stop it or say -e complete_loss_despite_copies=true. Nothing was changed." % ", ".join(running)
+        )
+
+
+def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
+    """The plan that answers `request`, the arguments of M(plan_recovery)."""
+    catalog = request["catalog"]
+    check_copies(request["states"], request["despite_copies"])
+    if not catalog["candidates"]:
+        reasons = "; ".join("%(label)s: %(reason)s" % b for b in catalog["passed_over"])
+        raise Stop("No backup can be restored (%s)." % reasons, PRECONDITION)
+    target = choose_target(request["states"], request["hosts"], request["target"], request["prefer_region"])
+    host = request["hosts"][target]
+    return {
+        "schema_version": 1,
+        "run": run,
+        "procedure": request["procedure"],
+        "service": request["service"],
+        "system_identifier": catalog["system_identifier"],
+        "target_host": target,
+        "target_address": host["address"],
+        "data_directory": "%s/%s" % (host["root"], run),
+        "postgres_version": request["postgres_version"],
+        "target_timeline": catalog["timeline"],
+        "candidates": catalog["candidates"],
+        "passed_over": catalog["passed_over"],
+        "archive_end": catalog["archive_end"],
+        "application_scale": request["application_scale"],
+        "changes": [
+            "%s: a new data directory %s/%s, PostgreSQL started" % (target, host["root"], run),
+            "the application is stopped, and started again",
+            "the service's name points at %s" % host["address"],
+        ],
+        "irreversible": ["commits after the recovery point are given up", "the database continues on a new timeline"],
+    }
+
+
+def check_approval(run_dir: str, plan: Mapping[str, Any], confirm: Optional[str]) -> str:
+    """Who approved the plan and how, or a refusal."""
+    path = os.path.join(run_dir, "approval.json")
+    if os.path.exists(path):
+        approval = records.read_json(path)
+        if approval["plan_digest"] != records.digest(plan):
+            raise Stop("The approval of %s is for another plan. Nothing was changed." % approval["by"])
+        return "%s approved plan %s" % (approval["by"], approval["plan_digest"][:12])
+    if confirm == plan["service"]:
+        return "confirmed by typing the service's name"
+    typed = "%r was typed" % confirm if confirm else "nobody confirmed it"
+    raise Stop(
+        "This recovery switches %s over to a restored copy and needs its name typed: -e confirm=%s; %s. Nothing was changed."
+        % (plan["service"], plan["service"], typed)
+    )
+
+
+def decisions(plan: Mapping[str, Any]) -> "list[dict[str, str]]":
+    """What the timeline shall say of a plan."""
+    said = [{"event": "decision", "detail": "Backup %(label)s in repository %(repo)s passed over: %(reason)s" % b} for b in plan["passed_over"]]
+    first = plan["candidates"][0]
+    end = plan["archive_end"]
+    said.append({"event": "decision", "detail": "Restore %s from repository %s on %s" % (first["label"], first["repo"], plan["target_host"])})
+    if end:
+        said.append({"event": "decision", "detail": "Replay WAL to %s, archived at %s" % (end["segment"], end["time"])})
+    return said

@@ -1,0 +1,52 @@
+"""What must hold of a restored cluster before traffic may reach it: pure judgements on what was observed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Mapping
+
+from .lsn import parse_lsn, segment_number, segment_of
+from .reconcile import Reconciliation
+
+
+def check(name: str, expected: Any, observed: Any, passed: bool, duration_s: float = 0.0) -> "dict[str, Any]":
+    """One line of checks.json; every check here is one that must pass."""
+    verdict = "passed" if passed else "failed"
+    return {"name": name, "tier": "must", "expected": str(expected), "observed": str(observed), "verdict": verdict,
+            "duration_s": round(duration_s, 3)}
+
+
+def switch_point(history: str) -> "tuple[int, int]":
+    """The timeline a history file branched from last, and the position (bytes) it branched at."""
+    lines = [line for line in history.splitlines() if re.match(r"^\d+\t", line)]
+    timeline, lsn = lines[-1].split("\t")[:2]
+    return int(timeline), parse_lsn(lsn)
+
+
+def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    """Judge what a restored cluster says of itself against the plan."""
+    _parent, ended = switch_point(seen["history"])
+    archived = segment_number(plan["archive_end"]["segment"], seen["segment_bytes"])
+    replayed = segment_of(ended, seen["segment_bytes"])
+    wrong = seen["unreadable_databases"]
+    return [
+        check("the database system is the planned one", plan["system_identifier"], seen["system_identifier"],
+              str(seen["system_identifier"]) == str(plan["system_identifier"])),
+        check("the server is out of recovery", False, seen["in_recovery"], not seen["in_recovery"]),
+        check("it continues on a new timeline", "> %s" % plan["target_timeline"], seen["timeline"],
+              int(seen["timeline"]) > int(plan["target_timeline"])),
+        check("all archived WAL was replayed", "segment %d" % archived, "segment %d" % replayed, replayed >= archived),
+        check("data checksums are on", "on", seen["data_checksums"], seen["data_checksums"] == "on"),
+        check("every database can be read", "none unreadable", ", ".join(wrong) or "none unreadable", not wrong),
+        check("every index is valid", 0, seen["invalid_indexes"], int(seen["invalid_indexes"]) == 0),
+        check("a read-write transaction commits", True, seen["writable"], bool(seen["writable"])),
+    ]
+
+
+def judge_tokens(found: Reconciliation, accepted: "list[int]") -> "dict[str, Any]":
+    """No acknowledged commit from before the recovery point may be missing, unless a person gave it up by name."""
+    lost = [token for token in found.missing_before_recovery_point if token not in accepted]
+    observed = "%d of %d missing" % (len(lost), found.acknowledged)
+    if lost:
+        observed += ": tokens %s" % ", ".join(str(token) for token in lost[:50])
+    return check("every commit acknowledged before the recovery point is there", "0 missing", observed, not lost)

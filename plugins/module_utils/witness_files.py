@@ -1,0 +1,64 @@
+"""Reading the witness's journal where it lies. The format is in docs/contracts.md."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timedelta, timezone
+from typing import Any, Iterator
+
+LOSSES = "losses.jsonl"
+
+
+def hourly_files(directory: str, since: datetime) -> "list[str]":
+    """Journal files that may hold lines from `since` on, oldest first."""
+    first = (since - timedelta(hours=1)).strftime("%Y%m%dT%H")
+    names = sorted(name for name in os.listdir(directory) if name.endswith(".jsonl") and name != LOSSES)
+    return [os.path.join(directory, name) for name in names if name[:11] > first]
+
+
+def lines(directory: str, hours: float, containing: str = "") -> "Iterator[dict[str, Any]]":
+    """Journal lines of the last `hours`; a line that is being written at this moment is passed over."""
+    for path in hourly_files(directory, datetime.now(timezone.utc) - timedelta(hours=hours)):
+        with open(path, encoding="utf-8") as journal:
+            for line in journal:
+                if containing in line and line.endswith("}\n"):
+                    yield json.loads(line)
+
+
+def accepted_losses(directory: str) -> "list[list[int]]":
+    """Token ranges that earlier recoveries of the service gave up."""
+    path = os.path.join(directory, LOSSES)
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as losses:
+        return [r for line in losses if line.endswith("}\n") for r in json.loads(line)["ranges"]]
+
+
+def accept_losses(directory: str, run: str, ranges: "list[list[int]]") -> bool:
+    """Note the tokens a recovery gave up, once per run; whether anything was written."""
+    path = os.path.join(directory, LOSSES)
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as losses:
+            if any(json.loads(line)["run"] == run for line in losses if line.endswith("}\n")):
+                return False
+    with open(path, "a", encoding="utf-8") as losses:
+        losses.write(json.dumps({"run": run, "ranges": ranges}) + "\n")
+        losses.flush()
+        os.fsync(losses.fileno())
+    return True
+
+
+def copy_since(directory: str, since: datetime, path: str) -> int:
+    """Copy whole lines from `since` on, and every start of the witness, to `path`; how many there were."""
+    text = since.strftime("%Y-%m-%dT%H:%M:%S")
+    kept = 0
+    with open(path + ".partial", "w", encoding="utf-8") as out:
+        for line in lines(directory, (datetime.now(timezone.utc) - since).total_seconds() / 3600):
+            if line.get("wall", line.get("end", "")) >= text:
+                out.write(json.dumps(line, separators=(",", ":")) + "\n")
+                kept += 1
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(path + ".partial", path)
+    return kept

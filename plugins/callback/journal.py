@@ -41,6 +41,7 @@ class CallbackModule(CallbackBase):
         self.procedure = ""
         self.phase: Optional[str] = None
         self.failed: Optional[int] = None
+        self.began = False
         self.ended = False
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
@@ -48,12 +49,15 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         phase = play.get_vars().get("phase")
+        if self.journal is None and (phase or play.get_vars().get("injects_faults")):
+            variables = play.get_variable_manager().get_vars(play=play)
+            self._open(variables.get("run_id"), str(variables.get("service", "service")))
         if not phase:
             self._end_run()
             return
-        if self.journal is None:
-            variables = play.get_variable_manager().get_vars(play=play)
-            self._open(variables.get("run_id"), str(variables.get("service", "service")))
+        if not self.began and self.journal is not None:
+            self.began = True
+            self.journal.write("start", status="ok", boot_id=boot_id(), detail=" ".join(sys.argv))
         if phase != self.phase:
             self._end_phase("ok")
             self.phase = str(phase)
@@ -69,7 +73,6 @@ class CallbackModule(CallbackBase):
         os.environ.update(PGRESCUE_RUN_ID=run, PGRESCUE_RUN_DIR=run_dir, PGRESCUE_OPERATOR=actor)
         os.environ["PGRESCUE_CONTROLLER_PID"] = str(os.getpid())
         self.journal = Journal(os.path.join(run_dir, "timeline.jsonl"), actor)
-        self.journal.write("start", status="ok", boot_id=boot_id(), detail=" ".join(sys.argv))
 
     def _write(self, event: str, step: Optional[str], **more: Any) -> None:
         if self.journal is not None:
@@ -83,6 +86,8 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         if self.phase:
             self._write("start", step=task.name or task.action)
+        if "fault" in task.vars:
+            self._write("fault", step=task.name, boot_id=boot_id())
 
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
         self.v2_playbook_on_task_start(task, False)
@@ -119,7 +124,7 @@ class CallbackModule(CallbackBase):
 
     def _end_run(self) -> None:
         """A play without a phase closes the run: what it does with the record must not change the record."""
-        if self.journal is not None and not self.ended:
+        if self.journal is not None and self.began and not self.ended:
             status = "ok" if self.failed is None else "failed"
             self._end_phase(status)
             self.journal.write("end", status=status, exit_code=self.failed or 0)

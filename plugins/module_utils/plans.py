@@ -19,7 +19,7 @@ def choose_target(states: Mapping[str, Any], hosts: Mapping[str, Any], wanted: O
         return wanted
     if not spares:
         raise Stop("No host of the service is clean: add a spare to the inventory and run protect.yml on it.", PRECONDITION)
-    return min(spares, key=lambda host: hosts[host]["region"] != region)
+    return min(spares, key=lambda host: (hosts[host]["region"] != region, host))
 
 
 def check_copies(states: Mapping[str, Any], despite: bool) -> None:

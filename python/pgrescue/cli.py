@@ -1,0 +1,173 @@
+"""The command `pgrescue`. It drives the playbooks; whatever must hold without it lives in roles and plugins."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pgrescue import drill as drills
+from pgrescue import lab, mirror, record, recovery, runner
+from pgrescue.manifest import verify_manifest
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
+    "PostgreSQL recovery runbooks that time and prove themselves.\n\n"
+    "Exit codes: 0 recovered and validated, 2 usage, 3 precondition, 4 refused by a guard, 5 step failed, "
+    "6 validation failed and traffic not switched, 7 recovered but an objective missed, 8 aborted, 9 needs a person."
+))  # fmt: skip
+evidence = typer.Typer(no_args_is_help=True, help="Check the evidence a run left.")
+app.add_typer(evidence, name="evidence")
+app.add_typer(lab.app, name="lab")
+
+Service = Annotated[str, typer.Option("--service", "-s", envvar="PGRESCUE_SERVICE", help="The service: an inventory group.")]
+Inventory = Annotated[str, typer.Option("--inventory", "-i", envvar="PGRESCUE_INVENTORY", help="The inventory.")]
+Extra = Annotated[list[str] | None, typer.Option("--extra", "-e", help="A variable for the playbook, key=value.")]
+LAB = "inventories/lab"
+
+
+def inventory_path(inventory: str) -> str:
+    """The inventory as given, else the one of that name in the repository."""
+    path = inventory if Path(inventory).exists() else str(runner.ROOT / inventory)
+    if not Path(path).exists():
+        refuse(f"There is no inventory {inventory}. Nothing was changed.", 2)
+    return path
+
+
+def variables(extra: list[str] | None) -> dict[str, str]:
+    """`key=value` options as a mapping."""
+    pairs = [item.partition("=") for item in extra or []]
+    if any(not value for _key, sep, value in pairs if not sep):
+        refuse("A variable is given as key=value. Nothing was changed.", 2)
+    return {key: value for key, _sep, value in pairs}
+
+
+def refuse(sentence: str, code: int) -> None:
+    """Say why and leave."""
+    typer.echo(sentence, err=True)
+    raise typer.Exit(code)
+
+
+def confirmed(service: str, given: str | None) -> str:
+    """The service's name as a person typed it."""
+    if given is not None or not sys.stdin.isatty():
+        return given or ""
+    typer.echo(f"This stops the traffic of {service} and brings up a restored copy in its place.")
+    return str(typer.prompt(f"Type the service's name ({service}) to go on"))
+
+
+@app.command()
+def recover(
+    procedure: Annotated[str, typer.Argument(help="The runbook, such as complete_loss.")] = "complete_loss",
+    service: Service = "shop",
+    inventory: Inventory = LAB,
+    confirm: Annotated[str | None, typer.Option(help="The service's name, instead of typing it when asked.")] = None,
+    extra: Extra = None,
+) -> None:
+    """Recover a service. Example: pgrescue recover complete_loss -s shop -i inventories/prod"""
+    if not (runner.ROOT / "playbooks" / f"{procedure}.yml").exists():
+        refuse(f"There is no runbook playbooks/{procedure}.yml. Nothing was changed.", 2)
+    wanted = {**variables(extra), "confirm": confirmed(service, confirm)}
+    request = recovery.Request(procedure, service, inventory_path(inventory), wanted)
+    raise typer.Exit(recovery.execute(request, recovery.new_id(request), Console()))
+
+
+@app.command()
+def resume(
+    run: Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")] = "latest",
+    inventory: Inventory = LAB,
+    takeover: Annotated[bool, typer.Option(help="Take the run over from another controller that is gone.")] = False,
+    extra: Extra = None,
+) -> None:
+    """Go on with a run where it stopped; on another machine its record is fetched from an object store first."""
+    inventory = inventory_path(inventory)
+    try:
+        directory = record.find(runner.RUNS, run)
+    except record.RecordError:
+        directory = fetched(run, inventory)
+    found = record.reopen(directory)
+    wanted = {**variables(extra), "confirm": found.service, "run_kind": found.kind, "run_scenario": found.scenario or ""}
+    if takeover:
+        wanted["takeover"] = "true"
+    request = recovery.Request(found.procedure, found.service, inventory, wanted)
+    raise typer.Exit(recovery.execute(request, found.id, Console()))
+
+
+def fetched(run: str, inventory: str) -> Path:
+    """A run's record, brought here from the first object store that has it."""
+    parts = run.split("-")
+    shape = 3
+    if len(parts) < shape:
+        refuse(f"No run {run} here; to fetch one from the object stores give its whole id. Nothing was changed.", 3)
+    for store in lab.service_variables(inventory, parts[1])["record_stores"]:
+        directory = mirror.download(run, runner.RUNS, store)
+        if (directory / "run.json").exists():
+            return directory
+    refuse(f"No object store holds run {run}. Nothing was changed.", 3)
+    raise AssertionError
+
+
+@app.command()
+def abort(
+    run: Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")] = "latest",
+    inventory: Inventory = LAB,
+) -> None:
+    """Give a run up: its record is closed as aborted and the service is let go. Nothing is taken back."""
+    directory = record.find(runner.RUNS, run)
+    found = record.finish(directory, "aborted")
+    request = recovery.Request(found.procedure, found.service, inventory_path(inventory), {})
+    recovery.close(request, found.id)
+    raise typer.Exit(recovery.report(directory, Console()))
+
+
+@app.command()
+def drill(
+    name: Annotated[str, typer.Argument(help="The drill, a file in drills/.")] = "complete_loss",
+    service: Service = "shop",
+    inventory: Inventory = LAB,
+    seed: Annotated[int | None, typer.Option(help="Makes the instant of the fault repeatable.")] = None,
+    extra: Extra = None,
+) -> None:
+    """Break the lab's service for real, recover it, and keep the proof."""
+    if not (runner.ROOT / "drills" / f"{name}.yml").exists():
+        refuse(f"There is no drill {name}. Nothing was changed.", 2)
+    raise typer.Exit(drills.run(name, service, inventory_path(inventory), seed, variables(extra), Console()))
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")] = "latest",
+    as_json: Annotated[bool, typer.Option("--json", help="Print run and measurement as JSON.")] = False,
+) -> None:
+    """Say how a run ended; its report is derived anew from its records."""
+    directory = record.find(runner.RUNS, run)
+    found = record.load(directory)
+    if as_json:
+        typer.echo(json.dumps({"run": found.run.dump(), "measurement": found.measurement.dump()}, indent=2))
+        raise typer.Exit(0)
+    recovery.report(directory, Console())
+
+
+@evidence.command("verify")
+def evidence_verify(directory: Annotated[Path, typer.Argument(help="The directory of a run.")]) -> None:
+    """Compare every file of a run with its manifest; exit 1 and name each that differs."""
+    differences = verify_manifest(directory)
+    for difference in differences:
+        typer.echo(str(difference))
+    if differences:
+        raise typer.Exit(1)
+    typer.echo(f"{directory}: every file is as the manifest says")
+
+
+def main() -> None:
+    """Entry point; known errors are one sentence."""
+    os.environ.setdefault("CONTAINERS_CONF", str(runner.ROOT / "lab" / "containers.conf"))
+    try:
+        app()
+    except record.RecordError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(3)

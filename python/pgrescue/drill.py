@@ -1,0 +1,52 @@
+"""A drill: break the lab's service for real at an instant nobody chose, recover it, put the lab back together."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import yaml
+from rich.console import Console
+
+from pgrescue import recovery, runner
+
+
+def scenario(name: str) -> dict[str, str]:
+    """The drill's data, from `drills/<name>.yml`."""
+    text = (runner.ROOT / "drills" / f"{name}.yml").read_text(encoding="utf-8")
+    loaded: dict[str, str] = yaml.safe_load(text)
+    return loaded
+
+
+def run(name: str, service: str, inventory: str, seed: int | None, variables: dict[str, str], console: Console) -> int:
+    """Inject the fault, recover, repair. The exit code is the recovery's; 3 when the fault could not be injected."""
+    what = scenario(name)
+    request = recovery.Request(
+        what["procedure"], service, inventory,
+        {"confirm": service, "run_kind": "drill", "run_scenario": name, **variables},
+    )  # fmt: skip
+    chance = random.Random(seed)  # noqa: S311 - an instant, not a secret
+    wait = chance.uniform(0, float(what["within_s"]))
+    console.print(f"Drill {name}: {what['says']} The fault comes in {wait:.1f} s.", soft_wrap=True, highlight=False)
+    time.sleep(wait)
+    run_id = recovery.new_id(request)
+    if not playbook(what["fault"], request, run_id, console):
+        return 3
+    code = recovery.execute(request, run_id, console)
+    if code in (0, 7):
+        console.print("Putting the lab's hosts back and protecting the service again ...", highlight=False)
+        if not (playbook(what["repair"], request, run_id, console) and playbook("playbooks/protect.yml", request, run_id, console)):
+            return 5
+    return code
+
+
+def playbook(path: str, request: recovery.Request, run_id: str, console: Console) -> bool:
+    """Run one playbook of the drill quietly; print its output when it fails."""
+    variables = {"service": request.service, "run_id": run_id}
+    play = runner.start(path, request.inventory, variables, {"PGRESCUE_OPERATOR": recovery.operator()})
+    failed = play.wait() != 0
+    if failed:
+        console.print(play.output(), markup=False)
+        console.print(f"{path} failed; see above.")
+    play.forget()
+    return not failed

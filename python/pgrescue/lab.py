@@ -1,0 +1,101 @@
+"""`pgrescue lab`: boot the lab and protect its service, take it down, say how it is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pgrescue import runner
+
+app = typer.Typer(no_args_is_help=True, help="The lab: real hosts as containers, in two regions.")
+INVENTORY = str(runner.ROOT / "inventories" / "lab")
+
+
+def ansible(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of Ansible's programs with the repository's settings."""
+    command = [str(Path(sys.executable).parent / program), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=runner.ROOT)
+
+
+def service_variables(inventory: str, service: str) -> dict[str, Any]:
+    """The variables of a service, as its first host sees them, templates resolved."""
+    asked = ansible(
+        "ansible", f"{service}[0]", "-i", inventory, "-c", "local", "-m", "ansible.builtin.debug",
+        "-a", "msg={{ {'record_stores': record_stores} }}",
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads(asked.stdout[asked.stdout.index("{") :])["msg"]
+    return found
+
+
+def play(path: str, sentence: str, console: Console, **variables: Any) -> None:
+    """Run one of the lab's playbooks, with a line that says so and one that says how long it took."""
+    with console.status(sentence) if console.is_terminal else _said(sentence, console):
+        running = runner.start(path, INVENTORY, {"service": "shop", **variables})
+        failed = running.wait()
+    if failed:
+        console.print(running.output(), markup=False, highlight=False)
+        console.print(f"{path} failed: {sentence}. Run the same command again when the cause is gone.")
+        raise typer.Exit(5)
+    running.forget()
+
+
+class _said:  # noqa: N801 - a context manager that reads as a phrase
+    def __init__(self, sentence: str, console: Console) -> None:
+        console.print(f"==> {sentence}", highlight=False)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def fresh() -> bool:
+    """Whether no host of the lab has ever had a database: only then may a first primary be made."""
+    stores = runner.ROOT / ".lab" / "store"
+    return not any(stores.glob("*/shop-backups/*"))
+
+
+@app.command()
+def up() -> None:
+    """Boot the lab, protect its service, put it under load. Does only what is missing."""
+    console = Console()
+    play("lab/up.yml", "Booting ten hosts in two regions and the world outside (first time: about 2 minutes)", console)
+    first = {"protect_create_on": "db1"} if fresh() else {}
+    play("playbooks/protect.yml", "Protecting the service: archive, backups, standbys, endpoint, witness", console, **first)
+    play("lab/service.yml", "Running the sample shop and load on it", console)
+    console.print("The lab is up: pgrescue lab status", highlight=False)
+
+
+@app.command()
+def down(
+    keep: Annotated[bool, typer.Option(help="Keep the object stores' data, keys and secrets.")] = False,
+) -> None:
+    """Stop and remove every host and network of the lab, and what the lab wrote."""
+    console = Console()
+    play("lab/down.yml", "Removing the lab", console, lab_keep=keep)
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
+    """Say which hosts run, who is primary and where the service's name points."""
+    running = runner.start("lab/status.yml", INVENTORY, {"service": "shop"})
+    running.wait()
+    stats = [e for e in running.runner.events if e["event"] == "playbook_on_stats"]
+    facts = stats[-1]["event_data"].get("artifact_data", {}) if stats else {}
+    running.forget()
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    elif not facts:
+        typer.echo("The lab is down. Boot it: pgrescue lab up")
+    else:
+        for host, role in sorted(facts["hosts"].items()):
+            typer.echo(f"{host:<10} {role}")
+        typer.echo(f"{facts['endpoint']} -> {facts['address']}")
+    raise typer.Exit(0 if facts else 3)

@@ -1,0 +1,91 @@
+"""Drive a runbook: show it live, close its record, say how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from getpass import getuser
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pgrescue import display, record, runner, verdict
+
+GAVE_UP = 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for."""
+
+    procedure: str
+    service: str
+    inventory: str
+    variables: Mapping[str, Any]
+
+
+def operator() -> str:
+    """Who is at work, and where."""
+    return os.environ.get("PGRESCUE_OPERATOR") or f"{getuser()}@{socket.gethostname()}"
+
+
+def new_id(request: Request) -> str:
+    """The id of a run that starts now."""
+    return record.run_id(request.service, request.procedure, datetime.now(UTC))
+
+
+def execute(request: Request, run_id: str, console: Console) -> int:
+    """Run the procedure until its end, close its record, and return the exit code that the record shows."""
+    run_dir = runner.RUNS / run_id
+    variables = {**request.variables, "service": request.service, "run_id": run_id}
+    more = {"PGRESCUE_RUN_ID": run_id, "PGRESCUE_OPERATOR": operator()}
+    play = runner.start(f"playbooks/{request.procedure}.yml", request.inventory, variables, more)
+    try:
+        display.follow(run_dir, lambda: not play.running(), console=console, predicted=predicted(request.procedure))
+    except KeyboardInterrupt:
+        play.cancelled.set()
+        play.wait()
+        console.print("Stopped here. What a host was doing may go on there; nothing was taken back.")
+        console.print(f"Go on: pgrescue resume {run_id}    Give up: pgrescue abort {run_id}", soft_wrap=True)
+        return GAVE_UP
+    code = play.wait()
+    if code and not (run_dir / "run.json").exists():
+        console.print(play.output(), markup=False)
+        console.print("The run did not begin. Nothing was changed.")
+        return 5
+    if code:
+        close(request, run_id)
+    play.forget()
+    return report(run_dir, console)
+
+
+def close(request: Request, run_id: str) -> None:
+    """Measure and mirror a run that did not get that far itself; what cannot be had then is said by the record."""
+    play = runner.start("playbooks/close_run.yml", request.inventory, {"service": request.service, "run_id": run_id})
+    play.wait()
+    play.forget()
+    record.finish(runner.RUNS / run_id)
+
+
+def report(run_dir: Path, console: Console) -> int:
+    """Say how a run ended and where its report is; its exit code."""
+    found = record.load(run_dir)
+    console.print(verdict.verdict_line(found), soft_wrap=True, highlight=False)
+    console.print(f"Report: {run_dir / 'report.html'}", soft_wrap=True, highlight=False)
+    return found.run.exit_code if found.run.exit_code is not None else 5
+
+
+def predicted(procedure: str) -> dict[str, float] | None:
+    """Seconds each phase took in the last run of the procedure that passed; None before there is one."""
+    for directory in reversed(record.all_runs(runner.RUNS)):
+        measured = directory / "measurement.json"
+        run = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+        if run.get("procedure") == procedure and run.get("result") == "passed" and measured.exists():
+            phases: dict[str, float] = json.loads(measured.read_text(encoding="utf-8")).get("phases", {})
+            return phases
+    return None

@@ -1,0 +1,81 @@
+"""Run a playbook of this repository through ansible-runner, the way `ansible-playbook` would run it by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ansible_runner
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = ROOT / "runs"
+
+
+@dataclass
+class Play:
+    """A playbook that is running, or has run."""
+
+    thread: threading.Thread
+    runner: Any
+    folder: Path
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def running(self) -> bool:
+        """Whether it still runs."""
+        return self.thread.is_alive()
+
+    def wait(self) -> int:
+        """Wait for its end; the exit code of ansible-playbook."""
+        self.thread.join()
+        return int(self.runner.rc if self.runner.rc is not None else 254)
+
+    def output(self) -> str:
+        """What ansible-playbook printed."""
+        return Path(self.runner.config.artifact_dir, "stdout").read_text(encoding="utf-8")
+
+    def forget(self) -> None:
+        """Remove ansible-runner's own files: they hold the whole environment."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """What every playbook is started with: this Python's tools first, the repository's settings, host keys checked."""
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "CONTAINERS_CONF": str(ROOT / "lab" / "containers.conf"),
+        "PGRESCUE_RUNS": str(RUNS),
+        **more,
+    }
+
+
+def start(
+    playbook: str,
+    inventory: str,
+    variables: Mapping[str, Any],
+    more: Mapping[str, str] | None = None,
+    *,
+    quiet: bool = True,
+) -> Play:
+    """Start a playbook, named by its path in the repository; secrets belong in the inventory, never in `variables`."""
+    folder = Path(tempfile.mkdtemp(prefix="pgrescue-"))
+    cancelled = threading.Event()
+    thread, runner = ansible_runner.run_async(
+        private_data_dir=str(folder),
+        project_dir=str(ROOT),
+        playbook=playbook,
+        inventory=str(Path(inventory).resolve()),
+        extravars=dict(variables),
+        envvars=environment(more or {}),
+        quiet=quiet,
+        cancel_callback=cancelled.is_set,
+    )
+    return Play(thread, runner, folder, cancelled)

@@ -34,9 +34,7 @@ class Timeline:
         self.lines: list[bytes] = []
         self.skew = 0.0  # what the monotonic clock is ahead of the wall clock
 
-    def event(
-        self, at: float, event: str, phase: str | None = None, step: str | None = None, **more: Any
-    ) -> None:
+    def event(self, at: float, event: str, phase: str | None = None, step: str | None = None, **more: Any) -> None:
         prev = sha256(self.lines[-1]).hexdigest() if self.lines else "0" * 64
         entry = {
             "seq": len(self.lines),

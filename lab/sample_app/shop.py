@@ -15,10 +15,11 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Iterator
+from typing import Any
 
 import psycopg
 
@@ -37,7 +38,7 @@ PATIENCE_S = 2
 
 def wall() -> str:
     """Now, as RFC 3339 UTC with microseconds."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Database:
@@ -47,12 +48,12 @@ class Database:
         self.dsn = dsn
         self.max_age_s = max_age_s
         self.host = psycopg.conninfo.conninfo_to_dict(dsn)["host"]
-        self._slots: "queue.Queue[Any]" = queue.Queue()
+        self._slots: queue.Queue[Any] = queue.Queue()
         for _ in range(size):
             self._slots.put((None, 0.0))
 
     @contextmanager
-    def connection(self) -> "Iterator[psycopg.Connection[Any]]":
+    def connection(self) -> Iterator[psycopg.Connection[Any]]:
         """A connection for one request."""
         connection, checked = self._slots.get(timeout=PATIENCE_S)
         try:
@@ -63,8 +64,12 @@ class Database:
                     connection = None
             if connection is None:
                 connection = psycopg.connect(
-                    self.dsn, autocommit=True, connect_timeout=PATIENCE_S, tcp_user_timeout=1000 * PATIENCE_S,
-                    options="-c statement_timeout=%d" % (1000 * PATIENCE_S), application_name="shop",
+                    self.dsn,
+                    autocommit=True,
+                    connect_timeout=PATIENCE_S,
+                    tcp_user_timeout=1000 * PATIENCE_S,
+                    options="-c statement_timeout=%d" % (1000 * PATIENCE_S),
+                    application_name="shop",
                 )
                 checked = time.monotonic()
             yield connection
@@ -77,7 +82,7 @@ class Database:
             self._slots.put((connection, checked))
 
 
-def health(database: Database) -> "tuple[int, dict[str, Any]]":
+def health(database: Database) -> tuple[int, dict[str, Any]]:
     """Well when the database answers and can be written to."""
     with database.connection() as connection:
         read_only = connection.execute("SELECT pg_is_in_recovery()").fetchone()[0]
@@ -86,7 +91,7 @@ def health(database: Database) -> "tuple[int, dict[str, Any]]":
         return 200, {"status": "ok", "database": {"writable": True, "server": connection.info.hostaddr}}
 
 
-def newest(database: Database, table: str) -> "tuple[int, dict[str, Any]]":
+def newest(database: Database, table: str) -> tuple[int, dict[str, Any]]:
     """The newest rows of a table."""
     with database.connection() as connection:
         rows = connection.execute(
@@ -96,10 +101,12 @@ def newest(database: Database, table: str) -> "tuple[int, dict[str, Any]]":
     return 200, {"items": items, "newest": items[0]["created_at"] if items else None}
 
 
-def add(database: Database, table: str, request: "dict[str, Any]") -> "tuple[int, dict[str, Any]]":
+def add(database: Database, table: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """A new row."""
     with database.connection() as connection:
-        row = connection.execute("INSERT INTO %s (name) VALUES (%%s) RETURNING id" % table, (str(request["name"]),)).fetchone()
+        row = connection.execute(
+            "INSERT INTO %s (name) VALUES (%%s) RETURNING id" % table, (str(request["name"]),)
+        ).fetchone()
     return 201, {"id": row[0]}
 
 
@@ -107,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request."""
 
     timeout = 5
-    server: "Server"
+    server: Server
 
     def do_GET(self) -> None:
         self._answer()
@@ -132,10 +139,16 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
         except OSError:
             status = 499  # the client had gone
-        self.server.log(method=self.command, path=self.path, status=status, duration_s=round(time.monotonic() - began, 4),
-                        agent=self.headers.get("User-Agent", ""), client=self.client_address[0])
+        self.server.log(
+            method=self.command,
+            path=self.path,
+            status=status,
+            duration_s=round(time.monotonic() - began, 4),
+            agent=self.headers.get("User-Agent", ""),
+            client=self.client_address[0],
+        )
 
-    def _route(self) -> "tuple[int, dict[str, Any]]":
+    def _route(self) -> tuple[int, dict[str, Any]]:
         database, table = self.server.database, self.path.rpartition("/")[2]
         if self.path == "/health" and self.command == "GET":
             return health(database)

@@ -99,8 +99,13 @@ class CallbackModule(CallbackBase):
         step = result.task.name or result.task.action
         host = result.host.get_name()
         for entry in answer.get("journal", []):
-            self._write(entry["event"], entry.get("step", step), host=host, status=entry.get("status"),
-                        detail=entry.get("detail"))
+            self._write(
+                entry["event"],
+                entry.get("step", step),
+                host=host,
+                status=entry.get("status"),
+                detail=entry.get("detail"),
+            )
         milestone = result.task.vars.get("milestone")
         if milestone and status in ("ok", "changed"):
             self._write("milestone", str(milestone), host=host)

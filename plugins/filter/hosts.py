@@ -29,13 +29,19 @@ def observed_states(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[
 def service_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], root: str) -> "dict[str, Any]":
     """Region, address and clusters' folder of each host, as M(pgrescue.runbooks.plan_recovery) wants them."""
     return {
-        host: {"region": hostvars[host]["region"], "address": hostvars[host]["postgres_address"], "root": root} for host in hosts
+        host: {"region": hostvars[host]["region"], "address": hostvars[host]["postgres_address"], "root": root}
+        for host in hosts
     }
 
 
 def addresses(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[str, str]":
     """The address of each host."""
     return {host: hostvars[host]["postgres_address"] for host in hosts}
+
+
+def suspects(hosts: Iterable[str], states: Mapping[str, Any], target: str) -> "list[str]":
+    """Hosts on which a client could still write: all but the target and those seen as standbys."""
+    return [host for host in hosts if host != target and states.get(host, {}).get("role") != "standby"]
 
 
 class FilterModule:
@@ -47,4 +53,5 @@ class FilterModule:
             "observed_states": observed_states,
             "service_hosts": service_hosts,
             "addresses": addresses,
+            "suspects": suspects,
         }

@@ -40,4 +40,7 @@ def role_of(running: bool, in_recovery: Optional[bool], has_cluster: bool) -> st
 
 def state(facts: Mapping[str, Any]) -> "dict[str, Any]":
     """The facts of a host with the role that follows from them."""
-    return {**facts, "role": role_of(facts["running"], facts.get("in_recovery"), facts.get("system_identifier") is not None)}
+    return {
+        **facts,
+        "role": role_of(facts["running"], facts.get("in_recovery"), facts.get("system_identifier") is not None),
+    }

@@ -9,22 +9,30 @@ from . import records
 from .guards import PRECONDITION, Stop
 
 
-def choose_target(states: Mapping[str, Any], hosts: Mapping[str, Any], wanted: Optional[str], region: Optional[str]) -> str:
+def choose_target(
+    states: Mapping[str, Any], hosts: Mapping[str, Any], wanted: Optional[str], region: Optional[str]
+) -> str:
     """The clean host to restore on: the one asked for, else the first spare, the preferred region first."""
     spares = [host for host in hosts if states.get(host, {}).get("role") == "spare"]
     if wanted:
         if wanted not in spares:
             seen = states.get(wanted, {}).get("role", "silent")
-            raise Stop("%s is not a clean host (%s). A restore goes to a new place. Nothing was changed." % (wanted, seen))
+            raise Stop(
+                "%s is not a clean host (%s). A restore goes to a new place. Nothing was changed." % (wanted, seen)
+            )
         return wanted
     if not spares:
-        raise Stop("No host of the service is clean: add a spare to the inventory and run protect.yml on it.", PRECONDITION)
+        raise Stop(
+            "No host of the service is clean: add a spare to the inventory and run protect.yml on it.", PRECONDITION
+        )
     return min(spares, key=lambda host: (hosts[host]["region"] != region, host))
 
 
 def check_copies(states: Mapping[str, Any], despite: bool) -> None:
     """Refuse to restore from the archive while a running copy holds at least as much."""
-    running = ["%s (%s)" % (host, seen["role"]) for host, seen in states.items() if seen["role"] in ("primary", "standby")]
+    running = [
+        "%s (%s)" % (host, seen["role"]) for host, seen in states.items() if seen["role"] in ("primary", "standby")
+    ]
     if running and not despite:
         raise Stop(
             "Not a complete loss: %s still runs and may hold what the archive does not. Fail over to it, or, if its data is wrong "
@@ -84,10 +92,18 @@ def check_approval(run_dir: str, plan: Mapping[str, Any], confirm: Optional[str]
 
 def decisions(plan: Mapping[str, Any]) -> "list[dict[str, str]]":
     """What the timeline shall say of a plan."""
-    said = [{"event": "decision", "detail": "Backup %(label)s in repository %(repo)s passed over: %(reason)s" % b} for b in plan["passed_over"]]
+    said = [
+        {"event": "decision", "detail": "Backup %(label)s in repository %(repo)s passed over: %(reason)s" % b}
+        for b in plan["passed_over"]
+    ]
     first = plan["candidates"][0]
     end = plan["archive_end"]
-    said.append({"event": "decision", "detail": "Restore %s from repository %s on %s" % (first["label"], first["repo"], plan["target_host"])})
+    said.append(
+        {
+            "event": "decision",
+            "detail": "Restore %s from repository %s on %s" % (first["label"], first["repo"], plan["target_host"]),
+        }
+    )
     if end:
         said.append({"event": "decision", "detail": "Replay WAL to %s, archived at %s" % (end["segment"], end["time"])})
     return said

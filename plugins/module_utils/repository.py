@@ -86,4 +86,4 @@ def single_system(backups: "list[dict[str, Any]]", expected: Optional[str]) -> s
             % (len(systems), ", ".join(systems) or "none"),
             PRECONDITION,
         )
-    return systems[0]
+    return str(systems[0])

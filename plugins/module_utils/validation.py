@@ -12,8 +12,14 @@ from .reconcile import Reconciliation
 def check(name: str, expected: Any, observed: Any, passed: bool, duration_s: float = 0.0) -> "dict[str, Any]":
     """One line of checks.json; every check here is one that must pass."""
     verdict = "passed" if passed else "failed"
-    return {"name": name, "tier": "must", "expected": str(expected), "observed": str(observed), "verdict": verdict,
-            "duration_s": round(duration_s, 3)}
+    return {
+        "name": name,
+        "tier": "must",
+        "expected": str(expected),
+        "observed": str(observed),
+        "verdict": verdict,
+        "duration_s": round(duration_s, 3),
+    }
 
 
 def switch_point(history: str) -> "tuple[int, int]":
@@ -30,11 +36,19 @@ def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dic
     replayed = segment_of(ended, seen["segment_bytes"])
     wrong = seen["unreadable_databases"]
     return [
-        check("the database system is the planned one", plan["system_identifier"], seen["system_identifier"],
-              str(seen["system_identifier"]) == str(plan["system_identifier"])),
+        check(
+            "the database system is the planned one",
+            plan["system_identifier"],
+            seen["system_identifier"],
+            str(seen["system_identifier"]) == str(plan["system_identifier"]),
+        ),
         check("the server is out of recovery", False, seen["in_recovery"], not seen["in_recovery"]),
-        check("it continues on a new timeline", "> %s" % plan["target_timeline"], seen["timeline"],
-              int(seen["timeline"]) > int(plan["target_timeline"])),
+        check(
+            "it continues on a new timeline",
+            "> %s" % plan["target_timeline"],
+            seen["timeline"],
+            int(seen["timeline"]) > int(plan["target_timeline"]),
+        ),
         check("all archived WAL was replayed", "segment %d" % archived, "segment %d" % replayed, replayed >= archived),
         check("data checksums are on", "on", seen["data_checksums"], seen["data_checksums"] == "on"),
         check("every database can be read", "none unreadable", ", ".join(wrong) or "none unreadable", not wrong),

@@ -34,7 +34,6 @@ waited_s: {description: How long it took in seconds., returned: success, type: f
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, postgres
 
 QUESTIONS = {
@@ -67,9 +66,17 @@ def main() -> None:
 
     began = time.monotonic()
     if not postgres.wait_until(arrived, module.params["deadline_s"]):
-        said = "The server was not %s within %d s; it stood at: %s." % (module.params["until"], module.params["deadline_s"], seen["stood"])
+        said = "The server was not %s within %d s; it stood at: %s." % (
+            module.params["until"],
+            module.params["deadline_s"],
+            seen["stood"],
+        )
         guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
-    milestone = [{"event": "milestone", "step": "writable", "detail": seen["stood"]}] if module.params["until"] == "writable" else []
+    milestone = (
+        [{"event": "milestone", "step": "writable", "detail": seen["stood"]}]
+        if module.params["until"] == "writable"
+        else []
+    )
     module.exit_json(changed=False, waited_s=round(time.monotonic() - began, 3), journal=milestone)
 
 

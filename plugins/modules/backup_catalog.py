@@ -49,7 +49,6 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, repository
 
 STORED_SEGMENT = re.compile(r"^(?:.*/)?([0-9A-F]{24})-[0-9a-f]{40}")
@@ -89,7 +88,9 @@ def observe(engine: Pgbackrest, wanted: "str | None") -> "dict[str, object]":
     backups = repository.candidates(info, unreachable)
     if not backups:
         said = "; ".join("repo%s: %s" % item for item in sorted(unreachable.items())) or "they hold no backup"
-        raise guards.Stop("No repository offers a backup of %s (%s)." % (engine.module.params["stanza"], said), guards.PRECONDITION)
+        raise guards.Stop(
+            "No repository offers a backup of %s (%s)." % (engine.module.params["stanza"], said), guards.PRECONDITION
+        )
     system = repository.single_system(backups, wanted)
     archives = [
         (entry["database"]["repo-key"], entry["id"])

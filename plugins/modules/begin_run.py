@@ -37,7 +37,6 @@ plan: {description: The plan of an earlier attempt; empty when there is none., r
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, records
 
 BOUND = ("service", "procedure")

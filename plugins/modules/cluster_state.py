@@ -39,7 +39,6 @@ state:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import observation, postgres
 
 QUESTIONS = """

@@ -52,7 +52,6 @@ plan_digest: {description: SHA-256 of the plan., returned: success, type: str}
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, plans, records
 
 

@@ -34,7 +34,6 @@ failed_checks: {description: Names of the checks that failed., returned: always,
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, records
 
 
@@ -56,10 +55,17 @@ def main() -> None:
         changed |= records.write_json(os.path.join(p["run_dir"], "reconciliation.json"), p["reconciliation"])
     failed = [c for c in p["checks"] if c["tier"] == "must" and c["verdict"] != "passed"]
     if failed or not p["checks"]:
-        said = "; ".join("%(name)s: expected %(expected)s, found %(observed)s" % c for c in failed) or "nothing was checked"
+        said = (
+            "; ".join("%(name)s: expected %(expected)s, found %(observed)s" % c for c in failed)
+            or "nothing was checked"
+        )
         stop = guards.Stop("Validation failed, traffic was not switched: %s." % said, guards.VALIDATION_FAILED)
         guards.fail(module, stop, changed=changed, failed_checks=[c["name"] for c in failed])
-    module.exit_json(changed=changed, failed_checks=[], journal=[{"event": "milestone", "step": "validated", "detail": "%d checks passed" % len(p["checks"])}])
+    module.exit_json(
+        changed=changed,
+        failed_checks=[],
+        journal=[{"event": "milestone", "step": "validated", "detail": "%d checks passed" % len(p["checks"])}],
+    )
 
 
 if __name__ == "__main__":

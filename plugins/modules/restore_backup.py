@@ -59,11 +59,21 @@ data_directory: {description: The new place., returned: success, type: str}
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, journal, observation, postgres, records
 
 # What pgBackRest says when the bytes are there and wrong, as against a repository that cannot be reached.
-CORRUPT = ("ChecksumError", "FormatError", "does not match", "decompress", "CryptoError", "missing file", "unable to load info", "[029]", "[095]", "[082]")
+CORRUPT = (
+    "ChecksumError",
+    "FormatError",
+    "does not match",
+    "decompress",
+    "CryptoError",
+    "missing file",
+    "unable to load info",
+    "[029]",
+    "[095]",
+    "[082]",
+)
 
 
 def marker_path(place: str) -> str:
@@ -73,8 +83,15 @@ def marker_path(place: str) -> str:
 
 def check_link(link: "str | None", place: str) -> None:
     """Refuse to point `link` away from a place in use."""
-    if link and os.path.exists(os.path.join(link, "postmaster.pid")) and os.path.realpath(link) != os.path.realpath(place):
-        raise guards.Stop("A server runs, or ran until it was killed, on %s. Stop and keep it first. Nothing was changed." % os.path.realpath(link))
+    if (
+        link
+        and os.path.exists(os.path.join(link, "postmaster.pid"))
+        and os.path.realpath(link) != os.path.realpath(place)
+    ):
+        raise guards.Stop(
+            "A server runs, or ran until it was killed, on %s. Stop and keep it first. Nothing was changed."
+            % os.path.realpath(link)
+        )
 
 
 def point(link: "str | None", place: str) -> None:
@@ -98,7 +115,10 @@ def check_place(module: AnsibleModule, place: str, run: str, system: str) -> "di
         found = observation.system_identifier(postgres.control_data(module, place))
         whose = "the cluster of system %s" % found if found else "files"
         other = " (another system than %s)" % system if found and found != system else ""
-        raise guards.Stop("%s is not empty: it holds %s%s. A restore goes to a new place. Nothing was changed." % (place, whose, other))
+        raise guards.Stop(
+            "%s is not empty: it holds %s%s. A restore goes to a new place. Nothing was changed."
+            % (place, whose, other)
+        )
     return marker
 
 
@@ -111,7 +131,10 @@ def restore(module: AnsibleModule, backup: "dict[str, object]") -> "tuple[bool, 
     code, out, err = module.run_command(
         ["pgbackrest", "--stanza=" + p["stanza"], "--repo=%d" % backup["repo"], "--set=" + str(backup["label"])]
         + ["--pg1-path=" + p["place"], "--type=" + p["type"], "--process-max=%d" % processes, "--delta"]
-        + ["--log-level-console=warn", "--log-level-file=off"] + timeline + options + ["restore"]
+        + ["--log-level-console=warn", "--log-level-file=off"]
+        + timeline
+        + options
+        + ["restore"]
     )
     said = (err + out).strip()
     if code and not any(sign in said for sign in CORRUPT):
@@ -119,29 +142,46 @@ def restore(module: AnsibleModule, backup: "dict[str, object]") -> "tuple[bool, 
     return code == 0, said
 
 
-def first_verifying(module: AnsibleModule, note: "dict[str, object]") -> "tuple[dict[str, object], list[dict[str, object]]]":
+def first_verifying(
+    module: AnsibleModule, note: "dict[str, object]"
+) -> "tuple[dict[str, object], list[dict[str, object]]]":
     """Restore candidates in turn until one verifies."""
     place, passed_over = module.params["place"], []
     os.makedirs(place, mode=0o700, exist_ok=True)
     for backup in module.params["candidates"]:
         if str(backup["system_identifier"]) != module.params["system_identifier"]:
-            raise guards.Stop("Backup %s belongs to system %s, the plan to %s. Nothing was changed."
-                              % (backup["label"], backup["system_identifier"], module.params["system_identifier"]))
-        records.write_json(marker_path(place), {**note, "state": "restoring", "label": backup["label"], "begun": journal.now()})
+            raise guards.Stop(
+                "Backup %s belongs to system %s, the plan to %s. Nothing was changed."
+                % (backup["label"], backup["system_identifier"], module.params["system_identifier"])
+            )
+        records.write_json(
+            marker_path(place), {**note, "state": "restoring", "label": backup["label"], "begun": journal.now()}
+        )
         verified, said = restore(module, backup)
         if verified:
-            records.write_json(marker_path(place), {**note, "state": "restored", "backup": backup, "passed_over": passed_over})
+            records.write_json(
+                marker_path(place), {**note, "state": "restored", "backup": backup, "passed_over": passed_over}
+            )
             point(module.params["link"], place)
             return backup, passed_over
         passed_over.append({"label": backup["label"], "repo": backup["repo"], "reason": said.splitlines()[0][:500]})
     reasons = "; ".join("%s: %s" % (b["label"], b["reason"]) for b in passed_over)
-    raise guards.Stop("No backup verifies (%s). %s holds a partial copy that must not be started." % (reasons, place), guards.STEP_FAILED)
+    raise guards.Stop(
+        "No backup verifies (%s). %s holds a partial copy that must not be started." % (reasons, place),
+        guards.STEP_FAILED,
+    )
 
 
 def decisions(backup: "dict[str, object]", passed_over: "list[dict[str, object]]") -> "list[dict[str, str]]":
     """What the timeline shall say."""
-    said = [{"event": "decision", "detail": "Backup %(label)s in repository %(repo)s passed over: %(reason)s" % b} for b in passed_over]
-    chosen = "Backup %(label)s from repository %(repo)s, taken until %(stopped)s, restored; every file matched its checksum" % backup
+    said = [
+        {"event": "decision", "detail": "Backup %(label)s in repository %(repo)s passed over: %(reason)s" % b}
+        for b in passed_over
+    ]
+    chosen = (
+        "Backup %(label)s from repository %(repo)s, taken until %(stopped)s, restored; every file matched its checksum"
+        % backup
+    )
     return said + [{"event": "decision", "detail": chosen}, {"event": "milestone", "step": "restored"}]
 
 
@@ -171,13 +211,21 @@ def main() -> None:
         if marker.get("state") == "restored":
             if not module.check_mode:
                 point(p["link"], place)  # a kill may have come between the restore and the link
-            module.exit_json(changed=False, backup=marker["backup"], passed_over=marker["passed_over"], data_directory=place)
+            module.exit_json(
+                changed=False, backup=marker["backup"], passed_over=marker["passed_over"], data_directory=place
+            )
         if module.check_mode:
             module.exit_json(changed=True, backup=p["candidates"][0], passed_over=[], data_directory=place)
         backup, passed_over = first_verifying(module, {"run": p["run"], "system_identifier": p["system_identifier"]})
     except guards.Stop as stop:
         guards.fail(module, stop, passed_over=[])
-    module.exit_json(changed=True, backup=backup, passed_over=passed_over, data_directory=place, journal=decisions(backup, passed_over))
+    module.exit_json(
+        changed=True,
+        backup=backup,
+        passed_over=passed_over,
+        data_directory=place,
+        journal=decisions(backup, passed_over),
+    )
 
 
 if __name__ == "__main__":

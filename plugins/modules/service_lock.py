@@ -38,7 +38,6 @@ held_by: {description: The run and the controller that hold the service now., re
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, journal, records
 
 
@@ -47,12 +46,14 @@ def verdict(held: "dict[str, str]", wanted: "dict[str, str]", takeover: bool) ->
     if held["run"] != wanted["run"]:
         raise guards.Stop(
             "%s is held by run %s of %s since %s. Go on with it (pgrescue resume %s) or give it up (pgrescue abort %s). "
-            "Nothing was changed." % (wanted["service"], held["run"], held["holder"], held["since"], held["run"], held["run"])
+            "Nothing was changed."
+            % (wanted["service"], held["run"], held["holder"], held["since"], held["run"], held["run"])
         )
     if held["holder"] != wanted["holder"] and not takeover:
         raise guards.Stop(
             "Run %s is held by %s since %s. If that controller is gone for good, take the run over: -e takeover=true "
-            "(pgrescue resume %s --takeover). Nothing was changed." % (held["run"], held["holder"], held["since"], held["run"])
+            "(pgrescue resume %s --takeover). Nothing was changed."
+            % (held["run"], held["holder"], held["since"], held["run"])
         )
 
 

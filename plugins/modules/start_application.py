@@ -33,7 +33,6 @@ import urllib.error
 import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, postgres
 
 
@@ -71,7 +70,11 @@ def main() -> None:
         return well
 
     if not postgres.wait_until(first_is_well, p["deadline_s"]):
-        stop = "%s did not become healthy within %d s (%s); the other instances were not started." % (units[0], p["deadline_s"], said["last"])
+        stop = "%s did not become healthy within %d s (%s); the other instances were not started." % (
+            units[0],
+            p["deadline_s"],
+            said["last"],
+        )
         guards.fail(module, guards.Stop(stop, guards.NEEDS_A_PERSON))
     if units[1:]:
         module.run_command(["systemctl", "start", *units[1:]], check_rc=True)

@@ -41,7 +41,6 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import postgres, ranges, reconcile, validation
 
 QUESTIONS = """
@@ -70,7 +69,9 @@ def observe(module: AnsibleModule) -> "dict[str, object]":
     unreadable, invalid = [], 0
     with postgres.connect(module, row_factory=dict_row) as connection:
         seen = connection.execute(QUESTIONS).fetchone()
-        names = [r["datname"] for r in connection.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall()]
+        names = [
+            r["datname"] for r in connection.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall()
+        ]
     for name in names:
         try:
             with postgres.connect(module, database=name) as connection:

@@ -31,7 +31,6 @@ RETURN = """#"""
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, records
 
 
@@ -42,10 +41,14 @@ def verdict(run_dir: str, address: str) -> None:
         raise guards.Stop("Run %s has validated nothing. The endpoint was not changed." % os.path.basename(run_dir))
     plan, checks = (records.read_json(path) for path in paths)
     if plan["target_address"] != address:
-        raise guards.Stop("The plan's target is %s, not %s. The endpoint was not changed." % (plan["target_address"], address))
+        raise guards.Stop(
+            "The plan's target is %s, not %s. The endpoint was not changed." % (plan["target_address"], address)
+        )
     failed = [c["name"] for c in checks if c["tier"] == "must" and c["verdict"] != "passed"]
     if failed or not checks:
-        raise guards.Stop("Not validated: %s. The endpoint was not changed." % ("; ".join(failed) or "no check was made"))
+        raise guards.Stop(
+            "Not validated: %s. The endpoint was not changed." % ("; ".join(failed) or "no check was made")
+        )
 
 
 def main() -> None:

@@ -32,7 +32,6 @@ healthy_at: {description: 'End of the success that completed the picture (RFC 33
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, postgres, witness_files
 
 PROBES = ("commit", "health", "products", "videos")
@@ -69,11 +68,18 @@ def main() -> None:
         return all(len(results) == 2 and all(r["ok"] for r in results) for results in seen.values())
 
     if not postgres.wait_until(healthy, p["deadline_s"]):
-        last = {probe: (results[-1].get("error") or results[-1]["ok"]) if results else "nothing" for probe, results in seen.items()}
+        last = {
+            probe: (results[-1].get("error") or results[-1]["ok"]) if results else "nothing"
+            for probe, results in seen.items()
+        }
         said = "After %d s the client does not see the service healthy: %s." % (p["deadline_s"], last)
         guards.fail(module, guards.Stop(said, guards.NEEDS_A_PERSON))
     at = max(str(results[0]["end"]) for results in seen.values())
-    module.exit_json(changed=False, healthy_at=at, journal=[{"event": "milestone", "step": "service_healthy", "detail": "seen by the witness at " + at}])
+    module.exit_json(
+        changed=False,
+        healthy_at=at,
+        journal=[{"event": "milestone", "step": "service_healthy", "detail": "seen by the witness at " + at}],
+    )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,6 @@ acknowledged:
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import ranges, reconcile, witness_files
 
 

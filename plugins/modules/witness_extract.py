@@ -36,7 +36,6 @@ import os
 from datetime import datetime, timedelta, timezone
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import witness_files
 
 

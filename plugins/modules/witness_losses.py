@@ -29,7 +29,6 @@ EXAMPLES = """
 RETURN = """#"""
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import ranges, witness_files
 
 
@@ -44,9 +43,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    changed = module.check_mode or witness_files.accept_losses(
-        p["journal"], p["run"], ranges.to_ranges(p["tokens"])
-    )
+    changed = module.check_mode or witness_files.accept_losses(p["journal"], p["run"], ranges.to_ranges(p["tokens"]))
     module.exit_json(changed=changed)
 
 

@@ -25,9 +25,7 @@ def next_steps(record: Record) -> list[Advice]:
 def _about_the_end(record: Record) -> Iterator[Advice]:
     run = record.run
     if run.result is None:
-        yield Advice(
-            "This run is still open. See where it stands, or go on with it.", f"pgrescue resume {run.id}"
-        )
+        yield Advice("This run is still open. See where it stands, or go on with it.", f"pgrescue resume {run.id}")
     elif run.result == "failed" and run.exit_code == 7:  # noqa: PLR2004 - objective missed, recovered
         yield Advice("Find the slowest steps below and decide what would have kept the objective.")
     elif run.result == "failed" and run.exit_code == 9:  # noqa: PLR2004 - a person must decide
@@ -62,21 +60,15 @@ def _about_the_proof(record: Record) -> Iterator[Advice]:
     for name, verdict in measured.verdicts.phases.items():
         if verdict == "missed":
             took, budget = measured.phases[name], run.objectives.phases[name]
-            yield Advice(
-                f"Phase {name} took {span(took)} of its {span(budget)}: change the procedure or the budget."
-            )
+            yield Advice(f"Phase {name} took {span(took)} of its {span(budget)}: change the procedure or the budget.")
     if measured.clock is None and run.kind != "proof" and run.result is not None:
         yield Advice(
             "The recovery time was not measured. A witness must run before, during and after:",
             "pgrescue watch",
         )
     if measured.human_wait_s and measured.rta_s and measured.human_wait_s > measured.rta_s / 2:
-        yield Advice(
-            f"People were waited for during {hms(measured.human_wait_s)}: more than half of the outage."
-        )
+        yield Advice(f"People were waited for during {hms(measured.human_wait_s)}: more than half of the outage.")
     if run.result == "passed" and run.kind != "proof":
         yield Advice("Take a full backup of the recovered primary and prove it.", "pgrescue prove")
     if run.result is not None:
-        yield Advice(
-            "Check that this record is unchanged before you file it.", f"pgrescue evidence verify {run.id}"
-        )
+        yield Advice("Check that this record is unchanged before you file it.", f"pgrescue evidence verify {run.id}")

@@ -24,7 +24,9 @@ evidence = typer.Typer(no_args_is_help=True, help="Check the evidence a run left
 app.add_typer(evidence, name="evidence")
 app.add_typer(lab.app, name="lab")
 
-Service = Annotated[str, typer.Option("--service", "-s", envvar="PGRESCUE_SERVICE", help="The service: an inventory group.")]
+Service = Annotated[
+    str, typer.Option("--service", "-s", envvar="PGRESCUE_SERVICE", help="The service: an inventory group.")
+]
 Inventory = Annotated[str, typer.Option("--inventory", "-i", envvar="PGRESCUE_INVENTORY", help="The inventory.")]
 Extra = Annotated[list[str] | None, typer.Option("--extra", "-e", help="A variable for the playbook, key=value.")]
 LAB = "inventories/lab"
@@ -90,7 +92,12 @@ def resume(
     except record.RecordError:
         directory = fetched(run, inventory)
     found = record.reopen(directory)
-    wanted = {**variables(extra), "confirm": found.service, "run_kind": found.kind, "run_scenario": found.scenario or ""}
+    wanted = {
+        **variables(extra),
+        "confirm": found.service,
+        "run_kind": found.kind,
+        "run_scenario": found.scenario or "",
+    }
     if takeover:
         wanted["takeover"] = "true"
     request = recovery.Request(found.procedure, found.service, inventory, wanted)

@@ -1,4 +1,4 @@
-"""Close the record of a run: measure, judge, write the report. `python -m pgrescue.close RUN_DIR`; playbooks call it."""
+"""Close the record of a run: measure, judge, write the report. `python -m pgrescue.close RUN_DIR`; Playbooks do."""
 
 from __future__ import annotations
 

@@ -77,9 +77,7 @@ def follow(
         promised = objectives or (run.objectives if run else Objectives())
         plan = _read(run_dir / "plan.json", Plan.model_validate)
         now = datetime.now(UTC)
-        return Screen(
-            run_dir.name, run, plan, promised, predicted, fold(tail.events), tuple(tail.events), now
-        )
+        return Screen(run_dir.name, run, plan, promised, predicted, fold(tail.events), tuple(tail.events), now)
 
     def picture() -> Text:
         return render(screen(), console.width, ascii_only=console.options.ascii_only)

@@ -91,9 +91,7 @@ def timeline(rows: Sequence[Row], marks: Sequence[Mark], zero: datetime, width: 
     head = _HEAD if marks else 4
     bottom = head + _ROW * len(rows)
     parts = [
-        Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="Timeline of the run">').format(
-            width, bottom + _FOOT
-        ),
+        Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="Timeline of the run">').format(width, bottom + _FOOT),
         Markup(
             '<defs><pattern id="hatch{0}" width="5" height="5" patternUnits="userSpaceOnUse" '
             'patternTransform="rotate(45)"><line class="hatch" x1="0" y1="0" x2="0" y2="5"/></pattern></defs>'
@@ -140,9 +138,7 @@ def _axis(scale: _Scale, head: float, bottom: float, ticks: int) -> list[Markup]
     while place * step <= scale.high + 1e-9:
         x = scale.place(place * step)
         anchor = "middle" if x < scale.right - 14 else "end"
-        parts.append(
-            Markup('<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(x, head, bottom)
-        )
+        parts.append(Markup('<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(x, head, bottom))
         parts.append(
             Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
                 x, bottom + 17, anchor, _tick(place * step)

@@ -35,7 +35,10 @@ def run(name: str, service: str, inventory: str, seed: int | None, variables: di
     code = recovery.execute(request, run_id, console)
     if code in (0, 7):
         console.print("Putting the lab's hosts back and protecting the service again ...", highlight=False)
-        if not (playbook(what["repair"], request, run_id, console) and playbook("playbooks/protect.yml", request, run_id, console)):
+        if not (
+            playbook(what["repair"], request, run_id, console)
+            and playbook("playbooks/protect.yml", request, run_id, console)
+        ):
             return 5
     return code
 

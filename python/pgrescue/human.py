@@ -23,11 +23,7 @@ def short(seconds: float | None) -> str:
         return "-"
     whole = max(0, int(seconds))
     hours, rest = divmod(whole, _HOUR)
-    return (
-        f"{hours}:{rest // _MINUTE:02d}:{rest % _MINUTE:02d}"
-        if hours
-        else f"{rest // _MINUTE}:{rest % _MINUTE:02d}"
-    )
+    return f"{hours}:{rest // _MINUTE:02d}:{rest % _MINUTE:02d}" if hours else f"{rest // _MINUTE}:{rest % _MINUTE:02d}"
 
 
 def span(seconds: float | None) -> str:

@@ -68,9 +68,7 @@ def parse(content: bytes) -> Journal:
         raws.pop()
     lines = tuple(Line(number, raw, _event(raw)) for number, raw in enumerate(raws, 1))
     broken = _first_break(lines)
-    torn = tuple(
-        line.number for line in lines if line.event is None and not (broken and broken.line == line.number)
-    )
+    torn = tuple(line.number for line in lines if line.event is None and not (broken and broken.line == line.number))
     return Journal(lines, torn, broken)
 
 
@@ -101,9 +99,7 @@ def _first_break(lines: Iterable[Line]) -> Break | None:
             if before is None:
                 return Break(line.number, "is not the first line of a journal: lines before it are missing")
             if before.event is None:
-                return Break(
-                    before.number, "is not a journal event, and the line after it does not continue it"
-                )
+                return Break(before.number, "is not a journal event, and the line after it does not continue it")
             return Break(
                 line.number,
                 f"does not continue line {before.number}: one of the two was changed, removed or inserted",

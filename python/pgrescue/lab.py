@@ -68,7 +68,12 @@ def up() -> None:
     console = Console()
     play("lab/up.yml", "Booting ten hosts in two regions and the world outside (first time: about 2 minutes)", console)
     first = {"protect_create_on": "db1"} if fresh() else {}
-    play("playbooks/protect.yml", "Protecting the service: archive, backups, standbys, endpoint, witness", console, **first)
+    play(
+        "playbooks/protect.yml",
+        "Protecting the service: archive, backups, standbys, endpoint, witness",
+        console,
+        **first,
+    )
     play("lab/service.yml", "Running the sample shop and load on it", console)
     console.print("The lab is up: pgrescue lab status", highlight=False)
 

@@ -68,9 +68,7 @@ def _inside(name: str) -> bool:
 
 def _files(directory: Path) -> list[str]:
     """Every file but the manifest and its signatures (`manifest.sha256.*`)."""
-    names = (
-        p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_symlink() or p.is_file()
-    )
+    names = (p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_symlink() or p.is_file())
     return sorted(name for name in names if name != MANIFEST and not name.startswith(MANIFEST + "."))
 
 

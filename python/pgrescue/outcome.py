@@ -22,9 +22,7 @@ class Outcome:
     reason: str
 
 
-def judge(
-    run: Run, journal: Journal, story: Story, checks: Sequence[Check], measured: Measurement
-) -> Outcome:
+def judge(run: Run, journal: Journal, story: Story, checks: Sequence[Check], measured: Measurement) -> Outcome:
     """The outcome that the records show; nothing counts as done that they do not show."""
     if run.result == "aborted" or story.end_status == "aborted":
         return Outcome("aborted", ABORTED, "The run was aborted.")

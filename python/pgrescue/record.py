@@ -94,9 +94,7 @@ def find(root: Path, reference: str = "latest") -> Path:
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        raise RecordError(
-            f"No run '{reference}' under {root}. Nothing was changed. The runs are listed by: ls {root}"
-        )
+        raise RecordError(f"No run '{reference}' under {root}. Nothing was changed. The runs are listed by: ls {root}")
     names = ", ".join(run.name for run in matches[-5:])
     raise RecordError(f"'{reference}' may mean {len(matches)} runs ({names}). Nothing was changed. Name one.")
 
@@ -110,8 +108,7 @@ def load(directory: Path) -> Record:
     run = _read(directory / "run.json", Run.model_validate, problems)
     if run is None:
         raise RecordError(
-            f"{directory} holds no readable run.json: {'; '.join(problems) or 'there is none'}. "
-            "Nothing was changed."
+            f"{directory} holds no readable run.json: {'; '.join(problems) or 'there is none'}. Nothing was changed."
         )
     checks = _read(directory / "checks.json", TypeAdapter(list[Check]).validate_python, problems)
     plan = _read(directory / "plan.json", Plan.model_validate, problems)

@@ -75,8 +75,7 @@ def moments(record: Record) -> list[Moment]:
     ]
     known = sorted(((when, name) for name, when in named if when is not None), key=lambda pair: pair[0])
     return [
-        Moment(number, name, when, (when - origin[0]).total_seconds())
-        for number, (when, name) in enumerate(known, 1)
+        Moment(number, name, when, (when - origin[0]).total_seconds()) for number, (when, name) in enumerate(known, 1)
     ]
 
 

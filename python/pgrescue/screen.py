@@ -88,9 +88,7 @@ def recovery_point(screen: Screen) -> str | None:
     age = ((fault or screen.now) - end).total_seconds()
     if fault and age < 0:
         return f"recoverable to {time_of_day(end)}, past the fault"
-    return (
-        f"recoverable to {time_of_day(end)}, {span(age)} {'before the fault' if fault else 'ago'} (estimate)"
-    )
+    return f"recoverable to {time_of_day(end)}, {span(age)} {'before the fault' if fault else 'ago'} (estimate)"
 
 
 def _head(screen: Screen) -> list[Text]:

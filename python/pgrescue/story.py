@@ -235,9 +235,7 @@ class _Teller:
             step = self.steps[index]
             if (step.phase, step.name) == (event.phase, event.step):
                 seconds = self.step_stamps[index].until(stamp).seconds
-                result = HostResult(
-                    event.host or "-", event.status or "ok", seconds, event.detail, event.changed
-                )
+                result = HostResult(event.host or "-", event.status or "ok", seconds, event.detail, event.changed)
                 self.steps[index] = Step(step.phase, step.name, step.start, (*step.hosts, result))
                 return
 

@@ -76,9 +76,7 @@ def test_each_deleted_row_is_one_lost_commit_more(lost, data):
     first = measure(STORY, Objectives(), log(run.witness), held)
     row = data.draw(st.integers(1, run.newest_old - lost))
     worse = replace(run, holes=[row])
-    second = measure(
-        STORY, Objectives(), log(run.witness), Reconciliation.model_validate(worse.reconciliation)
-    )
+    second = measure(STORY, Objectives(), log(run.witness), Reconciliation.model_validate(worse.reconciliation))
     assert second.lost_acknowledged == first.lost_acknowledged + 1
     assert second.lost_acknowledged_before_recovery_point == 1
     assert second.rpa_s is None or second.rpa_s > first.rpa_s
@@ -88,9 +86,7 @@ def test_each_deleted_row_is_one_lost_commit_more(lost, data):
 @given(st.integers(0, 40))
 def test_the_loss_is_zero_seconds_only_when_nothing_was_lost(lost):
     run = Synthetic(lost=lost)
-    measured = measure(
-        STORY, Objectives(), log(run.witness), Reconciliation.model_validate(run.reconciliation)
-    )
+    measured = measure(STORY, Objectives(), log(run.witness), Reconciliation.model_validate(run.reconciliation))
     assert (measured.rpa_s == 0) == (lost == 0)
 
 

@@ -12,9 +12,7 @@ from run_fixture import ZERO, Synthetic, Timeline, complete_loss, failed_restore
 
 def plain(directory, console=None):
     out = io.StringIO()
-    follow(
-        directory, lambda: True, Objectives(), console or Console(file=out, width=80, force_terminal=False)
-    )
+    follow(directory, lambda: True, Objectives(), console or Console(file=out, width=80, force_terminal=False))
     return out.getvalue()
 
 

@@ -47,9 +47,7 @@ def test_one_lone_success_is_no_recovery():
 def test_one_probe_that_stays_down_keeps_the_clock_running():
     witness = Witness().outage()
     witness.entries = [
-        entry | {"ok": False}
-        if entry.get("probe") == "products" and entry["start_ns"] > nanoseconds(20)
-        else entry
+        entry | {"ok": False} if entry.get("probe") == "products" and entry["start_ns"] > nanoseconds(20) else entry
         for entry in witness.entries
     ]
     assert measured(Synthetic(witness=witness)).rta_s is None
@@ -75,9 +73,7 @@ def test_a_failure_before_the_fault_does_not_count():
     witness = Witness().outage(begin=-20, down=-15, up=-12)
     for probe in ("commit", "health", "products", "videos"):
         witness.entries = [
-            e
-            for e in witness.entries
-            if not (e.get("probe") == probe and e.get("start_ns", 0) >= nanoseconds(0))
+            e for e in witness.entries if not (e.get("probe") == probe and e.get("start_ns", 0) >= nanoseconds(0))
         ]
     for half in range(120):
         for probe in ("commit", "health", "products", "videos"):
@@ -123,9 +119,7 @@ def test_an_incident_finds_its_outage_without_a_fault():
     for raw in timeline.lines:
         entry = json.loads(raw)
         if entry["event"] != "fault":
-            entry["prev"] = (
-                kept.lines and __import__("hashlib").sha256(kept.lines[-1]).hexdigest()
-            ) or "0" * 64
+            entry["prev"] = (kept.lines and __import__("hashlib").sha256(kept.lines[-1]).hexdigest()) or "0" * 64
             kept.lines.append(json.dumps(entry).encode())
     witness = Witness()
     witness.outage(begin=-20, down=-14, up=-12, end=0)

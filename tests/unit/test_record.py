@@ -22,9 +22,7 @@ def contents(directory):
 def test_a_good_run_passes_with_every_file(tmp_path):
     directory, run = finished(tmp_path)
     assert (run.result, run.exit_code) == ("passed", 0)
-    assert {"run.json", "measurement.json", "report.html", "report.md", "manifest.sha256"} <= set(
-        contents(directory)
-    )
+    assert {"run.json", "measurement.json", "report.html", "report.md", "manifest.sha256"} <= set(contents(directory))
     assert json.loads((directory / "run.json").read_text())["exit_code"] == 0
     assert not list(directory.glob(".*"))
 
@@ -32,8 +30,7 @@ def test_a_good_run_passes_with_every_file(tmp_path):
 def test_the_verdict_line(tmp_path):
     directory, _ = finished(tmp_path)
     assert verdict_line(record.load(directory)) == (
-        "RECOVERED AND VALIDATED - back in 00:00:28 of 01:00:00 - "
-        "lost 14 acknowledged commits, 7 s of 24 h allowed"
+        "RECOVERED AND VALIDATED - back in 00:00:28 of 01:00:00 - lost 14 acknowledged commits, 7 s of 24 h allowed"
     )
 
 
@@ -102,9 +99,7 @@ def test_the_exit_code_is_that_of_the_last_failed_step(tmp_path):
     timeline = Timeline()
     timeline.start(0)
     timeline.event(1, "start", "prepare")
-    timeline.step(
-        "prepare", "Guard the target", 1, 2, "failed", exit_code=4, detail="wrong system identifier"
-    )
+    timeline.step("prepare", "Guard the target", 1, 2, "failed", exit_code=4, detail="wrong system identifier")
     timeline.event(3, "end", "prepare", status="failed")
     timeline.event(3, "end", status="failed")
     directory, run = finished(tmp_path, timeline=timeline, checks=None)
@@ -117,9 +112,7 @@ def test_a_run_that_does_not_show_its_end_has_not_passed(tmp_path, gone):
     whole, timeline = complete_loss(), Timeline()
     for raw in whole.lines:
         entry = json.loads(raw)
-        if entry["step"] == gone or (
-            entry["phase"] == gone and entry["event"] == "end" and not entry["step"]
-        ):
+        if entry["step"] == gone or (entry["phase"] == gone and entry["event"] == "end" and not entry["step"]):
             continue
         seen = {key: entry.pop(key) for key in ("event", "phase", "step")}
         timeline.event(
@@ -204,8 +197,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 
 def test_a_run_never_recovered_says_so(tmp_path):
-    directory, _ = finished(
-        tmp_path, timeline=failed_restore(), witness=Witness().outage(up=999), checks=None
-    )
+    directory, _ = finished(tmp_path, timeline=failed_restore(), witness=Witness().outage(up=999), checks=None)
     line = verdict_line(record.load(directory))
     assert line.startswith("FAILED IN RESTORE - clients not back")

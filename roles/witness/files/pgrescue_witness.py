@@ -20,8 +20,9 @@ import socket
 import sys
 import threading
 import time
-from datetime import datetime, timedelta, timezone
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -42,7 +43,7 @@ DEFAULTS = {
 
 def wall() -> str:
     """Now, as RFC 3339 UTC with microseconds."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Journal:
@@ -56,7 +57,7 @@ class Journal:
         self._file = -1
 
     def _open(self) -> int:
-        name = datetime.now(timezone.utc).strftime("%Y%m%dT%H.jsonl")
+        name = datetime.now(UTC).strftime("%Y%m%dT%H.jsonl")
         if name != self._name:
             if self._file >= 0:
                 os.close(self._file)
@@ -69,7 +70,7 @@ class Journal:
         return self._file
 
     def _forget(self) -> None:
-        oldest = (datetime.now(timezone.utc) - timedelta(days=self.keep_days)).strftime("%Y%m%dT%H.jsonl")
+        oldest = (datetime.now(UTC) - timedelta(days=self.keep_days)).strftime("%Y%m%dT%H.jsonl")
         for name in os.listdir(self.directory):
             if name[:1].isdigit() and name < oldest:
                 os.unlink(os.path.join(self.directory, name))
@@ -121,16 +122,16 @@ class CommitProbe:
 
     name = "commit"
 
-    def __init__(self, config: "dict[str, Any]", journal: Journal, tokens: Tokens) -> None:
+    def __init__(self, config: dict[str, Any], journal: Journal, tokens: Tokens) -> None:
         self.config = config
         self.journal = journal
         self.tokens = tokens
         self.client = socket.gethostname()
         self.host = psycopg.conninfo.conninfo_to_dict(config["dsn"])["host"]
-        self._connection: Optional[psycopg.Connection[Any]] = None
+        self._connection: psycopg.Connection[Any] | None = None
         self._checked = 0.0
 
-    def _connected(self) -> "psycopg.Connection[Any]":
+    def _connected(self) -> psycopg.Connection[Any]:
         connection = self._connection
         if connection is not None and time.monotonic() - self._checked > self.config["max_connection_age_s"]:
             self._checked = time.monotonic()
@@ -154,13 +155,13 @@ class CommitProbe:
             self._connection.close()
         self._connection = None
 
-    def attempt(self) -> "dict[str, Any]":
+    def attempt(self) -> dict[str, Any]:
         """Commit the next token; the answer is journalled before anybody may count on it."""
         token = self.tokens.take()
         self.journal.write(event="attempt", probe=self.name, token=token, wall=wall(), mono_ns=time.monotonic_ns())
         try:
             connection = self._connected()
-            connection.execute(INSERT, (token, datetime.now(timezone.utc), self.client))
+            connection.execute(INSERT, (token, datetime.now(UTC), self.client))
             server = connection.info.hostaddr
             if token % PRUNE_EVERY == 0:
                 connection.execute(PRUNE, (token - self.config["keep_tokens"],))
@@ -178,7 +179,7 @@ class HttpProbe:
         self.url = urlsplit(url)
         self.timeout_s = timeout_s
 
-    def attempt(self) -> "dict[str, Any]":
+    def attempt(self) -> dict[str, Any]:
         """Well is what answers 200 with JSON that reports no error."""
         kind = http.client.HTTPSConnection if self.url.scheme == "https" else http.client.HTTPConnection
         connection = kind(self.url.hostname or "", self.url.port, timeout=self.timeout_s)
@@ -202,11 +203,11 @@ def _first_line(error: BaseException) -> str:
 class Pool:
     """Workers of one probe. The first idle one takes the tick: in quiet times always the first, in an outage up to all."""
 
-    def __init__(self, make: "Callable[[], Any]", journal: Journal, fatal: "Callable[[BaseException], None]") -> None:
+    def __init__(self, make: Callable[[], Any], journal: Journal, fatal: Callable[[BaseException], None]) -> None:
         self.journal = journal
         self.fatal = fatal
         self._make = make
-        self._idle: "list[Any]" = [None] * WORKERS
+        self._idle: list[Any] = [None] * WORKERS
         self._lock = threading.Lock()
         self._free = list(range(WORKERS))
         self._wake = [threading.Event() for _ in range(WORKERS)]
@@ -238,7 +239,7 @@ class Pool:
                 self._free.append(number)
 
 
-def run_attempt(probe: Any, journal: Journal) -> "dict[str, Any]":
+def run_attempt(probe: Any, journal: Journal) -> dict[str, Any]:
     """One attempt, timed and journalled."""
     start, start_ns = wall(), time.monotonic_ns()
     outcome = probe.attempt()
@@ -248,7 +249,7 @@ def run_attempt(probe: Any, journal: Journal) -> "dict[str, Any]":
     return line
 
 
-def first_token(journal: Journal, config: "dict[str, Any]") -> int:
+def first_token(journal: Journal, config: dict[str, Any]) -> int:
     """The last token used: from the journal, else from the database, else from the clock.
 
     A witness whose disk was lost and that cannot ask starts at the seconds since 1970, far above any count of tokens at
@@ -265,17 +266,17 @@ def first_token(journal: Journal, config: "dict[str, Any]") -> int:
         return int(time.time())
 
 
-def probes(config: "dict[str, Any]", journal: Journal, tokens: Tokens) -> "dict[str, Callable[[], Any]]":
+def probes(config: dict[str, Any], journal: Journal, tokens: Tokens) -> dict[str, Callable[[], Any]]:
     """What to attempt each tick: how to make a worker for each kind."""
-    makers: "dict[str, Callable[[], Any]]" = {"commit": lambda: CommitProbe(config, journal, tokens)}
+    makers: dict[str, Callable[[], Any]] = {"commit": lambda: CommitProbe(config, journal, tokens)}
     for name, url in config["endpoints"].items():
         makers[name] = lambda name=name, url=url: HttpProbe(name, url, config["attempt_timeout_s"])
     return makers
 
 
-def watch(config: "dict[str, Any]", journal: Journal, tokens: Tokens, stop: threading.Event) -> Optional[BaseException]:
+def watch(config: dict[str, Any], journal: Journal, tokens: Tokens, stop: threading.Event) -> BaseException | None:
     """Tick until told to stop; the error that ended it, if one did."""
-    failed: "list[BaseException]" = []
+    failed: list[BaseException] = []
 
     def fatal(error: BaseException) -> None:
         failed.append(error)
@@ -294,7 +295,9 @@ def main() -> int:
     """Run, or try everything once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="JSON file: service, dsn, endpoints, journal_dir")
-    parser.add_argument("--once", action="store_true", help="try everything once, print the outcome, exit 1 if any failed")
+    parser.add_argument(
+        "--once", action="store_true", help="try everything once, print the outcome, exit 1 if any failed"
+    )
     arguments = parser.parse_args()
     with open(arguments.config, encoding="utf-8") as source:
         config = {**DEFAULTS, **json.load(source)}
@@ -305,8 +308,14 @@ def main() -> int:
     try:
         tokens = Tokens(first_token(journal, config))
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
-            journal.write(event="start", wall=wall(), mono_ns=time.monotonic_ns(), boot_id=boot.read().strip(),
-                          client=socket.gethostname(), version=VERSION)
+            journal.write(
+                event="start",
+                wall=wall(),
+                mono_ns=time.monotonic_ns(),
+                boot_id=boot.read().strip(),
+                client=socket.gethostname(),
+                version=VERSION,
+            )
         if arguments.once:
             outcomes = [run_attempt(make(), journal) for make in probes(config, journal, tokens).values()]
             print(json.dumps(outcomes, indent=2))

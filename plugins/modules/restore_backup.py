@@ -128,10 +128,13 @@ def restore(module: AnsibleModule, backup: "dict[str, object]") -> "tuple[bool, 
     timeline = ["--target-timeline=%d" % p["timeline"]] if p["timeline"] and p["type"] == "default" else []
     options = ["--recovery-option=%s=%s" % item for item in sorted(p["recovery_options"].items())]
     processes = p["processes"] or os.cpu_count() or 1
+    begun = ["--delta"] if os.path.exists(os.path.join(p["place"], "backup.manifest")) else []
     code, out, err = module.run_command(
         ["pgbackrest", "--stanza=" + p["stanza"], "--repo=%d" % backup["repo"], "--set=" + str(backup["label"])]
-        + ["--pg1-path=" + p["place"], "--type=" + p["type"], "--process-max=%d" % processes, "--delta"]
-        + ["--log-level-console=warn", "--log-level-file=off"]
+        + ["--pg1-path=" + p["place"], "--type=" + p["type"], "--process-max=%d" % processes]
+        # one retry at once, for the network's sake; wrong bytes do not get better
+        + ["--job-retry=1", "--log-level-console=warn", "--log-level-file=off"]
+        + begun
         + timeline
         + options
         + ["restore"]
@@ -140,6 +143,12 @@ def restore(module: AnsibleModule, backup: "dict[str, object]") -> "tuple[bool, 
     if code and not any(sign in said for sign in CORRUPT):
         raise guards.Stop("Restoring %s stopped: %s" % (backup["label"], said), guards.STEP_FAILED)
     return code == 0, said
+
+
+def reason(said: str) -> str:
+    """The engine's first error, without its time stamp."""
+    errors = [line for line in said.splitlines() if "ERROR" in line]
+    return (errors or said.splitlines() or ["no reason given"])[0].partition("ERROR:")[2].strip()[:500] or said[:500]
 
 
 def first_verifying(
@@ -164,7 +173,7 @@ def first_verifying(
             )
             point(module.params["link"], place)
             return backup, passed_over
-        passed_over.append({"label": backup["label"], "repo": backup["repo"], "reason": said.splitlines()[0][:500]})
+        passed_over.append({"label": backup["label"], "repo": backup["repo"], "reason": reason(said)})
     reasons = "; ".join("%s: %s" % (b["label"], b["reason"]) for b in passed_over)
     raise guards.Stop(
         "No backup verifies (%s). %s holds a partial copy that must not be started." % (reasons, place),

@@ -15,7 +15,7 @@ demo: lab  ## destroy the lab's database under load, recover it, show the verdic
 lab: venv tools  ## boot the lab and protect its service
 	pgrescue lab up
 
-test: lint unit molecule  ## lint, unit tests, molecule scenarios on the lab; what CI runs
+test: lint molecule unit  ## lint, unit tests, molecule scenarios on the lab; what CI runs
 
 lint: venv  ## ansible-lint (production), ruff, mypy
 	ruff check .

@@ -181,7 +181,7 @@ def first_verifying(
     )
 
 
-def decisions(backup: "dict[str, object]", passed_over: "list[dict[str, object]]") -> "list[dict[str, str]]":
+def decisions(backup: "dict[str, object]", passed_over: "list[dict[str, object]]", kind: str) -> "list[dict[str, str]]":
     """What the timeline shall say."""
     said = [
         {"event": "decision", "detail": "Backup %(label)s in repository %(repo)s passed over: %(reason)s" % b}
@@ -191,7 +191,8 @@ def decisions(backup: "dict[str, object]", passed_over: "list[dict[str, object]]
         "Backup %(label)s from repository %(repo)s, taken until %(stopped)s, restored; every file matched its checksum"
         % backup
     )
-    return said + [{"event": "decision", "detail": chosen}, {"event": "milestone", "step": "restored"}]
+    milestone = [{"event": "milestone", "step": "restored"}] if kind == "default" else []
+    return said + [{"event": "decision", "detail": chosen}] + milestone
 
 
 def main() -> None:
@@ -233,7 +234,7 @@ def main() -> None:
         backup=backup,
         passed_over=passed_over,
         data_directory=place,
-        journal=decisions(backup, passed_over),
+        journal=decisions(backup, passed_over, p["type"]),
     )
 
 

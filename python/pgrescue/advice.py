@@ -29,10 +29,10 @@ def _about_the_end(record: Record) -> Iterator[Advice]:
     elif run.result == "failed" and run.exit_code == 7:  # noqa: PLR2004 - objective missed, recovered
         yield Advice("Find the slowest steps below and decide what would have kept the objective.")
     elif run.result == "failed" and run.exit_code == 9:  # noqa: PLR2004 - a person must decide
-        yield Advice("Look at the plan, then approve it or abort.", f"pgrescue approve {run.id}")
+        yield Advice("Look at what it waits for, put it right, then go on:", f"pgrescue resume {run.id}")
     elif run.result == "failed":
         yield Advice("Put the cause right, then go on where the run stopped:", f"pgrescue resume {run.id}")
-        yield Advice("Or take back what was changed:", f"pgrescue rollback {run.id}")
+        yield Advice("Or give the run up:", f"pgrescue abort {run.id}")
     elif run.result in ("void", "aborted"):
         yield Advice("Repeat the run before the objective counts as proven.")
 
@@ -69,6 +69,11 @@ def _about_the_proof(record: Record) -> Iterator[Advice]:
     if measured.human_wait_s and measured.rta_s and measured.human_wait_s > measured.rta_s / 2:
         yield Advice(f"People were waited for during {hms(measured.human_wait_s)}: more than half of the outage.")
     if run.result == "passed" and run.kind != "proof":
-        yield Advice("Take a full backup of the recovered primary and prove it.", "pgrescue prove")
+        yield Advice(
+            "Make sure that the service is protected again.",
+            f"ansible-playbook playbooks/protect.yml -e service={record.run.service}",
+        )
     if run.result is not None:
-        yield Advice("Check that this record is unchanged before you file it.", f"pgrescue evidence verify {run.id}")
+        yield Advice(
+            "Check that this record is unchanged before you file it.", f"pgrescue evidence verify runs/{run.id}"
+        )

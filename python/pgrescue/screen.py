@@ -166,7 +166,7 @@ def _now(screen: Screen) -> list[Text]:
         since = (screen.now - story.waits[-1].start).total_seconds()
         return [
             Text(f"waiting for a person, {short(since)}", style="bold yellow"),
-            Text(f"pgrescue approve {screen.name}"),
+            Text(f"pgrescue resume {screen.name}"),
         ]
     step = story.current_step
     if step is None:

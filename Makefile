@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint unit molecule bench-recovery clean venv tools
+.PHONY: help demo test lab lint unit molecule clean venv tools
 export CONTAINERS_CONF := $(CURDIR)/lab/containers.conf
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -29,9 +29,6 @@ unit: venv tools  ## unit and property tests; modules run against a real Postgre
 
 molecule: lab  ## one scenario per promise, on the lab's hosts
 	MOLECULE_GLOB='molecule/*/molecule.yml' molecule test --all --report
-
-bench-recovery: lab  ## a recovery of about 3 GB against the bare engine commands, and the ratio
-	python bench/recovery.py
 
 clean:  ## stop and remove everything the lab started, and what it wrote
 	@if [ -x .venv/bin/pgrescue ]; then .venv/bin/pgrescue lab down; else echo "Nothing to clean: .venv is not there."; fi

@@ -25,6 +25,9 @@ def run(name: str, service: str, inventory: str, seed: int | None, variables: di
         what["procedure"], service, inventory,
         {"confirm": service, "run_kind": "drill", "run_scenario": name, **variables},
     )  # fmt: skip
+    if not playbook(what["steady_state"], request, recovery.new_id(request), console):
+        console.print("The service is not in its steady state; nothing was broken.")
+        return 3
     chance = random.Random(seed)  # noqa: S311 - an instant, not a secret
     wait = chance.uniform(0, float(what["within_s"]))
     console.print(f"Drill {name}: {what['says']} The fault comes in {wait:.1f} s.", soft_wrap=True, highlight=False)

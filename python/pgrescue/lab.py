@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,12 @@ from rich.console import Console
 from pgrescue import runner
 
 app = typer.Typer(no_args_is_help=True, help="The lab: real hosts as containers, in two regions.")
+
+
+class LabError(Exception):
+    """The lab cannot be booted; the message says what to do."""
+
+
 INVENTORY = str(runner.ROOT / "inventories" / "lab")
 
 
@@ -62,10 +70,45 @@ def fresh() -> bool:
     return not any(stores.glob("*/shop-backups/*"))
 
 
+def leftovers(hosts: Sequence[Mapping[str, Any]], here: str, alive: Callable[[Mapping[str, Any]], bool]) -> bool:
+    """Whether hosts are here that cannot be used: dead ones podman takes for running, or another checkout's.
+
+    `hosts` is the answer of `podman ps --format json`. Raises LabError when another checkout's lab runs.
+    """
+    foreign = [host for host in hosts if (host.get("Labels") or {}).get("pgrescue.checkout") != here]
+    running = [host for host in foreign if alive(host)]
+    if running:
+        where = (running[0].get("Labels") or {}).get("pgrescue.checkout", "another checkout")
+        raise LabError(f"The lab of {where} runs on this machine. Nothing was changed. Stop it first: make -C {where} clean")
+    died = [host for host in hosts if host["State"] in ("running", "stopping", "paused") and not alive(host)]
+    return bool(foreign or died)
+
+
+def is_alive(host: Mapping[str, Any]) -> bool:
+    """Whether the host's first process is there: podman does not notice when all of a host is killed at once."""
+    cgroup = Path(f"/proc/{host['Pid']}/cgroup")
+    return bool(host["Pid"]) and cgroup.exists() and host["Id"] in cgroup.read_text(encoding="ascii")
+
+
+def clear_leftovers(console: Console) -> None:
+    """Remove what another checkout, or a machine that went down, left of a lab."""
+    listed = subprocess.run(
+        ["podman", "ps", "--all", "--filter", "name=^pgrescue-", "--format", "json"],
+        check=True, capture_output=True, text=True, env={**os.environ, **runner.environment({})},
+    )  # fmt: skip
+    if leftovers(json.loads(listed.stdout), str(runner.ROOT), is_alive):
+        play("lab/down.yml", "Removing what is left of a lab that died or was another checkout's", console)
+
+
 @app.command()
 def up() -> None:
     """Boot the lab, protect its service, put it under load. Does only what is missing."""
     console = Console()
+    try:
+        clear_leftovers(console)
+    except LabError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(3) from error
     play("lab/up.yml", "Booting ten hosts in two regions and the world outside (first time: about 2 minutes)", console)
     first = {"protect_create_on": "db1"} if fresh() else {}
     play(

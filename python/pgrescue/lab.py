@@ -79,7 +79,7 @@ def leftovers(hosts: Sequence[Mapping[str, Any]], here: str, alive: Callable[[Ma
     running = [host for host in foreign if alive(host)]
     if running:
         where = (running[0].get("Labels") or {}).get("pgrescue.checkout", "another checkout")
-        raise LabError(f"The lab of {where} runs on this machine. Nothing was changed. Stop it first: make -C {where} clean")
+        raise LabError(f"The lab of {where} runs here. Nothing was changed. Stop it first: make -C {where} clean")
     died = [host for host in hosts if host["State"] in ("running", "stopping", "paused") and not alive(host)]
     return bool(foreign or died)
 

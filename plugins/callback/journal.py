@@ -26,6 +26,8 @@ from ansible.plugins.callback import CallbackBase
 from ansible.utils.path import makedirs_safe
 from ansible_collections.pgrescue.runbooks.plugins.module_utils.journal import Journal, boot_id
 
+QUIET = "validate_argument_spec"  # worth a line only when it refuses
+
 
 class CallbackModule(CallbackBase):
     """One instance per playbook run; every method is called by Ansible."""
@@ -84,7 +86,7 @@ class CallbackModule(CallbackBase):
             self.phase = None
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        if self.phase:
+        if self.phase and not task.action.endswith(QUIET):
             self._write("start", step=task.name or task.action)
         if "fault" in task.vars:
             self._write("fault", step=task.name, boot_id=boot_id())
@@ -93,7 +95,7 @@ class CallbackModule(CallbackBase):
         self.v2_playbook_on_task_start(task, False)
 
     def _end_step(self, result: Any, status: str) -> None:
-        if not self.phase:
+        if not self.phase or (result.task.action.endswith(QUIET) and status in ("ok", "skipped")):
             return
         answer = result.result
         step = result.task.name or result.task.action

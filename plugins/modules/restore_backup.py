@@ -9,7 +9,7 @@ module: restore_backup
 short_description: Restore the newest backup that verifies to a new place
 description:
   - Restores the first of C(candidates) whose every file matches its checksum while it is fetched; a candidate that does not is
-    passed over, and the result says why.
+    passed over, and the result says why. When a repository stops answering, its other candidates are passed over too.
   - Refuses (exit code 4) a place that holds anything this run did not put there, that a server runs on, or a backup of another
     database system. Nothing is changed then.
   - A restore that was interrupted goes on where it was when the same run asks again; one that is complete is left alone.
@@ -30,6 +30,7 @@ options:
     default: default
   timeline: {description: The timeline to follow; the newest when left out., type: int}
   recovery_options: {description: Further recovery settings as pgBackRest writes them., type: dict, default: {}}
+  timeout_s: {description: How long a repository may stay silent in seconds., type: int, default: 20}
   processes: {description: How many files to fetch at once; the number of processors when 0., type: int, default: 0}
   version: {description: Major version of PostgreSQL., type: int, required: true}
 attributes:
@@ -122,8 +123,8 @@ def check_place(module: AnsibleModule, place: str, run: str, system: str) -> "di
     return marker
 
 
-def restore(module: AnsibleModule, backup: "dict[str, object]") -> "tuple[bool, str]":
-    """Fetch one backup; whether it verified, and what the engine said."""
+def restore(module: AnsibleModule, backup: "dict[str, object]") -> "tuple[int, str]":
+    """Fetch one backup; the engine's exit code (0 when every file verified), and what it said."""
     p = module.params
     timeline = ["--target-timeline=%d" % p["timeline"]] if p["timeline"] and p["type"] == "default" else []
     options = ["--recovery-option=%s=%s" % item for item in sorted(p["recovery_options"].items())]
@@ -133,16 +134,13 @@ def restore(module: AnsibleModule, backup: "dict[str, object]") -> "tuple[bool, 
         ["pgbackrest", "--stanza=" + p["stanza"], "--repo=%d" % backup["repo"], "--set=" + str(backup["label"])]
         + ["--pg1-path=" + p["place"], "--type=" + p["type"], "--process-max=%d" % processes]
         # one retry at once, for the network's sake; wrong bytes do not get better
-        + ["--job-retry=1", "--log-level-console=warn", "--log-level-file=off"]
+        + ["--job-retry=1", "--io-timeout=%d" % p["timeout_s"], "--log-level-console=warn", "--log-level-file=off"]
         + begun
         + timeline
         + options
         + ["restore"]
     )
-    said = (err + out).strip()
-    if code and not any(sign in said for sign in CORRUPT):
-        raise guards.Stop("Restoring %s stopped: %s" % (backup["label"], said), guards.STEP_FAILED)
-    return code == 0, said
+    return code, (err + out).strip()
 
 
 def reason(said: str) -> str:
@@ -155,7 +153,7 @@ def first_verifying(
     module: AnsibleModule, note: "dict[str, object]"
 ) -> "tuple[dict[str, object], list[dict[str, object]]]":
     """Restore candidates in turn until one verifies."""
-    place, passed_over = module.params["place"], []
+    place, passed_over, silent = module.params["place"], [], set()
     os.makedirs(place, mode=0o700, exist_ok=True)
     for backup in module.params["candidates"]:
         if str(backup["system_identifier"]) != module.params["system_identifier"]:
@@ -163,22 +161,33 @@ def first_verifying(
                 "Backup %s belongs to system %s, the plan to %s. Nothing was changed."
                 % (backup["label"], backup["system_identifier"], module.params["system_identifier"])
             )
+        if backup["repo"] in silent:
+            passed_over.append({**name(backup), "reason": "its repository had stopped answering"})
+            continue
         records.write_json(
             marker_path(place), {**note, "state": "restoring", "label": backup["label"], "begun": journal.now()}
         )
-        verified, said = restore(module, backup)
-        if verified:
+        code, said = restore(module, backup)
+        if code == 0:
             records.write_json(
                 marker_path(place), {**note, "state": "restored", "backup": backup, "passed_over": passed_over}
             )
             point(module.params["link"], place)
             return backup, passed_over
-        passed_over.append({"label": backup["label"], "repo": backup["repo"], "reason": reason(said)})
-    reasons = "; ".join("%s: %s" % (b["label"], b["reason"]) for b in passed_over)
+        if not any(sign in said for sign in CORRUPT):
+            silent.add(backup["repo"])
+        passed_over.append({**name(backup), "reason": reason(said)})
+    reasons = "; ".join("%s in repository %s: %s" % (b["label"], b["repo"], b["reason"]) for b in passed_over)
     raise guards.Stop(
-        "No backup verifies (%s). %s holds a partial copy that must not be started." % (reasons, place),
+        "No backup could be restored (%s). %s holds a partial copy that must not be started. When the cause is gone, the same "
+        "run goes on from there." % (reasons, place),
         guards.STEP_FAILED,
     )
+
+
+def name(backup: "dict[str, object]") -> "dict[str, object]":
+    """What names a candidate to a reader."""
+    return {"label": backup["label"], "repo": backup["repo"]}
 
 
 def decisions(backup: "dict[str, object]", passed_over: "list[dict[str, object]]", kind: str) -> "list[dict[str, str]]":
@@ -208,6 +217,7 @@ def main() -> None:
             "type": {"type": "str", "choices": ["default", "standby"], "default": "default"},
             "timeline": {"type": "int"},
             "recovery_options": {"type": "dict", "default": {}},
+            "timeout_s": {"type": "int", "default": 20},
             "processes": {"type": "int", "default": 0},
             "version": {"type": "int", "required": True},
         },

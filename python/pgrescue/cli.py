@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from pgrescue import drill as drills
-from pgrescue import lab, mirror, record, recovery, runner
+from pgrescue import lab, record, recovery, runner
+from pgrescue.core import stores
 from pgrescue.manifest import verify_manifest
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
@@ -111,7 +112,7 @@ def fetched(run: str, inventory: str) -> Path:
     if len(parts) < shape:
         refuse(f"No run {run} here; to fetch one from the object stores give its whole id. Nothing was changed.", 3)
     for store in lab.service_variables(inventory, parts[1])["record_stores"]:
-        directory = mirror.download(run, runner.RUNS, store)
+        directory = Path(stores.download(run, str(runner.RUNS), store))
         if (directory / "run.json").exists():
             return directory
     refuse(f"No object store holds run {run}. Nothing was changed.", 3)

@@ -25,6 +25,7 @@ MILESTONES = (
     "validated",
     "endpoint_switched",
     "application_resumed",
+    "service_healthy",
 )
 SCHEMA_VERSION = 1
 
@@ -43,7 +44,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 SignedSeconds = Annotated[float, Field(allow_inf_nan=False)]
 Token = Annotated[int, Field(ge=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-PhaseName = Annotated[str, _words(*PHASES)]
+PhaseName = Annotated[str, _words(*PHASES, "protect")]  # what is done after the recovery time belongs to it
 EventKind = Annotated[str, _words("start", "end", "note", "decision", "approval", "fault", "milestone")]
 Verdict = Literal["met", "missed"]
 Result = Literal["passed", "failed", "void", "aborted"]

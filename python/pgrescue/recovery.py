@@ -59,17 +59,20 @@ def execute(request: Request, run_id: str, console: Console) -> int:
         console.print("The run did not begin. Nothing was changed.")
         return 5
     if code:
-        close(request, run_id)
+        for said in close(request, run_id):
+            console.print(said, soft_wrap=True, highlight=False, markup=False)
     play.forget()
     return report(run_dir, console)
 
 
-def close(request: Request, run_id: str) -> None:
-    """Measure and mirror a run that did not get that far itself; what cannot be had then is said by the record."""
+def close(request: Request, run_id: str) -> list[str]:
+    """Measure and mirror a run that did not get that far itself; what could not be done, in sentences."""
     play = runner.start("playbooks/close_run.yml", request.inventory, {"service": request.service, "run_id": run_id})
     play.wait()
+    failures = play.failures()
     play.forget()
     record.finish(runner.RUNS / run_id)
+    return failures
 
 
 def report(run_dir: Path, console: Console) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import ansible_runner
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNS = ROOT / "runs"
+RUNS = Path(os.environ.get("PGRESCUE_RUNS", ROOT / "runs")).absolute()
 
 
 @dataclass
@@ -39,6 +39,11 @@ class Play:
     def output(self) -> str:
         """What ansible-playbook printed."""
         return Path(self.runner.config.artifact_dir, "stdout").read_text(encoding="utf-8")
+
+    def failures(self) -> list[str]:
+        """What each failed task said, in order."""
+        failed = [e["event_data"] for e in self.runner.events if e["event"] == "runner_on_failed"]
+        return [str(data["res"].get("msg", data.get("task"))) for data in failed if not data.get("ignore_errors")]
 
     def forget(self) -> None:
         """Remove ansible-runner's own files: they hold the whole environment."""

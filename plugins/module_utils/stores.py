@@ -1,0 +1,75 @@
+"""Copies of a run's record in object stores. A store is a mapping: url, bucket, region, key, secret and, if need be, ca_file.
+
+The one place that speaks S3. boto3 is imported where it is used, for only the controller has it.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Iterable, Mapping
+
+PRIVATE = {"controller.json"}  # says which process is at work here; of no use elsewhere
+
+
+def client(store: Mapping[str, Any]) -> Any:
+    """An S3 client for one store."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=store["url"],
+        region_name=store["region"],
+        aws_access_key_id=store["key"],
+        aws_secret_access_key=store["secret"],
+        verify=store.get("ca_file") or True,
+        config=Config(
+            # some S3-compatible stores do not know the checksums newer clients add unasked
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path"},
+            connect_timeout=3,
+            read_timeout=10,
+            retries={"total_max_attempts": 2},
+        ),
+    )
+
+
+def upload(run_dir: str, store: Mapping[str, Any]) -> int:
+    """Copy every file of the record to one store, the manifest last; how many there were."""
+    s3, run = client(store), os.path.basename(run_dir)
+    names = [entry.name for entry in os.scandir(run_dir) if entry.is_file() and entry.name not in PRIVATE]
+    for name in sorted(names, key=lambda name: (name == "manifest.sha256", name)):
+        with open(os.path.join(run_dir, name), "rb") as body:
+            s3.put_object(Bucket=store["bucket"], Key="runs/%s/%s" % (run, name), Body=body.read())
+    return len(names)
+
+
+def mirror(run_dir: str, stores: Iterable[Mapping[str, Any]]) -> "tuple[list[str], dict[str, str]]":
+    """Copy the record to all stores side by side: those that hold it now, and what went wrong with the others."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    held: "list[str]" = []
+    failed: "dict[str, str]" = {}
+    with ThreadPoolExecutor() as pool:
+        for store, copied in [(store, pool.submit(upload, run_dir, store)) for store in stores]:
+            name = "%s/%s" % (store["url"], store["bucket"])
+            try:
+                copied.result()
+                held.append(name)
+            except (BotoCoreError, ClientError) as error:
+                failed[name] = str(error)
+    return held, failed
+
+
+def download(run: str, root: str, store: Mapping[str, Any]) -> str:
+    """Bring a run's record from a store to `root/<run>`, so that it can be resumed or read here; the directory."""
+    s3 = client(store)
+    target = os.path.join(root, run)
+    os.makedirs(target, exist_ok=True)
+    for entry in s3.list_objects_v2(Bucket=store["bucket"], Prefix="runs/%s/" % run).get("Contents", []):
+        body = s3.get_object(Bucket=store["bucket"], Key=entry["Key"])["Body"].read()
+        with open(os.path.join(target, entry["Key"].rpartition("/")[2]), "wb") as out:
+            out.write(body)
+    return target

@@ -1,0 +1,78 @@
+#!/usr/bin/python
+# Copyright: the pgrescue authors. Apache-2.0
+"""Prove that nobody can write to an old copy any more."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: traffic_stopped
+short_description: Prove that nobody can write to an old copy any more
+description:
+  - Waits until every instance of the application on this host has ended, while it asks every old copy whether it accepts connections.
+  - Refuses (exit code 4) while an old copy accepts connections; fails with exit code 5 when an instance does not end in time.
+  - Only looks. Run it where the application stands.
+options:
+  hosts: {description: Old copies, host names and their addresses., type: dict, required: true}
+  unit: {description: 'Name of the template of the application with its at sign, such as C(shop@).', type: str}
+  postgres_port: {description: Port of PostgreSQL., type: int, default: 5432}
+  timeout_s: {description: How long to wait for the answer of an old copy in seconds., type: float, default: 1.3}
+  deadline_s: {description: How long the application may take to end in seconds., type: int, default: 60}
+attributes:
+  check_mode: {support: full, description: Answers at once in check mode, for nothing was stopped then.}
+author: [The pgrescue authors]
+"""
+
+EXAMPLES = """
+- name: Prove that nobody writes
+  pgrescue.runbooks.traffic_stopped:
+    hosts: {db1: 10.0.0.11, db2: 10.0.0.12}
+    unit: shop@
+"""
+
+RETURN = """
+waited_s: {description: How long the proof took in seconds., returned: success, type: float}
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, postgres
+
+
+def instances(module: AnsibleModule) -> "list[str]":
+    """Instances of the application that have not ended."""
+    if not module.params["unit"]:
+        return []
+    command = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating,deactivating,reloading"]
+    _code, out, _err = module.run_command([*command, module.params["unit"] + "*"], check_rc=True)
+    return [line.split()[0] for line in out.splitlines() if line.strip()]
+
+
+def main() -> None:
+    """Wait for the application, ask the old copies, refuse while one can be written."""
+    module = AnsibleModule(
+        argument_spec={
+            "hosts": {"type": "dict", "required": True},
+            "unit": {"type": "str"},
+            "postgres_port": {"type": "int", "default": 5432},
+            "timeout_s": {"type": "float", "default": network.PATIENCE_S},
+            "deadline_s": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    p = module.params
+    if module.check_mode:
+        module.exit_json(changed=False, waited_s=0.0)
+    began = time.monotonic()
+    accepting = network.answering(p["hosts"], p["postgres_port"], p["timeout_s"])
+    if accepting:
+        said = "%s still accept(s) connections: a client could write there. Fence it first." % ", ".join(accepting)
+        guards.fail(module, guards.Stop(said))
+    if not postgres.wait_until(lambda: not instances(module), p["deadline_s"]):
+        said = "%s did not end within %d s." % (", ".join(instances(module)), p["deadline_s"])
+        guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
+    module.exit_json(changed=False, waited_s=round(time.monotonic() - began, 3))
+
+
+if __name__ == "__main__":
+    main()

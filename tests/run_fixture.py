@@ -292,15 +292,15 @@ class Synthetic:
             "target_host": "x1",
             "target_address": "10.89.0.31",
             "data_directory": "/var/lib/postgresql/17/main",
-            "postgres_version": "17",
-            "target_timeline": "1",
+            "postgres_version": 17,
+            "target_timeline": 1,
             "candidates": [
-                {"label": "20261123-020004F", "repo": "repo2 (region B)", "type": "full", "started": wall(-84046), "stopped": wall(-83900),
+                {"label": "20261123-020004F", "repo": 2, "type": "full", "started": wall(-84046), "stopped": wall(-83900),
                  "wal_start": "000000010000000000000021", "wal_stop": "000000010000000000000022", "size_bytes": 1610612736, "timeline": 1}
             ],
             "passed_over": [
-                {"label": "20261124-010002I", "repo": "repo2 (region B)", "reason": "file base/16384/2619 does not match its checksum"},
-                {"label": "20261123-020004F", "repo": "repo1 (region A)", "reason": "the repository does not answer"},
+                {"label": "20261124-010002I", "repo": 2, "reason": "file base/16384/2619 does not match its checksum"},
+                {"label": "20261123-020004F", "repo": 1, "reason": "the repository does not answer"},
             ],
             "archive_end": {"segment": "000000010000000000000029", "time": wall(-7.4)},
             "application_scale": 2,

@@ -62,6 +62,7 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
         "target_timeline": catalog["timeline"],
         "candidates": catalog["candidates"],
         "passed_over": catalog["passed_over"],
+        "unreachable": {str(repo): said for repo, said in catalog["unreachable"].items()},
         "archive_end": catalog["archive_end"],
         "application_scale": request["application_scale"],
         "changes": [
@@ -93,6 +94,10 @@ def check_approval(run_dir: str, plan: Mapping[str, Any], confirm: Optional[str]
 def decisions(plan: Mapping[str, Any]) -> "list[dict[str, str]]":
     """What the timeline shall say of a plan."""
     said = [
+        {"event": "decision", "detail": "Go on without repository %s, which does not answer: %s" % item}
+        for item in sorted(plan["unreachable"].items())
+    ]
+    said += [
         {"event": "decision", "detail": "Backup %(label)s in repository %(repo)s passed over: %(reason)s" % b}
         for b in plan["passed_over"]
     ]

@@ -11,6 +11,7 @@ description:
   - Holds a file, made in one step, on a host that every operator of the service reaches.
   - Another run is refused (exit code 4) with who holds the service and what to do. The same run from another controller is refused
     too, unless it says C(takeover), for two controllers must not work on one run.
+  - Tells the timeline what this host's clock says, so that what the witness saw can be placed beside what the controller did.
 options:
   service: {description: Name of the service., type: str, required: true}
   run: {description: The run that shall hold it., type: str, required: true}
@@ -35,6 +36,7 @@ RETURN = """
 held_by: {description: The run and the controller that hold the service now., returned: success, type: dict}
 """
 
+import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
@@ -108,7 +110,8 @@ def main() -> None:
         changed, held = acquire(path, wanted, p["takeover"], module.check_mode)
     except guards.Stop as stop:
         guards.fail(module, stop)
-    module.exit_json(changed=changed, held_by=held)
+    clock = {"event": "note", "step": "clock", "detail": json.dumps({"wall": journal.now()})}
+    module.exit_json(changed=changed, held_by=held, journal=[clock])
 
 
 if __name__ == "__main__":

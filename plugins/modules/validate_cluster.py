@@ -37,11 +37,12 @@ checks: {description: 'The checks; their schema is docs/schema/checks.schema.jso
 reconciliation: {description: Acknowledged tokens against rows., returned: when acknowledged is given, type: dict}
 """
 
+import json
 import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import postgres, ranges, reconcile, validation
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import postgres, reconcile, validation
 
 QUESTIONS = """
 SELECT pg_is_in_recovery() AS in_recovery,
@@ -50,6 +51,7 @@ SELECT pg_is_in_recovery() AS in_recovery,
        current_setting('data_checksums') AS data_checksums,
        current_setting('data_directory') AS data_directory,
        pg_size_bytes(current_setting('wal_segment_size')) AS segment_bytes,
+       (SELECT sum(pg_database_size(oid))::bigint FROM pg_database) AS data_bytes,
        pg_current_xact_id() IS NOT NULL AS writable
 """
 READABLE = "SELECT count(*) FILTER (WHERE NOT indisvalid), count(*) FROM pg_index"
@@ -112,13 +114,14 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=False, checks=[])
     began = time.monotonic()
-    checks = validation.judge_cluster(observe(module), module.params["plan"])
-    answer = {}
+    seen = observe(module)
+    checks = validation.judge_cluster(seen, module.params["plan"])
+    size = {"event": "note", "step": "data", "detail": json.dumps({"data_bytes": int(seen["data_bytes"])})}
+    answer = {"journal": [size]}
     if module.params["acknowledged"]:
         found = tokens(module, module.params["acknowledged"])
         checks.append(validation.judge_tokens(found, module.params["accepted_losses"]))
-        lost = found.missing_before_recovery_point + found.missing_after_recovery_point
-        answer = {"reconciliation": found.as_dict(), "lost_ranges": ranges.to_ranges(lost)}
+        answer["reconciliation"] = found.as_dict()
     host = os.uname().nodename
     spent = round(time.monotonic() - began, 3)
     module.exit_json(changed=False, checks=[{**c, "host": host} for c in checks], duration_s=spent, **answer)

@@ -60,7 +60,7 @@ class _Seen:
         if log is None or not log.results:
             return cls(None, None, None, None)
         clock = _clock(log, story.facts.get("clock", {}))
-        shift = timedelta(seconds=clock.offset_s or 0.0)
+        shift = _shift(clock)
 
         def place(moment: datetime | None) -> float | None:
             return None if moment is None else log.place(moment + shift)
@@ -85,6 +85,13 @@ def _clock(log: WitnessLog, facts: Mapping[str, Any]) -> Clock:
         offset_s=_number(facts, "offset_s"),
         uncertainty_s=_number(facts, "uncertainty_s"),
     )
+
+
+def _shift(clock: Clock | None) -> timedelta:
+    """What to add to the controller's clock to get the witness's; an offset within its own uncertainty is none."""
+    if clock is None or clock.offset_s is None or abs(clock.offset_s) <= (clock.uncertainty_s or 0.0):
+        return timedelta(0)
+    return timedelta(seconds=clock.offset_s)
 
 
 def _number(facts: Mapping[str, Any], key: str) -> Any:
@@ -158,7 +165,7 @@ def _reach(seen: _Seen, old: Mapping[int, Result], missing: set[int], before: se
 
 
 def _detection(story: Story, seen: _Seen, last_success: datetime | None) -> float | None:
-    shift = timedelta(seconds=(seen.clock.offset_s or 0.0) if seen.clock else 0.0)
+    shift = _shift(seen.clock)
     origin = story.fault or (last_success - shift if last_success else None)
     if origin is None:
         return None

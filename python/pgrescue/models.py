@@ -123,7 +123,7 @@ class Candidate(Model):
     """A backup that a plan may restore; the first of a plan's list is the one it chose."""
 
     label: str
-    repo: str | None = None
+    repo: int | None = None
     type: str | None = None
     started: Instant | SkipJsonSchema[None] = None
     stopped: Instant | SkipJsonSchema[None] = None
@@ -131,13 +131,14 @@ class Candidate(Model):
     wal_stop: str | None = None
     size_bytes: int | SkipJsonSchema[None] = None
     timeline: int | SkipJsonSchema[None] = None
+    system_identifier: str | SkipJsonSchema[None] = None
 
 
 class PassedOver(Model):
     """A backup that was looked at and not chosen, and why."""
 
     label: str
-    repo: str | None = None
+    repo: int | None = None
     reason: str
 
 
@@ -159,10 +160,11 @@ class Plan(Model):
     target_host: str | None = None
     target_address: str | None = None
     data_directory: str | None = None
-    postgres_version: str | None = None
-    target_timeline: str | None = None
+    postgres_version: int | None = None
+    target_timeline: int | None = None
     candidates: list[Candidate] = Field(default_factory=list)
     passed_over: list[PassedOver] = Field(default_factory=list)
+    unreachable: dict[str, str] = Field(default_factory=dict)  # repository: what it said instead of an answer
     archive_end: ArchiveEnd | SkipJsonSchema[None] = None
     application_scale: int | SkipJsonSchema[None] = None
     changes: list[str] = Field(default_factory=list)

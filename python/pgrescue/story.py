@@ -258,9 +258,18 @@ class _Teller:
     def _on_note(self, event: Event, _: _Stamp) -> None:
         fact = _json_object(event.detail) if event.step else None
         if event.step and fact is not None:
+            if event.step == "clock" and "wall" in fact:
+                fact = self._clock_offset(event, str(fact["wall"]))
             self.facts.setdefault(event.step, {}).update(fact)
         else:
             self.notes.append(event)
+
+    def _clock_offset(self, event: Event, told: str) -> dict[str, float]:
+        """What a host's clock is ahead of ours, when it told its time at some instant of the step that asked it."""
+        asked = self.steps[-1].start if self.steps else event.wall
+        half = (event.wall - asked) / 2
+        offset = datetime.fromisoformat(told) - (asked + half)
+        return {"offset_s": round(offset.total_seconds(), 6), "uncertainty_s": round(half.total_seconds(), 6)}
 
     def _close_phase(self, stamp: _Stamp, status: str, only: str | None = None) -> None:
         if self.open_phase is None or (only is not None and self.open_phase[0] != only):

@@ -35,6 +35,7 @@ def request(**changes):
         "catalog": {
             "candidates": [BACKUP],
             "passed_over": [],
+            "unreachable": {},
             "system_identifier": "7",
             "timeline": 1,
             "archive_end": {"segment": BACKUP["wal_stop"], "time": "2026-11-24T01:01:00Z"},

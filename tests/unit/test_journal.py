@@ -1,7 +1,9 @@
+import json
+
 import pytest
 from pgrescue.journal import parse, read
 from pgrescue.story import fold
-from run_fixture import Timeline, complete_loss
+from run_fixture import Timeline, complete_loss, wall
 
 
 def story(timeline):
@@ -157,3 +159,12 @@ def test_a_running_journal_knows_where_it_stands():
     told = story(timeline)
     assert (told.current_phase, told.current_step.name, told.waiting) == ("decide", "Ask", True)
     assert told.phase("decide").status == "running"
+
+
+def test_a_clock_that_told_its_time_within_a_step_gives_an_offset_with_its_uncertainty():
+    timeline = Timeline()
+    timeline.start(0)
+    timeline.event(1, "start", "decide", "Hold the service")
+    timeline.event(1.4, "note", "decide", "clock", detail=json.dumps({"wall": wall(6.2)}))
+    told = fold(parse(timeline.bytes).events)
+    assert told.facts["clock"] == {"offset_s": pytest.approx(5.0), "uncertainty_s": pytest.approx(0.2)}

@@ -1,4 +1,5 @@
 import json
+from hashlib import sha256
 
 import pytest
 from pgrescue.journal import parse
@@ -6,7 +7,7 @@ from pgrescue.measurement import measure
 from pgrescue.models import Objectives, Reconciliation
 from pgrescue.story import fold
 from pgrescue.witness_journal import parse as parse_witness
-from run_fixture import BOOT, Synthetic, Timeline, Witness, complete_loss, nanoseconds, wall
+from run_fixture import Synthetic, Timeline, Witness, complete_loss, nanoseconds, wall
 
 
 def measured(run: Synthetic):
@@ -188,7 +189,25 @@ def test_detection_runs_from_the_fault_to_the_declaration():
     assert measured(Synthetic()).detection_s == pytest.approx(4.21)
 
 
-def test_the_measured_offset_moves_the_fault():
+def unannounced(offset: float, uncertainty: float) -> Synthetic:
+    """An incident: nobody wrote the fault down, and the witness's clock is ahead by `offset`."""
     run = Synthetic()
-    assert measured(run).clock.offset_s == 0.0004
-    assert BOOT
+    clock = b'"offset_s\\": 0.0004, \\"uncertainty_s\\": 0.002'
+    lines = [line for line in run.timeline.lines if b'"fault"' not in line]
+    run.timeline.lines = []
+    for line in lines:
+        assert clock in lines[1]
+        told = f'"offset_s\\": {offset}, \\"uncertainty_s\\": {uncertainty}'.encode()
+        entry = json.loads(line.replace(clock, told))
+        entry["prev"] = sha256(run.timeline.lines[-1]).hexdigest() if run.timeline.lines else "0" * 64
+        run.timeline.lines.append(json.dumps(entry).encode())
+    return run
+
+
+def test_an_offset_beyond_its_uncertainty_moves_what_the_witness_saw():
+    assert measured(unannounced(0, 0.1)).detection_s == pytest.approx(5.17)  # last success at -0.97
+    assert measured(unannounced(1.5, 0.1)).detection_s == pytest.approx(5.17 + 1.5)
+
+
+def test_an_offset_within_its_uncertainty_is_none():
+    assert measured(unannounced(0.18, 0.21)).detection_s == measured(unannounced(0, 0.21)).detection_s

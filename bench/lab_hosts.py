@@ -1,0 +1,41 @@
+"""Reach the lab's hosts as an operator would, over SSH; what the benches share."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HOUSE = Path(__file__).resolve().parents[1]
+INVENTORY = "inventories/lab"
+
+
+def run(*command: str, quiet: bool = True) -> str:
+    """Run one of the project's commands in its repository; its output."""
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=HOUSE, env=env, text=True, capture_output=quiet, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout or ''}{done.stderr or ''}")
+    return done.stdout or ""
+
+
+def on(host: str, script: str, user: str = "postgres") -> str:
+    """Run a shell script on a host as one of its users; its output."""
+    address = json.loads(run("ansible-inventory", "-i", INVENTORY, "--host", host))["ansible_host"]
+    keys = ["-i", str(HOUSE / ".lab/ssh/operator"), "-o", f"UserKnownHostsFile={HOUSE / '.lab/ssh/known_hosts'}"]
+    command = ["ssh", *keys, "-o", "BatchMode=yes", f"ops@{address}", f"cd /; sudo -u {user} bash -euo pipefail -s"]
+    done = subprocess.run(command, input=script, text=True, capture_output=True, check=False)
+    if done.returncode:
+        sys.exit(f"on {host}: {done.stderr or done.stdout}")
+    return done.stdout.strip()
+
+
+def roles() -> dict[str, list[str]]:
+    """Hosts of the service by what they are."""
+    hosts = json.loads(run("pgrescue", "lab", "status", "--json"))["hosts"]
+    found: dict[str, list[str]] = {}
+    for host, role in sorted(hosts.items()):
+        found.setdefault(role, []).append(host)
+    return found

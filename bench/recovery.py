@@ -55,7 +55,8 @@ class Target(NamedTuple):
 def fill(primary: str, scale: int) -> None:
     """Make about 15 MB of data a unit of scale, and back it up."""
     print(f"==> filling {primary} with pgbench at scale {scale} and backing it up", flush=True)
-    on(primary, f"createdb bench; pgbench -i -q -I dtGvp -s {scale} bench 2>/dev/null; psql -qc CHECKPOINT")
+    on(primary, "dropdb --if-exists bench; createdb bench")
+    on(primary, f"pgbench -i -q -I dtGvp -s {scale} bench 2>/dev/null; psql -qc CHECKPOINT")
     on(primary, "pgbackrest --stanza=shop --repo=1 --type=full backup")
     size = on(primary, 'psql -Atc "SELECT pg_size_pretty(sum(pg_database_size(oid))) FROM pg_database"')
     print(f"    {size} of data", flush=True)

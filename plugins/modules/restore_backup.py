@@ -129,7 +129,7 @@ def restore(module: AnsibleModule, backup: "dict[str, object]") -> "tuple[int, s
     timeline = ["--target-timeline=%d" % p["timeline"]] if p["timeline"] and p["type"] == "default" else []
     options = ["--recovery-option=%s=%s" % item for item in sorted(p["recovery_options"].items())]
     processes = p["processes"] or os.cpu_count() or 1
-    begun = ["--delta"] if os.path.exists(os.path.join(p["place"], "backup.manifest")) else []
+    begun = ["--delta"] if os.listdir(p["place"]) else []  # of this run: the place's marker was checked
     code, out, err = module.run_command(
         ["pgbackrest", "--stanza=" + p["stanza"], "--repo=%d" % backup["repo"], "--set=" + str(backup["label"])]
         + ["--pg1-path=" + p["place"], "--type=" + p["type"], "--process-max=%d" % processes]

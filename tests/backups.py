@@ -1,0 +1,85 @@
+"""A real pgBackRest with repositories in folders, for a server of the tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from postgres import PostgresServer
+
+CONFIG = """[global]
+lock-path={folder}/lock
+log-path={folder}/log
+spool-path={folder}/spool
+log-level-file=off
+start-fast=y
+compress-type=lz4
+archive-timeout=20
+{repos}
+[test]
+pg1-path={server.data}
+pg1-port={server.port}
+pg1-socket-path={server.folder}
+pg1-user=postgres
+"""
+
+
+class Repositories:
+    """Two repositories of the stanza `test`, beside the server they belong to."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.server = server
+        self.folder = server.folder / "pgbackrest"
+        self.config = self.folder / "pgbackrest.conf"
+        for name in ("lock", "log", "spool", "repo1", "repo2"):
+            (self.folder / name).mkdir(parents=True)
+        repos = "\n".join(f"repo{n}-path={self.folder}/repo{n}\nrepo{n}-retention-full=9" for n in (1, 2))
+        self.config.write_text(CONFIG.format(folder=self.folder, server=server, repos=repos))
+        if os.geteuid() == 0:
+            for path in [self.folder, *self.folder.rglob("*")]:
+                shutil.chown(path, server.user, server.user)
+        archive = f"pgbackrest --config={self.config} --stanza=test archive-push %p"
+        with (server.data / "postgresql.auto.conf").open("a") as file:
+            file.write(f"archive_mode = 'on'\narchive_command = '{archive}'\n")
+        server.start()
+        self.run("stanza-create")
+
+    def run(self, *arguments: str) -> str:
+        """Run pgBackRest as the server's user; its output."""
+        user = ["runuser", "-u", self.server.user, "--"] if os.geteuid() == 0 else []
+        command = [*user, "pgbackrest", f"--config={self.config}", "--stanza=test", *arguments]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(arguments)}: {done.stderr or done.stdout}")
+        return done.stdout
+
+    def backup(self, repo: int = 1, kind: str = "full") -> str:
+        """Take a backup; its label."""
+        self.run(f"--repo={repo}", f"--type={kind}", "backup")
+        return self.labels(repo)[-1]
+
+    def labels(self, repo: int) -> list[str]:
+        """Backups in one repository, oldest first."""
+        return sorted(p.name for p in (self.folder / f"repo{repo}/backup/test").iterdir() if p.name[:8].isdigit())
+
+    def archive(self) -> None:
+        """Switch WAL and wait until it has arrived."""
+        self.run("check")
+
+    def files(self, repo: int, label: str) -> list[Path]:
+        """The stored files of one backup, largest first."""
+        stored = (self.folder / f"repo{repo}/backup/test/{label}").rglob("*")
+        return sorted((p for p in stored if p.is_file()), key=lambda p: -p.stat().st_size)
+
+    def segments(self, repo: int) -> list[Path]:
+        """The archived segments, oldest first."""
+        return sorted((self.folder / f"repo{repo}/archive/test").rglob("*-*.lz4"), key=lambda p: p.name)
+
+
+def flip(path: Path) -> None:
+    """Turn one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)

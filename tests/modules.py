@@ -1,0 +1,49 @@
+"""Call a module of the collection in this process, as Ansible would."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.testing import patch_module_args
+from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+
+HOUSE = Path(__file__).resolve().parents[1]
+
+
+def collection(part: str) -> Any:
+    """A Python module of the collection, such as `plugins.module_utils.postgres`, loaded the way Ansible loads it."""
+    with contextlib.suppress(ValueError):  # it is installed already
+        _AnsibleCollectionFinder(paths=[str(HOUSE / "collections")])._install()
+    return importlib.import_module(f"ansible_collections.pgrescue.runbooks.{part}")
+
+
+def module(name: str) -> Callable[..., dict[str, Any]]:
+    """The module as a function: arguments in, its answer out. `check=True` asks in check mode."""
+    loaded = collection(f"plugins.modules.{name}")
+
+    def call(*, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        out = io.StringIO()
+        with (
+            patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_remote_tmp": "/tmp"}),
+            contextlib.redirect_stdout(out),
+            contextlib.suppress(SystemExit),
+        ):
+            loaded.main()
+        answer: dict[str, Any] = json.loads(out.getvalue().splitlines()[-1])
+        return answer
+
+    return call
+
+
+def refused(answer: dict[str, Any], code: int, *words: str) -> bool:
+    """Whether a module failed with this exit code and said these words."""
+    assert answer.get("failed"), answer
+    assert answer["exit_code"] == code, answer
+    assert all(word in answer["msg"] for word in words), answer["msg"]
+    return True

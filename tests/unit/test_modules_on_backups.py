@@ -1,0 +1,230 @@
+"""Modules that list and restore backups, with a real pgBackRest and a real server."""
+
+import shutil
+from hashlib import sha256
+
+import pytest
+from backups import Repositories, flip
+from modules import collection, module, refused
+from postgres import PostgresServer, programs
+
+VERSION = int(programs().parent.name)
+
+
+@pytest.fixture(scope="module")
+def repositories():
+    server = PostgresServer()
+    try:
+        made = Repositories(server)
+        server.psql(
+            "CREATE TABLE things AS SELECT g AS id, repeat(md5(g::text), 20) AS text FROM generate_series(1, 20000) g"
+        )
+        made.backup(2)
+        made.backup(1)
+        server.psql("INSERT INTO things VALUES (0, 'after the backup')")
+        made.archive()
+        yield made
+    finally:
+        server.remove()
+
+
+@pytest.fixture(autouse=True)
+def configured(repositories, monkeypatch):
+    monkeypatch.setenv("PGBACKREST_CONFIG", str(repositories.config))
+    monkeypatch.setenv("PGUSER", "postgres")
+
+
+def catalog(**more):
+    return module("backup_catalog")(stanza="test", **more)
+
+
+def restore(tmp_path, place="new", run="run-1", **more):
+    offered = catalog()["catalog"]
+    given = {
+        "stanza": "test",
+        "place": str(tmp_path / place),
+        "run": run,
+        "system_identifier": offered["system_identifier"],
+        "candidates": offered["candidates"],
+        "version": VERSION,
+        "timeout_s": 5,
+    }
+    return module("restore_backup")(**{**given, **more})
+
+
+def digest(folder):
+    """What a folder holds, bytes and all."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return sha256(b"".join(str(p).encode() + p.read_bytes() for p in files)).hexdigest()
+
+
+def test_backups_are_listed_newest_first_with_what_the_archive_reaches(repositories):
+    found = catalog()["catalog"]
+    assert [b["repo"] for b in found["candidates"]] == [1, 2]
+    assert (found["passed_over"], found["unreachable"], found["timeline"]) == ([], {}, 1)
+    newest = repositories.segments(1)[-1].name[:24]
+    assert found["archive_end"]["segment"] == newest
+    identifier = repositories.server.psql("SELECT system_identifier::text FROM pg_control_system()")[0][0]
+    assert found["system_identifier"] == identifier
+
+
+def test_a_repository_that_does_not_answer_is_named_and_the_other_one_used(repositories):
+    hidden = repositories.folder / "repo1/backup/test/backup.info"
+    away = [(p, p.with_suffix(".away")) for p in (hidden, hidden.with_suffix(".info.copy"))]
+    for path, aside in away:
+        path.rename(aside)
+    try:
+        found = catalog()["catalog"]
+        assert [b["repo"] for b in found["candidates"]] == [2]
+        assert list(found["unreachable"]) == ["1"]
+    finally:
+        for path, aside in away:
+            aside.rename(path)
+
+
+def test_nothing_to_restore_is_a_precondition(repositories, monkeypatch, tmp_path):
+    config = repositories.config.read_text()
+    for n in (1, 2):
+        config = config.replace(f"repo{n}-path={repositories.folder}/repo{n}", f"repo{n}-path={tmp_path}/{n}")
+        (tmp_path / str(n)).mkdir()
+    (tmp_path / "empty.conf").write_text(config)
+    monkeypatch.setenv("PGBACKREST_CONFIG", str(tmp_path / "empty.conf"))
+    assert refused(catalog(), 3, "No repository offers a backup of test")
+
+
+def test_a_missing_segment_passes_over_the_backup_that_needs_it(repositories):
+    needed = {b["wal_start"] for b in catalog()["catalog"]["candidates"] if b["repo"] == 1}
+    gone = [p for n in (1, 2) for p in repositories.segments(n) if p.name[:24] in needed]
+    for path in gone:
+        path.rename(path.with_suffix(".away"))
+    try:
+        found = catalog()["catalog"]
+        assert [b["repo"] for b in found["candidates"]] == [2]
+        assert "is not complete in the archive" in found["passed_over"][0]["reason"]
+    finally:
+        for path in gone:
+            path.with_suffix(".away").rename(path)
+
+
+def test_a_restore_goes_to_a_new_place_once_and_follows_the_link(repositories, tmp_path):
+    link = tmp_path / "current"
+    answer = restore(tmp_path, link=str(link))
+    assert (answer["changed"], answer["passed_over"]) == (True, [])
+    assert answer["backup"]["label"] == repositories.labels(1)[-1]
+    assert link.resolve() == tmp_path / "new"
+    assert (tmp_path / "new/PG_VERSION").read_text().strip() == str(VERSION)
+    again = restore(tmp_path, link=str(link))
+    assert (again["changed"], again["backup"]["label"]) == (False, answer["backup"]["label"])
+    assert refused(restore(tmp_path, run="run-2"), 4, "belongs to run run-1", "Nothing was changed")
+
+
+def test_a_restore_killed_half_way_goes_on_with_the_same_run(repositories, tmp_path):
+    restore(tmp_path)
+    records = collection("plugins.module_utils.records")
+    marker = str(tmp_path / "new.pgrescue.json")
+    records.write_json(marker, {"run": "run-1", "state": "restoring"})  # as the kill leaves it
+    largest = max((p for p in (tmp_path / "new/base").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    whole = largest.read_bytes()
+    largest.write_bytes(whole[: len(whole) // 2])
+    answer = restore(tmp_path)
+    assert answer["changed"]
+    assert largest.read_bytes() == whole
+
+
+def test_check_mode_names_the_backup_and_makes_nothing(repositories, tmp_path):
+    answer = restore(tmp_path, check=True)
+    assert (answer["changed"], answer["backup"]["label"]) == (True, repositories.labels(1)[-1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def foreign_files(place, _):
+    place.mkdir()
+    (place / "precious.txt").write_text("somebody's")
+
+
+def another_system(place, _):
+    with PostgresServer() as other:
+        other.stop()
+        shutil.copytree(other.data, place)
+
+
+def the_same_system(place, server):
+    shutil.copytree(server.data, place, ignore=shutil.ignore_patterns("postmaster.pid", "pg_wal"))
+
+
+@pytest.mark.parametrize(
+    ("fill", "words"),
+    [
+        (foreign_files, "it holds files"),
+        (another_system, "another system than"),
+        (the_same_system, "it holds the cluster of system"),
+    ],
+)
+def test_a_place_that_holds_anything_is_refused_and_not_touched(repositories, tmp_path, fill, words):
+    fill(tmp_path / "new", repositories.server)
+    before = digest(tmp_path)
+    assert refused(restore(tmp_path), 4, "is not empty", words, "Nothing was changed")
+    assert digest(tmp_path) == before
+
+
+def test_the_running_primary_is_refused_as_a_place_and_as_what_the_link_points_at(repositories, tmp_path):
+    server = repositories.server
+    control = (server.data / "global/pg_control").read_bytes()
+    assert refused(restore(tmp_path, place=str(server.data)), 4, "A server runs", "Nothing was changed")
+    link = tmp_path / "current"
+    link.symlink_to(server.data)
+    assert refused(restore(tmp_path, link=str(link)), 4, "A server runs", "Nothing was changed")
+    assert link.resolve() == server.data
+    assert not (tmp_path / "new").exists()
+    assert (server.data / "global/pg_control").read_bytes() == control
+    assert server.psql("SELECT count(*) FROM things")[0][0] == 20001
+
+
+def test_a_backup_of_another_system_is_refused(repositories, tmp_path):
+    assert refused(restore(tmp_path, system_identifier="7"), 4, "belongs to system", "the plan to 7")
+
+
+def test_one_wrong_byte_passes_the_backup_over_and_says_so(repositories, tmp_path):
+    stored = repositories.files(1, repositories.labels(1)[-1])[0]
+    flip(stored)
+    try:
+        answer = restore(tmp_path)
+        assert answer["backup"]["repo"] == 2
+        assert answer["passed_over"][0]["label"] == repositories.labels(1)[-1]
+        assert "passed over" in answer["journal"][0]["detail"]
+    finally:
+        flip(stored)
+
+
+def test_when_no_backup_verifies_the_run_stops_and_nothing_is_put_in_use(repositories, tmp_path):
+    stored = [repositories.files(n, repositories.labels(n)[-1])[0] for n in (1, 2)]
+    for path in stored:
+        flip(path)
+    try:
+        link = tmp_path / "current"
+        assert refused(restore(tmp_path, link=str(link)), 5, "No backup could be restored", "must not be started")
+        assert not link.exists()
+    finally:
+        for path in stored:
+            flip(path)
+    assert restore(tmp_path)["changed"]  # the cause is gone; the same run goes on
+
+
+def test_a_repository_that_goes_away_is_passed_over_with_all_its_backups(repositories, tmp_path):
+    repositories.backup(1, "incr")
+    newest = repositories.labels(1)
+    try:
+        offered = catalog()["catalog"]["candidates"]
+        assert [b["repo"] for b in offered] == [1, 1, 2]
+        aside = repositories.folder / "away"
+        (repositories.folder / "repo1").rename(aside)
+        try:
+            identifier = offered[0]["system_identifier"]
+            ask = {"stanza": "test", "place": str(tmp_path / "new"), "run": "run-1", "system_identifier": identifier}
+            answer = module("restore_backup")(**ask, candidates=offered, version=VERSION, timeout_s=2)
+        finally:
+            aside.rename(repositories.folder / "repo1")
+        assert answer["backup"]["repo"] == 2
+        assert [b["label"] for b in answer["passed_over"]] == newest[::-1]
+    finally:
+        repositories.run("--repo=1", f"--set={newest[-1]}", "expire")

@@ -1,0 +1,171 @@
+"""Modules that keep the record and hold the service, called as Ansible calls them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from modules import module, refused
+from pgrescue.core import records
+
+FACTS = {"kind": "drill", "procedure": "complete_loss", "service": "shop"}
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    made = tmp_path / "20261124T012050Z-shop-complete_loss"
+    made.mkdir()
+    return made
+
+
+def begin(run_dir, pid=None, **facts):
+    return module("begin_run")(run_dir=str(run_dir), controller_pid=pid or os.getpid(), facts={**FACTS, **facts})
+
+
+def test_a_run_is_opened_once_and_found_again(run_dir):
+    opened = begin(run_dir)
+    assert (opened["changed"], opened["plan"], opened["journal"][0]["step"]) == (True, {}, "declared")
+    (run_dir / "plan.json").write_text('{"target_host": "spare1"}')
+    again = begin(run_dir)
+    assert (again["plan"], again["journal"]) == ({"target_host": "spare1"}, [])
+    assert (run_dir.parent / "latest").resolve() == run_dir
+
+
+def test_a_resumed_run_is_open_again(run_dir):
+    begin(run_dir)
+    run = records.read_json(str(run_dir / "run.json"))
+    records.write_json(str(run_dir / "run.json"), {**run, "result": "failed", "exit_code": 5})
+    begin(run_dir)
+    assert not {"result", "exit_code"} & set(json.loads((run_dir / "run.json").read_text()))
+
+
+@pytest.mark.parametrize("other", [{"service": "orders"}, {"procedure": "region_failure"}])
+def test_a_run_of_something_else_is_refused_and_left_alone(run_dir, other):
+    begin(run_dir)
+    before = (run_dir / "run.json").read_bytes()
+    assert refused(begin(run_dir, **other), 4, "Nothing was changed")
+    assert (run_dir / "run.json").read_bytes() == before
+
+
+def test_two_controllers_do_not_work_on_one_run(run_dir):
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        begin(run_dir, pid=other.pid)
+        assert refused(begin(run_dir), 4, f"Process {other.pid} is at work")
+    finally:
+        other.communicate(b"\n")
+    assert not begin(run_dir).get("failed")  # it is gone now
+
+
+def test_check_mode_opens_nothing(run_dir):
+    answer = module("begin_run")(check=True, run_dir=str(run_dir), controller_pid=os.getpid(), facts=FACTS)
+    assert not answer.get("failed")
+    assert list(run_dir.iterdir()) == []
+
+
+def hold(tmp_path, run="run-1", holder="alice@bastion", **more):
+    return module("service_lock")(service="shop", run=run, holder=holder, directory=str(tmp_path / "locks"), **more)
+
+
+def test_one_recovery_at_a_time(tmp_path):
+    assert hold(tmp_path)["changed"]
+    assert not hold(tmp_path)["changed"]
+    assert refused(hold(tmp_path, run="run-2"), 4, "run-1", "pgrescue resume run-1", "Nothing was changed")
+    assert refused(hold(tmp_path, holder="bob@laptop"), 4, "alice@bastion", "--takeover")
+    assert hold(tmp_path, holder="bob@laptop", takeover=True)["held_by"]["holder"] == "bob@laptop"
+
+
+def test_only_the_run_that_holds_a_service_lets_it_go(tmp_path):
+    hold(tmp_path)
+    assert not hold(tmp_path, run="run-2", state="absent")["changed"]
+    assert refused(hold(tmp_path, run="run-2"), 4)
+    assert hold(tmp_path, state="absent")["changed"]
+    assert hold(tmp_path, run="run-2")["changed"]
+
+
+def test_asking_in_check_mode_holds_nothing(tmp_path):
+    assert hold(tmp_path, check=True)["changed"]
+    assert not (tmp_path / "locks").exists()
+
+
+def test_of_many_at_once_one_gets_the_service(tmp_path):
+    ask = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from modules import module; "
+        "a = module('service_lock')(service='shop', run=sys.argv[2], holder='h', directory=sys.argv[3]); "
+        "sys.exit(4 if a.get('failed') else 0)"
+    )
+    here = str(Path(__file__).parents[1])
+    asked = [subprocess.Popen([sys.executable, "-c", ask, here, f"run-{n}", str(tmp_path / "locks")]) for n in range(6)]
+    assert sorted(process.wait() for process in asked) == [0, 4, 4, 4, 4, 4]
+
+
+CHECK = {"name": "a check", "tier": "must", "expected": "1", "observed": "1", "verdict": "passed"}
+
+
+def record(run_dir, *checks):
+    return module("record_validation")(run_dir=str(run_dir), checks=list(checks), reconciliation={"acknowledged": 3})
+
+
+def test_a_validation_is_written_before_it_is_judged(run_dir):
+    assert record(run_dir, CHECK)["journal"][0]["step"] == "validated"
+    wrong = {**CHECK, "name": "all rows are there", "observed": "0", "verdict": "failed"}
+    assert refused(record(run_dir, CHECK, wrong), 6, "all rows are there: expected 1, found 0", "not switched")
+    assert records.read_json(str(run_dir / "checks.json"))[1]["verdict"] == "failed"
+    assert refused(record(run_dir, {**CHECK, "verdict": "truncated"}), 6)
+    assert refused(record(run_dir), 6, "nothing was checked")
+
+
+def switch(run_dir, address="10.0.0.2", **more):
+    return module("validated_target")(run_dir=str(run_dir), address=address, **more)
+
+
+def test_traffic_moves_to_the_validated_server_and_to_no_other(run_dir):
+    assert refused(switch(run_dir), 4, "validated nothing")
+    records.write_json(str(run_dir / "plan.json"), {"target_address": "10.0.0.2"})
+    assert refused(switch(run_dir), 4, "validated nothing")
+    records.write_json(str(run_dir / "checks.json"), [{**CHECK, "verdict": "failed"}])
+    assert refused(switch(run_dir), 4, "a check", "was not changed")
+    records.write_json(str(run_dir / "checks.json"), [CHECK])
+    assert not switch(run_dir).get("failed")
+    assert refused(switch(run_dir, "10.0.0.9"), 4, "The plan's target is 10.0.0.2")
+
+
+def greet(words):
+    """A listener that greets everybody; its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connection.sendall(words)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listener
+
+
+def test_a_frozen_host_that_accepts_and_says_nothing_does_not_answer():
+    with greet(b"SSH-2.0-x\r\n") as well, socket.create_server(("127.0.0.2", 0)) as frozen:
+        port = well.getsockname()[1]
+        with socket.create_server(("127.0.0.3", port)), greet(b""):
+            answer = module("reachable_hosts")(
+                hosts={"a": "127.0.0.1", "b": "127.0.0.3", "c": "127.0.0.4"}, ssh_port=port, timeout_s=0.3
+            )
+    assert frozen
+    assert (answer["answering"], answer["silent"]) == (["a"], ["b", "c"])
+
+
+def test_an_old_copy_that_accepts_connections_is_a_refusal(postgres):
+    stopped = module("traffic_stopped")
+    ask = {"hosts": {"db1": "127.0.0.1"}, "timeout_s": 0.5}
+    assert refused(stopped(postgres_port=postgres.port, **ask), 4, "db1", "Fence it first")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    assert not stopped(postgres_port=port, **ask).get("failed")
+    assert not stopped(postgres_port=postgres.port, check=True, **ask).get("failed")

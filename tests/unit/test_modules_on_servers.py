@@ -1,0 +1,205 @@
+"""Modules that observe a server, against real ones started by the test."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from modules import collection, module, refused
+from postgres import PostgresServer, programs, until
+
+VERSION = int(programs().parent.name)
+
+
+@pytest.fixture(autouse=True)
+def as_postgres(monkeypatch):
+    """Modules connect as the user who runs them; the tests' servers know only this one."""
+    monkeypatch.setenv("PGUSER", "postgres")
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """A primary with the witness's table, and a standby that streams from it."""
+    with PostgresServer(settings={"wal_level": "replica"}) as primary:
+        primary.psql("CREATE SCHEMA pgrescue")
+        primary.psql("CREATE TABLE pgrescue.witness (token bigint PRIMARY KEY)")
+        primary.psql("INSERT INTO pgrescue.witness SELECT * FROM generate_series(1, 50)")
+        with primary.standby_of() as standby:
+            yield primary, standby
+
+
+def at(server, **more):
+    return {"version": VERSION, "port": server.port, "socket_directory": str(server.folder), **more}
+
+
+def wait_for(server, what, deadline_s=20):
+    return module("await_server")(**at(server, until=what, deadline_s=deadline_s))
+
+
+def test_a_primary_and_its_standby_are_told_apart(pair):
+    primary, standby = pair
+    wait_for(standby, "streaming")
+    seen = module("cluster_state")(**at(primary))["state"]
+    assert (seen["role"], seen["timeline"], seen["settings"]["data_checksums"]) == ("primary", 1, "on")
+    assert seen["data_directory"] == str(primary.data)
+    also = module("cluster_state")(**at(standby))["state"]
+    assert (also["role"], also["streaming"]) == ("standby", True)
+    assert also["system_identifier"] == seen["system_identifier"]
+
+
+def test_a_stopped_cluster_is_not_a_spare(pair, monkeypatch, tmp_path):
+    primary, _ = pair
+    postgres = collection("plugins.module_utils.postgres")
+    monkeypatch.setattr(postgres, "CONFIG", str(tmp_path / "%s"))
+    here = {"version": VERSION, "port": 1, "socket_directory": str(tmp_path)}
+    assert module("cluster_state")(**here)["state"]["role"] == "spare"
+    conf = tmp_path / str(VERSION) / "conf.d"
+    conf.mkdir(parents=True)
+    (conf / "50-pgrescue.conf").write_text(f"data_directory = '{primary.data}'\n")
+    seen = module("cluster_state")(**here)["state"]
+    assert (seen["role"], seen["timeline"]) == ("stopped", 1)
+    assert seen["system_identifier"] == module("cluster_state")(**at(primary))["state"]["system_identifier"]
+    assert "port 1" in seen["problem"] or ".s.PGSQL.1" in seen["problem"]
+
+
+def test_waiting_ends_at_its_deadline_and_says_where_the_server_stood(pair):
+    primary, standby = pair
+    assert wait_for(primary, "writable")["journal"][0]["step"] == "writable"
+    assert refused(wait_for(standby, "writable", 1), 5, "was not writable within 1 s", "replayed to")
+    assert refused(wait_for(primary, "streaming", 1), 5, "was not streaming within 1 s")
+    nowhere = {"version": VERSION, "port": 1, "socket_directory": "/tmp", "until": "writable", "deadline_s": 1}
+    assert refused(module("await_server")(**nowhere), 5, "it stood at")
+
+
+@pytest.fixture(scope="module")
+def recovered(pair):
+    """A server on a new timeline, as a recovery leaves it."""
+    primary, _ = pair
+    primary.psql("CREATE TABLE things (id int PRIMARY KEY)")
+    with primary.standby_of() as standby:
+        until(lambda: standby.psql("SELECT to_regclass('things')")[0][0], 20, "it has caught up")
+        standby.psql("SELECT pg_promote()")
+        yield standby
+
+
+def plan_of(server):
+    """The plan that led to this server."""
+    identifier = server.psql("SELECT system_identifier::text FROM pg_control_system()")[0][0]
+    return {"system_identifier": identifier, "target_timeline": 1, "archive_end": {"segment": "0" * 7 + "1" + "0" * 16}}
+
+
+def acknowledged(*ranges):
+    return {"ranges": [list(r) for r in ranges], "attempts": {}, "acks": {}}
+
+
+def validate(server, **more):
+    return module("validate_cluster")(**at(server, plan=plan_of(server), **more))
+
+
+def failed(answer):
+    return [check["name"] for check in answer["checks"] if check["verdict"] != "passed"]
+
+
+def test_a_recovered_server_passes_and_says_how_big_it_is(recovered):
+    answer = validate(recovered, acknowledged=acknowledged((1, 50)))
+    assert failed(answer) == []
+    assert answer["reconciliation"]["acknowledged"] == 50
+    assert json.loads(answer["journal"][0]["detail"])["data_bytes"] > 1_000_000
+
+
+def test_a_missing_commit_is_named(recovered):
+    recovered.psql("DELETE FROM pgrescue.witness WHERE token IN (7, 8)")
+    try:
+        answer = validate(recovered, acknowledged=acknowledged((1, 50)))
+        assert failed(answer) == ["every commit acknowledged before the recovery point is there"]
+        assert "tokens 7, 8" in answer["checks"][-1]["observed"]
+        assert failed(validate(recovered, acknowledged=acknowledged((1, 50)), accepted_losses=[7, 8])) == []
+    finally:
+        recovered.psql("INSERT INTO pgrescue.witness VALUES (7), (8)")
+
+
+def test_an_invalid_index_and_another_system_are_found(recovered):
+    recovered.psql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'things_pkey'::regclass")
+    try:
+        assert failed(validate(recovered)) == ["every index is valid"]
+    finally:
+        recovered.psql("UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'things_pkey'::regclass")
+    other = {**plan_of(recovered), "system_identifier": "7"}
+    answer = module("validate_cluster")(**at(recovered, plan=other))
+    assert failed(answer) == ["the database system is the planned one"]
+
+
+def test_a_database_that_cannot_be_read_is_named(recovered):
+    recovered.psql("CREATE DATABASE broken")
+    oid = recovered.psql("SELECT oid FROM pg_database WHERE datname = 'broken'")[0][0]
+    recovered.psql("CHECKPOINT")
+    shutil.move(recovered.data / "base" / str(oid), recovered.folder / "elsewhere")
+    try:
+        answer = validate(recovered)
+        assert failed(answer) == ["every database can be read"]
+        assert "broken" in next(c["observed"] for c in answer["checks"] if c["verdict"] == "failed")
+    finally:
+        shutil.move(recovered.folder / "elsewhere", recovered.data / "base" / str(oid))
+        recovered.psql("DROP DATABASE broken")
+
+
+def test_validation_writes_nothing(recovered):
+    def rows():
+        return recovered.psql("SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_all_tables")
+
+    before = rows()
+    validate(recovered, acknowledged=acknowledged((1, 50)))
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        recovered.psql("SELECT 1/0")  # the server still answers, errors included
+    assert rows() == before
+
+
+PROBES = ("commit", "health", "products", "videos")
+
+
+def journal(folder, *rounds, server="10.0.0.2"):
+    """A witness journal in which every probe ended as told in each round, a second apart."""
+    now = datetime.now(UTC)
+    lines = []
+    for number, well in enumerate(rounds, 1):
+        stamp = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{number:06d}Z"
+        lines.append({"event": "attempt", "probe": "commit", "token": number, "wall": stamp, "mono_ns": number})
+        for probe in PROBES:
+            result = {"event": "result", "probe": probe, "ok": well, "start": stamp, "end": stamp}
+            lines.append({**result, "token": number, "server": server} if probe == "commit" else result)
+    path = folder / now.strftime("%Y%m%dT%H.jsonl")
+    path.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    return str(folder)
+
+
+def watch(folder, server="10.0.0.2"):
+    return module("watch_service")(journal=folder, server=server, deadline_s=0)
+
+
+def test_a_service_is_healthy_after_two_successes_of_every_probe_on_the_right_server(tmp_path):
+    assert watch(journal(tmp_path, False, True, True))["journal"][0]["step"] == "service_healthy"
+    assert refused(watch(journal(tmp_path, True, True), "10.0.0.9"), 9, "does not see the service healthy")
+    assert refused(watch(journal(tmp_path, True, True, False, True)), 9)
+    assert refused(watch(journal(tmp_path, True)), 9)
+
+
+def test_what_was_acknowledged_leaves_out_what_was_given_up(tmp_path):
+    read, give_up = module("witness_acknowledged"), module("witness_losses")
+    folder = journal(tmp_path, True, True, False, True)
+    assert read(journal=folder)["acknowledged"]["ranges"] == [[1, 2], [4, 4]]
+    assert give_up(journal=folder, run="run-1", tokens=[2])["changed"]
+    assert not give_up(journal=folder, run="run-1", tokens=[2])["changed"]
+    assert read(journal=folder)["acknowledged"]["ranges"] == [[1, 1], [4, 4]]
+
+
+def test_the_part_of_a_run_is_cut_out_and_the_journal_stays_as_it_is(tmp_path):
+    (tmp_path / "journal").mkdir()
+    folder = journal(tmp_path / "journal", True, True)
+    before = {p: p.read_bytes() for p in (tmp_path / "journal").iterdir()}
+    run = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ") + "-shop-complete_loss"
+    cut = {"journal": folder, "run": run, "path": str(tmp_path / "extract.jsonl")}
+    assert module("witness_extract")(lead_s=60, **cut)["lines"] == 10
+    assert {p: p.read_bytes() for p in (tmp_path / "journal").iterdir()} == before
+    later = {**cut, "run": "29991231T235959Z-shop-complete_loss"}
+    assert module("witness_extract")(lead_s=0, **later)["lines"] == 0

@@ -37,9 +37,6 @@ class Repositories:
             (self.folder / name).mkdir(parents=True)
         repos = "\n".join(f"repo{n}-path={self.folder}/repo{n}\nrepo{n}-retention-full=9" for n in (1, 2))
         self.config.write_text(CONFIG.format(folder=self.folder, server=server, repos=repos))
-        if os.geteuid() == 0:
-            for path in [self.folder, *self.folder.rglob("*")]:
-                shutil.chown(path, server.user, server.user)
         archive = f"pgbackrest --config={self.config} --stanza=test archive-push %p"
         with (server.data / "postgresql.auto.conf").open("a") as file:
             file.write(f"archive_mode = 'on'\narchive_command = '{archive}'\n")
@@ -47,7 +44,10 @@ class Repositories:
         self.run("stanza-create")
 
     def run(self, *arguments: str) -> str:
-        """Run pgBackRest as the server's user; its output."""
+        """Run pgBackRest as the server's user, whom everything is given to; its output."""
+        if os.geteuid() == 0:
+            for path in [self.folder, *self.folder.rglob("*")]:
+                shutil.chown(path, self.server.user, self.server.user)
         user = ["runuser", "-u", self.server.user, "--"] if os.geteuid() == 0 else []
         command = [*user, "pgbackrest", f"--config={self.config}", "--stanza=test", *arguments]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)

@@ -87,3 +87,9 @@ def single_system(backups: "list[dict[str, Any]]", expected: Optional[str]) -> s
             PRECONDITION,
         )
     return str(systems[0])
+
+
+def reason(said: str) -> str:
+    """The engine's first error, without its time stamp."""
+    errors = [line for line in said.splitlines() if "ERROR" in line]
+    return (errors or said.splitlines() or ["no reason given"])[0].partition("ERROR:")[2].strip()[:500] or said[:500]

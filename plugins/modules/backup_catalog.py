@@ -49,21 +49,20 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, repository
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, pgbackrest, repository
 
 STORED_SEGMENT = re.compile(r"^(?:.*/)?([0-9A-F]{24})-[0-9a-f]{40}(?:\.(?:gz|lz4|zst|bz2))?$")
 
 
-class Pgbackrest:
-    """The pgBackRest command of this host."""
+class Repositories:
+    """The repositories of a stanza, as this host sees them."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
-        self.base = ["pgbackrest", "--stanza=" + module.params["stanza"], "--log-level-console=error"]
-        self.patience = ["--io-timeout=%d" % module.params["timeout_s"]]
+        self.patience = ["--io-timeout=%d" % module.params["timeout_s"], "--log-level-console=error"]
 
     def ask(self, *arguments: str) -> object:
-        code, out, err = self.module.run_command(self.base + self.patience + list(arguments))
+        code, out, err = pgbackrest.run(self.module, self.module.params["stanza"], *self.patience, *arguments)
         if code:
             raise guards.Stop("pgbackrest %s failed: %s" % (arguments[0], (err or out).strip()), guards.PRECONDITION)
         return json.loads(out)
@@ -76,7 +75,7 @@ class Pgbackrest:
         return {match.group(1): entry["time"] for match, entry in named if match}
 
 
-def observe(engine: Pgbackrest, wanted: "str | None") -> "dict[str, object]":
+def observe(engine: Repositories, wanted: "str | None") -> "dict[str, object]":
     """Ask the repositories and fold their answers."""
     info = engine.ask("info", "--output=json")
     unreachable = {
@@ -125,7 +124,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        catalog = observe(Pgbackrest(module), module.params["system_identifier"] or None)
+        catalog = observe(Repositories(module), module.params["system_identifier"] or None)
     except guards.Stop as stop:
         guards.fail(module, stop)
     module.exit_json(changed=False, catalog=catalog)

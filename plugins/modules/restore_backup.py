@@ -30,7 +30,12 @@ options:
     default: default
   timeline: {description: The timeline to follow; the newest when left out., type: int}
   recovery_options: {description: Further recovery settings as pgBackRest writes them., type: dict, default: {}}
+  silent_repositories: {description: Repositories known not to answer., type: list, elements: int, default: []}
   timeout_s: {description: How long a repository may stay silent in seconds., type: int, default: 20}
+  patience_s:
+    description: How long to wait, in seconds, for a restore to the same place that a killed controller left running.
+    type: int
+    default: 3600
   processes: {description: How many files to fetch at once; the number of processors when 0., type: int, default: 0}
   version: {description: Major version of PostgreSQL., type: int, required: true}
 attributes:
@@ -57,10 +62,21 @@ passed_over: {description: Candidates that did not verify, each with the reason.
 data_directory: {description: The new place., returned: success, type: str}
 """
 
+import fcntl
 import os
+from contextlib import contextmanager
+from typing import Iterator
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, journal, observation, postgres, records
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
+    guards,
+    journal,
+    observation,
+    pgbackrest,
+    postgres,
+    records,
+    repository,
+)
 
 # What pgBackRest says when the bytes are there and wrong, as against a repository that cannot be reached.
 CORRUPT = (
@@ -123,37 +139,65 @@ def check_place(module: AnsibleModule, place: str, run: str, system: str) -> "di
     return marker
 
 
-def restore(module: AnsibleModule, backup: "dict[str, object]") -> "tuple[int, str]":
-    """Fetch one backup; the engine's exit code (0 when every file verified), and what it said."""
+@contextmanager
+def place_held(place: str, patience_s: float) -> "Iterator[int]":
+    """Hold the place against another restore to it, such as one that a killed controller left running on this host.
+
+    The engine inherits the descriptor, so that the place is held for as long as it works, whatever becomes of this process.
+    """
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    descriptor = os.open(place.rstrip("/") + ".pgrescue.lock", os.O_RDWR | os.O_CREAT, 0o600)
+
+    def held() -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
+
+    try:
+        if not postgres.wait_until(held, patience_s, poll_s=0.2):
+            raise guards.Stop(
+                "Another restore still works on %s after %d s. Nothing was changed." % (place, patience_s),
+                guards.STEP_FAILED,
+            )
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def restore(module: AnsibleModule, backup: "dict[str, object]", alone: bool, held: int) -> "tuple[int, str]":
+    """Fetch one backup; the engine's exit code (0 when every file verified), and what it said.
+
+    `alone`: fetch WAL from the backup's repository only, for another one would be waited for in vain at each segment.
+    """
     p = module.params
+    if alone:
+        fetch = 'pgbackrest --stanza=%s --repo=%d --pg1-path=%s archive-get %%f "%%p"'
+        command = fetch % (p["stanza"], backup["repo"], p["place"])
+        p["recovery_options"] = {**p["recovery_options"], "restore_command": command}
     timeline = ["--target-timeline=%d" % p["timeline"]] if p["timeline"] and p["type"] == "default" else []
     options = ["--recovery-option=%s=%s" % item for item in sorted(p["recovery_options"].items())]
     processes = p["processes"] or os.cpu_count() or 1
     begun = ["--delta"] if os.listdir(p["place"]) else []  # of this run: the place's marker was checked
-    code, out, err = module.run_command(
-        ["pgbackrest", "--stanza=" + p["stanza"], "--repo=%d" % backup["repo"], "--set=" + str(backup["label"])]
-        + ["--pg1-path=" + p["place"], "--type=" + p["type"], "--process-max=%d" % processes]
-        # one retry at once, for the network's sake; wrong bytes do not get better
-        + ["--job-retry=1", "--io-timeout=%d" % p["timeout_s"], "--log-level-console=warn", "--log-level-file=off"]
-        + begun
-        + timeline
-        + options
-        + ["restore"]
-    )
+    # one retry at once, for the network's sake; wrong bytes do not get better
+    engine = [
+        "--process-max=%d" % processes,
+        "--job-retry=1",
+        "--io-timeout=%d" % p["timeout_s"],
+        "--log-level-console=warn",
+    ]
+    what = ["--repo=%d" % backup["repo"], "--set=" + str(backup["label"]), "--type=" + p["type"], *timeline]
+    where = ["--pg1-path=" + p["place"], *begun, *options]
+    code, out, err = pgbackrest.run(module, p["stanza"], *engine, *what, *where, "restore", pass_fds=[held])
     return code, (err + out).strip()
 
 
-def reason(said: str) -> str:
-    """The engine's first error, without its time stamp."""
-    errors = [line for line in said.splitlines() if "ERROR" in line]
-    return (errors or said.splitlines() or ["no reason given"])[0].partition("ERROR:")[2].strip()[:500] or said[:500]
-
-
 def first_verifying(
-    module: AnsibleModule, note: "dict[str, object]"
+    module: AnsibleModule, note: "dict[str, object]", held: int
 ) -> "tuple[dict[str, object], list[dict[str, object]]]":
     """Restore candidates in turn until one verifies."""
-    place, passed_over, silent = module.params["place"], [], set()
+    place, passed_over, silent = module.params["place"], [], set(module.params["silent_repositories"])
     os.makedirs(place, mode=0o700, exist_ok=True)
     for backup in module.params["candidates"]:
         if str(backup["system_identifier"]) != module.params["system_identifier"]:
@@ -167,7 +211,7 @@ def first_verifying(
         records.write_json(
             marker_path(place), {**note, "state": "restoring", "label": backup["label"], "begun": journal.now()}
         )
-        code, said = restore(module, backup)
+        code, said = restore(module, backup, bool(silent), held)
         if code == 0:
             records.write_json(
                 marker_path(place), {**note, "state": "restored", "backup": backup, "passed_over": passed_over}
@@ -176,7 +220,7 @@ def first_verifying(
             return backup, passed_over
         if not any(sign in said for sign in CORRUPT):
             silent.add(backup["repo"])
-        passed_over.append({**name(backup), "reason": reason(said)})
+        passed_over.append({**name(backup), "reason": repository.reason(said)})
     reasons = "; ".join("%s in repository %s: %s" % (b["label"], b["repo"], b["reason"]) for b in passed_over)
     raise guards.Stop(
         "No backup could be restored (%s). %s holds a partial copy that must not be started. When the cause is gone, the same "
@@ -217,26 +261,38 @@ def main() -> None:
             "type": {"type": "str", "choices": ["default", "standby"], "default": "default"},
             "timeline": {"type": "int"},
             "recovery_options": {"type": "dict", "default": {}},
+            "silent_repositories": {"type": "list", "elements": "int", "default": []},
             "timeout_s": {"type": "int", "default": 20},
+            "patience_s": {"type": "int", "default": 3600},
             "processes": {"type": "int", "default": 0},
             "version": {"type": "int", "required": True},
         },
         supports_check_mode=True,
     )
     p = module.params
-    place = p["place"]
-    try:
+    place, link = p["place"], p["link"]
+
+    def guarded() -> "dict[str, object]":
+        """The marker of the place, once it is sure that it may be written."""
         marker = check_place(module, place, p["run"], p["system_identifier"])
-        check_link(p["link"], place)
+        check_link(link, place)
+        return marker
+
+    def answer_if_restored(marker: "dict[str, object]") -> None:
         if marker.get("state") == "restored":
             if not module.check_mode:
-                point(p["link"], place)  # a kill may have come between the restore and the link
-            module.exit_json(
-                changed=False, backup=marker["backup"], passed_over=marker["passed_over"], data_directory=place
-            )
+                point(link, place)  # a kill may have come between the restore and the link
+            found = {"backup": marker["backup"], "passed_over": marker["passed_over"]}
+            module.exit_json(changed=False, data_directory=place, **found)
+
+    try:
+        answer_if_restored(guarded())
         if module.check_mode:
             module.exit_json(changed=True, backup=p["candidates"][0], passed_over=[], data_directory=place)
-        backup, passed_over = first_verifying(module, {"run": p["run"], "system_identifier": p["system_identifier"]})
+        with place_held(place, p["patience_s"]) as held:
+            answer_if_restored(guarded())
+            note = {"run": p["run"], "system_identifier": p["system_identifier"]}
+            backup, passed_over = first_verifying(module, note, held)
     except guards.Stop as stop:
         guards.fail(module, stop, passed_over=[])
     module.exit_json(

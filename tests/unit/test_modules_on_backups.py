@@ -1,12 +1,19 @@
 """Modules that list and restore backups, with a real pgBackRest and a real server."""
 
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from backups import Repositories, flip
 from modules import collection, module, refused
-from postgres import PostgresServer, programs
+from postgres import PostgresServer, programs, until
 
 VERSION = int(programs().parent.name)
 
@@ -228,3 +235,61 @@ def test_a_repository_that_goes_away_is_passed_over_with_all_its_backups(reposit
         assert [b["label"] for b in answer["passed_over"]] == newest[::-1]
     finally:
         repositories.run("--repo=1", f"--set={newest[-1]}", "expire")
+
+
+def test_a_backup_is_taken_to_every_repository_that_can_be_written(repositories):
+    take = {"stanza": "test", "type": "incr", "timeout_s": 5}
+    assert module("take_backup")(check=True, repositories=[1, 2], **take)["changed"]
+    before = [repositories.labels(n) for n in (1, 2)]
+    info = repositories.folder / "repo1/backup/test/backup.info"
+    broken = [info, info.with_suffix(".info.copy")]
+    for path in broken:
+        path.rename(path.with_suffix(".away"))
+    try:
+        assert refused(module("take_backup")(repositories=[1], require="any", **take), 5, "Repository 1 took no backup")
+        answer = module("take_backup")(repositories=[1, 2], require="any", **take)
+        assert (answer["taken"], list(answer["failed_repositories"])) == ([2], ["1"])
+        assert "Repository 1 took no backup" in answer["journal"][0]["detail"]
+    finally:
+        for path in broken:
+            path.with_suffix(".away").rename(path)
+    assert [repositories.labels(n) for n in (1, 2)] == [before[0], [*before[1], repositories.labels(2)[-1]]]
+    repositories.run("--repo=2", f"--set={repositories.labels(2)[-1]}", "expire")
+
+
+def test_a_restore_that_a_killed_controller_left_running_is_waited_for(repositories, tmp_path):
+    lock = tmp_path / "new.pgrescue.lock"
+    left = subprocess.Popen(
+        ["flock", str(lock), "sh", "-c", "echo begun; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert left.stdout.readline() == b"begun\n"
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(restore, tmp_path)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=2)
+        assert not (tmp_path / "new").exists()
+        left.communicate(b"\n")
+        assert waiting.result(timeout=20)["changed"]
+
+
+def test_the_engine_holds_the_place_for_as_long_as_it_works(repositories, tmp_path, monkeypatch):
+    """The module is killed; what it started goes on, and nobody else writes to the place meanwhile."""
+    slow = tmp_path / "bin"
+    slow.mkdir()
+    (slow / "pgbackrest").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/begun; exec sleep 600\n")
+    (slow / "pgbackrest").chmod(0o755)
+    offered = catalog()["catalog"]
+    monkeypatch.setenv("PATH", f"{slow}:{os.environ['PATH']}")
+    ask = {"stanza": "test", "run": "run-1", "system_identifier": offered["system_identifier"], "version": VERSION}
+    ask |= {"place": str(tmp_path / "new"), "candidates": offered["candidates"], "patience_s": 1}
+    program = "import sys, json; sys.path.insert(0, sys.argv[1]); from modules import module; "
+    program += "module('restore_backup')(**json.loads(sys.argv[2]))"
+    here = str(Path(__file__).parents[1])
+    killed = subprocess.Popen([sys.executable, "-c", program, here, json.dumps(ask)])
+    until(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text(), 20, "the engine has begun")
+    killed.kill()
+    killed.wait()
+    try:
+        assert refused(module("restore_backup")(**ask), 5, "Another restore still works on", "Nothing was changed")
+    finally:
+        os.kill(int((tmp_path / "begun").read_text()), signal.SIGKILL)

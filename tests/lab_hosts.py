@@ -1,4 +1,4 @@
-"""Reach the lab's hosts as an operator would, over SSH; what the benches share."""
+"""Reach the lab's hosts as an operator would, over SSH; what benches, campaigns and scenarios share."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ def run(*command: str, quiet: bool = True) -> str:
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout or ''}{done.stderr or ''}")
     return done.stdout or ""
+
+
+def podman(*arguments: str) -> None:
+    """Do something to the lab's containers, with the configuration they were made with."""
+    env = {**os.environ, "CONTAINERS_CONF": str(HOUSE / "lab/containers.conf")}
+    subprocess.run(["podman", *arguments], env=env, check=True, capture_output=True)
 
 
 def on(host: str, script: str, user: str = "postgres") -> str:

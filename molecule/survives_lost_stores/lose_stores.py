@@ -1,0 +1,57 @@
+"""Recover without object stores at first, then with one that hangs while the backup is fetched from it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+sys.path.insert(0, str(ROOT / "tests"))
+
+from lab_hosts import on, podman, run  # noqa: E402 - it lies where the tests are
+
+STORES = ("store-east", "store-west")
+SLOW = "tc qdisc replace dev eth0 root tbf rate 4mbit burst 64kb latency 400ms"
+DEADLINE_S = 120
+
+
+def fetched() -> int:
+    """Bytes of the restore that have arrived so far."""
+    plan = ROOT / "runs/latest/plan.json"
+    if not plan.exists():
+        return 0
+    told = json.loads(plan.read_text())
+    return int(on(told["target_host"], f"du -sb {told['data_directory']} 2>/dev/null | cut -f1 || true") or 0)
+
+
+stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+run("ansible-playbook", "-i", "inventories/lab", "-e", "service=shop", "-e", f"run_id={stamp}-shop-complete_loss",
+    "lab/faults/destroy_hosts.yml")  # fmt: skip
+for store in STORES:
+    on(store, "systemctl stop rclone-s3", "root")
+begun = subprocess.run(["pgrescue", "recover", "complete_loss", "--confirm", "shop"], cwd=ROOT, capture_output=True,
+                       text=True, check=False)  # fmt: skip
+timeline = (ROOT / "runs/latest/timeline.jsonl").read_text()
+if begun.returncode != 3 or "No repository offers a backup" not in begun.stdout:
+    sys.exit(f"without a store it ended with {begun.returncode}: {begun.stdout}")
+if "Tell every instance of the application to stop" in timeline:
+    sys.exit("the application was stopped although there was nothing to restore")
+
+for store in STORES:
+    on(store, "systemctl start rclone-s3", "root")
+on("store-east", SLOW, "root")
+going_on = subprocess.Popen(["pgrescue", "resume", "latest"], cwd=ROOT)
+until = time.monotonic() + DEADLINE_S
+while fetched() < 1_000_000:  # some files have arrived, and not all
+    if time.monotonic() > until or going_on.poll() is not None:
+        sys.exit("the restore was over before the store could hang")
+podman("pause", "pgrescue-store-east")
+try:
+    code = going_on.wait()
+finally:
+    podman("unpause", "pgrescue-store-east")
+    on("store-east", "tc qdisc del dev eth0 root", "root")
+if code:
+    sys.exit(f"with one store that hangs it ended with {code}")

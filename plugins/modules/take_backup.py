@@ -1,0 +1,80 @@
+#!/usr/bin/python
+# Copyright: the pgrescue authors. Apache-2.0
+"""Take a backup to each repository."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: take_backup
+short_description: Take a backup to each repository
+description:
+  - Takes a backup to one repository after the other. One that cannot be written does not keep the next from its backup.
+  - Fails with exit code 5 when C(require) is not met; what could not be done is noted in the timeline in any case.
+  - Run it on the primary, as the user that owns the cluster.
+options:
+  stanza: {description: Name of the stanza., type: str, required: true}
+  repositories: {description: Numbers of the repositories, from 1., type: list, elements: int, required: true}
+  type: {description: Type of the backup., type: str, choices: [full, diff, incr], default: full}
+  require: {description: How many repositories must take it., type: str, choices: [all, any], default: all}
+  timeout_s: {description: How long a repository may stay silent in seconds., type: int, default: 20}
+attributes:
+  check_mode: {support: full, description: Takes nothing in check mode.}
+author: [The pgrescue authors]
+"""
+
+EXAMPLES = """
+- name: Take a full backup on the new timeline
+  pgrescue.runbooks.take_backup: {stanza: shop, repositories: [1, 2], require: any}
+  become: true
+  become_user: postgres
+"""
+
+RETURN = """
+taken: {description: Repositories that hold a new backup., returned: success, type: list, elements: int}
+failed_repositories: {description: 'Those that do not, each with the reason.', returned: always, type: dict}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, pgbackrest, repository
+
+
+def backup(module: AnsibleModule, repo: int) -> "str | None":
+    """Take one backup; why it could not be taken."""
+    p = module.params
+    options = [
+        "--repo=%d" % repo,
+        "--type=" + p["type"],
+        "--io-timeout=%d" % p["timeout_s"],
+        "--log-level-console=warn",
+    ]
+    code, out, err = pgbackrest.run(module, p["stanza"], *options, "backup")
+    return repository.reason((err + out).strip()) if code else None
+
+
+def main() -> None:
+    """Back up, and say where it could not be done."""
+    module = AnsibleModule(
+        argument_spec={
+            "stanza": {"type": "str", "required": True},
+            "repositories": {"type": "list", "elements": "int", "required": True},
+            "type": {"type": "str", "choices": ["full", "diff", "incr"], "default": "full"},
+            "require": {"type": "str", "choices": ["all", "any"], "default": "all"},
+            "timeout_s": {"type": "int", "default": 20},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params["repositories"]
+    if module.check_mode:
+        module.exit_json(changed=bool(wanted), taken=[], failed_repositories={})
+    answers = {repo: backup(module, repo) for repo in wanted}
+    failed = {repo: why for repo, why in answers.items() if why}
+    taken = [repo for repo in wanted if repo not in failed]
+    said = ["Repository %d took no backup: %s" % item for item in sorted(failed.items())]
+    if failed and (module.params["require"] == "all" or not taken):
+        guards.fail(module, guards.Stop("; ".join(said), guards.STEP_FAILED), failed_repositories=failed)
+    notes = [{"event": "note", "detail": line} for line in said]
+    module.exit_json(changed=bool(taken), taken=taken, failed_repositories=failed, journal=notes)
+
+
+if __name__ == "__main__":
+    main()

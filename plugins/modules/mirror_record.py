@@ -42,7 +42,7 @@ EXAMPLES = """
 
 RETURN = """
 held: {description: Stores that hold the record now., returned: success, type: list, elements: str}
-failed: {description: Stores that do not, each with the reason., returned: always, type: dict}
+missing_from: {description: 'Stores that do not, each with the reason.', returned: always, type: dict}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -72,13 +72,18 @@ def main() -> None:
     )
     p = module.params
     if module.check_mode:
-        module.exit_json(changed=True, held=[], failed={})
-    held, failed = stores.mirror(p["run_dir"], p["stores"])
-    said = ["The record was not mirrored to %s: %s" % item for item in sorted(failed.items())]
+        module.exit_json(changed=True, held=[], missing_from={})
+    held, missing = stores.mirror(p["run_dir"], p["stores"])
+    said = ["The record was not mirrored to %s: %s" % item for item in sorted(missing.items())]
     if p["required"] and not held:
-        guards.fail(module, guards.Stop("; ".join(said) or "No store was named.", guards.STEP_FAILED), failed=failed)
+        guards.fail(
+            module, guards.Stop("; ".join(said) or "No store was named.", guards.STEP_FAILED), missing_from=missing
+        )
     module.exit_json(
-        changed=bool(held), held=held, failed=failed, journal=[{"event": "note", "detail": line} for line in said]
+        changed=bool(held),
+        held=held,
+        missing_from=missing,
+        journal=[{"event": "note", "detail": line} for line in said],
     )
 
 

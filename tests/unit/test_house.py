@@ -1,0 +1,101 @@
+"""The rules of the house that no linter knows."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import ansible
+import pytest
+import yaml
+
+HOUSE = Path(__file__).parents[2]
+ROLES = sorted(p for p in (HOUSE / "roles").iterdir() if p.is_dir())
+PLAYBOOKS = sorted(p for p in (HOUSE / "playbooks").glob("*.yml") if ".meta." not in p.name)
+RUNBOOK_YAML = [*PLAYBOOKS, *(HOUSE / "roles").glob("*/tasks/*.yml"), *(HOUSE / "roles").glob("*/handlers/*.yml")]
+HANDED_OVER = {  # by playbooks and other roles
+    "endpoint_address", "application_scale", "standby_primary", "standby_slot", "recovery_plan", "run_procedure",
+}  # fmt: skip
+
+
+def load(path):
+    return yaml.safe_load(path.read_text()) or {}
+
+
+def specs(role):
+    return load(role / "meta/argument_specs.yml")["argument_specs"]
+
+
+def test_galaxy_and_pypi_bring_the_same_collections():
+    installed = Path(ansible.__file__).parents[1] / "ansible_collections"
+    for wanted in load(HOUSE / "requirements.yml")["collections"]:
+        namespace, name = wanted["name"].split(".")
+        manifest = yaml.safe_load((installed / namespace / name / "MANIFEST.json").read_text())
+        assert manifest["collection_info"]["version"] == wanted["version"], wanted["name"]
+
+
+def test_every_collection_the_runbooks_name_is_pinned():
+    pinned = {wanted["name"] for wanted in load(HOUSE / "requirements.yml")["collections"]} | {"ansible.builtin"}
+    text = "\n".join(path.read_text() for path in RUNBOOK_YAML)
+    used = {found.rsplit(".", 1)[0] for found in re.findall(r"^\s+(\w+\.\w+\.\w+):", text, flags=re.MULTILINE)}
+    assert used - {"pgrescue.runbooks"} <= pinned
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda p: p.name)
+def test_every_entry_point_declares_its_arguments(role):
+    assert set(specs(role)) == {path.stem for path in (role / "tasks").glob("*.yml")}
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda p: p.name)
+def test_no_default_is_required_and_each_is_declared_somewhere(role):
+    defaults = set(load(role / "defaults/main.yml"))
+    options = {name: option for entry in specs(role).values() for name, option in (entry.get("options") or {}).items()}
+    required = {name for name, option in options.items() if option.get("required")}
+    assert not defaults & required
+    text = "\n".join(path.read_text() for path in [*RUNBOOK_YAML, *(HOUSE / "roles").glob("*/templates/*")])
+    internal = {name for name in defaults - set(options) if re.search(rf"\b{name}\b", text)}
+    assert not defaults - set(options) - internal, "nobody reads it"
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda p: p.name)
+def test_every_playbook_declares_its_arguments_and_names_its_plays(playbook):
+    assert load(playbook.with_suffix(".meta.yml"))["argument_specs"][playbook.stem]["options"]["service"]["required"]
+    assert all("{{" not in play["name"] for play in load(playbook))
+    assert len(playbook.read_text().splitlines()) <= 80
+
+
+def test_what_must_not_be_in_a_runbook():
+    for path in RUNBOOK_YAML:
+        text = path.read_text()
+        for word in ("ignore_errors", "set_fact", "ansible.builtin.pause", "ansible.builtin.shell", "vars_prompt"):
+            assert word not in text, f"{path}: {word}"
+
+
+def test_the_example_inventory_says_all_that_a_service_must():
+    said = set(load(HOUSE / "inventories/example/group_vars/orders.yml"))
+    required = {
+        name
+        for role in ROLES
+        for entry in specs(role).values()
+        for name, option in (entry.get("options") or {}).items()
+        if option.get("required")
+    }
+    assert required - HANDED_OVER <= said
+
+
+def test_a_fence_without_a_host_stops_the_runbook(tmp_path):
+    """An empty group that is skipped would promote without a fence."""
+    runbook = tmp_path / "runbook.yml"
+    promote = {"name": "Promote", "ansible.builtin.copy": {"dest": f"{tmp_path}/promoted", "content": "x"}}
+    plays = [
+        {"name": "Fence", "hosts": "current_primary", "gather_facts": False, "tasks": []},
+        {"name": "Promote", "hosts": "localhost", "gather_facts": False, "tasks": [promote]},
+    ]
+    runbook.write_text(yaml.safe_dump(plays))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local", str(runbook)]
+    for setting, ended in (({}, 1), ({"ANSIBLE_HOST_PATTERN_MISMATCH": "ignore"}, 0)):
+        env = {**os.environ, "ANSIBLE_CONFIG": str(HOUSE / "ansible.cfg"), **setting}
+        env["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
+        done = subprocess.run(command, cwd=HOUSE, env=env, capture_output=True, text=True, check=False)
+        assert (done.returncode, (tmp_path / "promoted").exists()) == (ended, not ended), done.stdout + done.stderr

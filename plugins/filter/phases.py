@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible_collections.pgrescue.runbooks.plugins.module_utils.journal import finished_phases
+from ansible_collections.pgrescue.runbooks.plugins.module_utils.journal import finished_phases, milestones
 
 
 def is_finished(phase: str) -> bool:
@@ -15,8 +15,14 @@ def is_finished(phase: str) -> bool:
     return str(phase) in finished_phases(os.path.join(run_dir, "timeline.jsonl"))
 
 
+def is_reached(milestone: str) -> bool:
+    """Whether the journal of this run, or of an earlier attempt at it, holds the milestone."""
+    run_dir = os.environ.get("PGRESCUE_RUN_DIR", "")
+    return str(milestone) in milestones(os.path.join(run_dir, "timeline.jsonl"))
+
+
 class FilterModule:
     """Filters of the collection."""
 
     def filters(self) -> "dict[str, Any]":
-        return {"is_finished": is_finished}
+        return {"is_finished": is_finished, "is_reached": is_reached}

@@ -85,15 +85,18 @@ def _whole(line: bytes) -> bool:
 
 def finished_phases(path: str) -> "list[str]":
     """Phases whose end was written with status ok, in order, each once."""
-    finished: "list[str]" = []
+    ends = [e for e in events(path) if e["event"] == "end" and e["phase"] and e["step"] is None]
+    return list(dict.fromkeys(e["phase"] for e in ends if e["status"] == "ok"))
+
+
+def milestones(path: str) -> "list[str]":
+    """Milestones that were reached, in order, each once."""
+    return list(dict.fromkeys(e["step"] for e in events(path) if e["event"] == "milestone"))
+
+
+def events(path: str) -> "list[dict[str, Any]]":
+    """The whole lines of a timeline; none when there is no file yet."""
     if not os.path.exists(path):
-        return finished
+        return []
     with open(path, "rb") as lines:
-        for line in lines:
-            if not _whole(line):
-                continue
-            event = json.loads(line)
-            ended = event["event"] == "end" and event["phase"] and event["step"] is None
-            if ended and event["status"] == "ok" and event["phase"] not in finished:
-                finished.append(event["phase"])
-    return finished
+        return [json.loads(line) for line in lines if _whole(line)]

@@ -9,6 +9,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Iterable, Mapping
 
+MANIFEST = "manifest.sha256"
 PRIVATE = {"controller.json"}  # says which process is at work here; of no use elsewhere
 
 
@@ -40,9 +41,16 @@ def upload(run_dir: str, store: Mapping[str, Any]) -> int:
     """Copy every file of the record to one store, the manifest last; how many there were."""
     s3, run = client(store), os.path.basename(run_dir)
     names = [entry.name for entry in os.scandir(run_dir) if entry.is_file() and entry.name not in PRIVATE]
-    for name in sorted(names, key=lambda name: (name == "manifest.sha256", name)):
+
+    def put(name: str) -> None:
         with open(os.path.join(run_dir, name), "rb") as body:
             s3.put_object(Bucket=store["bucket"], Key="runs/%s/%s" % (run, name), Body=body.read())
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(put, [name for name in names if name != MANIFEST]))
+    for name in names:
+        if name == MANIFEST:
+            put(name)
     return len(names)
 
 

@@ -8,7 +8,7 @@ DOCUMENTATION = """
 module: begin_run
 short_description: Open the record of a run, or find the one that goes on
 description:
-  - Writes C(run.json) in the directory that the journal opened, points C(latest) at it, and says what an earlier attempt had done.
+  - Writes C(run.json) in the directory that the journal opened, points C(latest) at it.
   - Refuses (exit code 4) when another controller process is at work on the same run, or the run is of another service or procedure.
   - Runs on the controller.
 options:
@@ -31,7 +31,6 @@ EXAMPLES = """
 
 RETURN = """
 run: {description: The run's id., returned: always, type: str}
-plan: {description: The plan of an earlier attempt; empty when there is none., returned: always, type: dict}
 """
 
 import os
@@ -85,10 +84,8 @@ def main() -> None:
         opened = {k: v for k, v in earlier.items() if k not in ("result", "exit_code")}
         changed = records.write_json(path, {"schema_version": 1, "id": run, **facts, **opened})
         records.link_latest(run_dir)
-    plan_path = os.path.join(run_dir, "plan.json")
-    plan = records.read_json(plan_path) if os.path.exists(plan_path) else {}
     event = [] if earlier else [{"event": "milestone", "step": "declared"}]
-    module.exit_json(changed=changed, run=run, plan=plan, journal=event)
+    module.exit_json(changed=changed, run=run, journal=event)
 
 
 if __name__ == "__main__":

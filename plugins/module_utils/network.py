@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from concurrent.futures import ThreadPoolExecutor
-from typing import Mapping
+from typing import Mapping, Optional
 
 # Longer than a second, for the kernel repeats a lost request after one.
 PATIENCE_S = 1.3
@@ -26,3 +27,28 @@ def answering(hosts: Mapping[str, str], port: int, timeout_s: float = PATIENCE_S
     with ThreadPoolExecutor(max_workers=len(names) or 1) as pool:
         found = pool.map(lambda name: answers(hosts[name], port, timeout_s, greeting), names)
         return [name for name, yes in zip(names, found) if yes]
+
+
+def tls_problem(endpoint: str, timeout_s: float) -> Optional[str]:
+    """Why an endpoint (`host` or `host:port`) does not begin to speak TLS; None when it does.
+
+    Whose certificate it is does not matter here: whoever talks to it then checks that. A store that hangs accepts
+    connections and says nothing, so a connection alone proves little.
+    """
+    host, _colon, port = endpoint.partition(":")
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, int(port or 443)), timeout=timeout_s) as connection:
+            context.wrap_socket(connection, server_hostname=host).close()
+            return None
+    except OSError as error:
+        return "%s: %s" % (endpoint, error)
+
+
+def tls_problems(endpoints: Mapping[str, str], timeout_s: float = 5) -> "dict[str, str]":
+    """The endpoints that do not answer, by name, each with the reason; all asked side by side."""
+    with ThreadPoolExecutor(max_workers=len(endpoints) or 1) as pool:
+        found = pool.map(lambda name: tls_problem(endpoints[name], timeout_s), endpoints)
+        return {str(name): problem for name, problem in zip(endpoints, found) if problem}

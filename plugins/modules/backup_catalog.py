@@ -14,6 +14,10 @@ description:
 options:
   stanza: {description: Name of the stanza., type: str, required: true}
   system_identifier: {description: The database system to restore; needed when the repositories hold several., type: str}
+  endpoints:
+    description: Number and C(host[:port]) of each repository's object store. One that does not speak TLS at once is not waited for.
+    type: dict
+    default: {}
   timeout_s: {description: How long a repository may take to answer in seconds., type: int, default: 15}
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}
@@ -49,7 +53,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, pgbackrest, repository
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, network, pgbackrest, repository
 
 STORED_SEGMENT = re.compile(r"^(?:.*/)?([0-9A-F]{24})-[0-9a-f]{40}(?:\.(?:gz|lz4|zst|bz2))?$")
 
@@ -62,31 +66,38 @@ class Repositories:
         self.patience = ["--io-timeout=%d" % module.params["timeout_s"], "--log-level-console=error"]
 
     def ask(self, *arguments: str) -> object:
-        code, out, err = pgbackrest.run(self.module, self.module.params["stanza"], *self.patience, *arguments)
+        limit = 4 * self.module.params["timeout_s"]
+        stanza = self.module.params["stanza"]
+        code, out, err = pgbackrest.run(self.module, stanza, *self.patience, *arguments, limit_s=limit)
         if code:
-            raise guards.Stop("pgbackrest %s failed: %s" % (arguments[0], (err or out).strip()), guards.PRECONDITION)
+            raise guards.Stop("The repositories cannot be asked: %s" % (err or out).strip(), guards.PRECONDITION)
         return json.loads(out)
 
     def segments(self, repo: int, archive_id: str) -> "dict[str, int]":
         """Segment names of one archive and the time (epoch seconds) each was stored."""
         path = "archive/%s/%s" % (self.module.params["stanza"], archive_id)
-        listing = self.ask("repo-ls", "--repo=%d" % repo, "--recurse", "--output=json", path)
+        listing = self.ask("--repo=%d" % repo, "--recurse", "--output=json", "repo-ls", path)
         named = ((STORED_SEGMENT.match(name), entry) for name, entry in listing.items() if entry["type"] == "file")
         return {match.group(1): entry["time"] for match, entry in named if match}
 
 
 def observe(engine: Repositories, wanted: "str | None") -> "dict[str, object]":
     """Ask the repositories and fold their answers."""
-    info = engine.ask("info", "--output=json")
-    unreachable = {
-        repo["key"]: repo["status"]["message"]
-        for stanza in info
-        for repo in stanza.get("repo", [])
-        if repo["status"]["code"] not in (0, 2)  # 0 ok, 2 no valid backups
-    }
-    backups = repository.candidates(info, unreachable)
+    endpoints = engine.module.params["endpoints"]
+    unreachable = network.tls_problems(endpoints)
+    answering = ["--repo=%s" % repo for repo in endpoints if str(repo) not in unreachable] if unreachable else [None]
+    info = [stanza for repo in answering for stanza in engine.ask(*filter(None, [repo]), "--output=json", "info")]
+    unreachable.update(
+        {
+            str(repo["key"]): repo["status"]["message"]
+            for stanza in info
+            for repo in stanza.get("repo", [])
+            if repo["status"]["code"] not in (0, 2)  # 0 ok, 2 no valid backups
+        }
+    )
+    backups = repository.candidates(info, [int(repo) for repo in unreachable])
     if not backups:
-        said = "; ".join("repo%s: %s" % item for item in sorted(unreachable.items())) or "they hold no backup"
+        said = "; ".join("repository %s: %s" % item for item in sorted(unreachable.items())) or "they hold no backup"
         raise guards.Stop(
             "No repository offers a backup of %s (%s)." % (engine.module.params["stanza"], said), guards.PRECONDITION
         )
@@ -95,7 +106,7 @@ def observe(engine: Repositories, wanted: "str | None") -> "dict[str, object]":
         (entry["database"]["repo-key"], entry["id"])
         for stanza in info
         for entry in stanza.get("archive", [])
-        if entry["database"]["repo-key"] not in unreachable
+        if str(entry["database"]["repo-key"]) not in unreachable
     ]
     stored: "dict[str, int]" = {}
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -119,6 +130,7 @@ def main() -> None:
         argument_spec={
             "stanza": {"type": "str", "required": True},
             "system_identifier": {"type": "str"},
+            "endpoints": pgbackrest.ENDPOINTS,
             "timeout_s": {"type": "int", "default": 15},
         },
         supports_check_mode=True,

@@ -16,6 +16,10 @@ options:
   repositories: {description: Numbers of the repositories, from 1., type: list, elements: int, required: true}
   type: {description: Type of the backup., type: str, choices: [full, diff, incr], default: full}
   require: {description: How many repositories must take it., type: str, choices: [all, any], default: all}
+  endpoints:
+    description: Number and C(host[:port]) of each repository's object store. One that does not speak TLS at once is not waited for.
+    type: dict
+    default: {}
   timeout_s: {description: How long a repository may stay silent in seconds., type: int, default: 20}
 attributes:
   check_mode: {support: full, description: Takes nothing in check mode.}
@@ -35,7 +39,7 @@ failed_repositories: {description: 'Those that do not, each with the reason.', r
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, pgbackrest, repository
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, repository
 
 
 def backup(module: AnsibleModule, repo: int) -> "str | None":
@@ -59,6 +63,7 @@ def main() -> None:
             "repositories": {"type": "list", "elements": "int", "required": True},
             "type": {"type": "str", "choices": ["full", "diff", "incr"], "default": "full"},
             "require": {"type": "str", "choices": ["all", "any"], "default": "all"},
+            "endpoints": pgbackrest.ENDPOINTS,
             "timeout_s": {"type": "int", "default": 20},
         },
         supports_check_mode=True,
@@ -66,7 +71,8 @@ def main() -> None:
     wanted = module.params["repositories"]
     if module.check_mode:
         module.exit_json(changed=bool(wanted), taken=[], failed_repositories={})
-    answers = {repo: backup(module, repo) for repo in wanted}
+    silent = network.tls_problems({k: v for k, v in module.params["endpoints"].items() if int(k) in wanted})
+    answers = {repo: silent.get(str(repo)) or backup(module, repo) for repo in wanted}
     failed = {repo: why for repo, why in answers.items() if why}
     taken = [repo for repo in wanted if repo not in failed]
     said = ["Repository %d took no backup: %s" % item for item in sorted(failed.items())]

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from modules import module, refused
+from modules import collection, module, refused
 from pgrescue.core import records
 
 FACTS = {"kind": "drill", "procedure": "complete_loss", "service": "shop"}
@@ -167,3 +167,15 @@ def test_an_old_copy_that_accepts_connections_is_a_refusal(postgres):
         port = closed.getsockname()[1]
     assert not stopped(postgres_port=port, **ask).get("failed")
     assert not stopped(postgres_port=postgres.port, check=True, **ask).get("failed")
+
+
+def test_a_store_that_accepts_and_says_nothing_is_not_waited_for(tmp_path):
+    network = collection("plugins.module_utils.network")
+    with socket.create_server(("127.0.0.1", 0)) as hangs, socket.create_server(("127.0.0.1", 0)) as gone:
+        closed = gone.getsockname()[1]
+        gone.close()
+        found = network.tls_problems(
+            {"1": f"127.0.0.1:{hangs.getsockname()[1]}", "2": f"127.0.0.1:{closed}"}, timeout_s=0.5
+        )
+    assert "timed out" in found["1"]
+    assert "refused" in found["2"]

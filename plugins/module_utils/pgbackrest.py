@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from typing import Any, Callable
 
+from . import network
 from .postgres import wait_until
 
 LOCKED = "[050]"  # another of its processes is at work here
@@ -32,3 +34,40 @@ def run(
     if limit_s and code == TIMED_OUT:
         err += "pgbackrest %s did not end within %d s" % (" ".join(arguments), limit_s)
     return code, out, err
+
+
+def ended_when_silent(endpoint: str, said: "list[str]", pause_s: float = 2, tries: int = 3) -> "Callable[[Any], None]":
+    """For run_command's `before_communicate_callback`: end the engine when its store has stopped answering.
+
+    Its own time-outs add up to more than five minutes. It is ended only when the store did not speak TLS so many times in
+    a row while the engine received nothing; the reason is then appended to `said`.
+    """
+
+    def watch(process: Any) -> None:
+        problems, received = 0, -1
+        while process.poll() is None:
+            problem = network.tls_problem(endpoint, 5)
+            now = received_bytes(process.pid)
+            problems = problems + 1 if problem and now == received else 0
+            received = now
+            if problem and problems >= tries:
+                said.append("the store stopped answering: %s" % problem)
+                process.terminate()
+                return
+            stopped.wait(pause_s)
+
+    stopped = threading.Event()
+    return lambda process: threading.Thread(target=watch, args=(process,), daemon=True).start()
+
+
+def received_bytes(pid: int) -> int:
+    """What a process and its children have read so far, whatever from."""
+    total = 0
+    try:
+        with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as children:
+            total = sum(received_bytes(int(child)) for child in children.read().split())
+        with open("/proc/%d/io" % pid, encoding="ascii") as counters:
+            total += int(counters.readline().split()[1])
+    except OSError:
+        pass  # it has ended meanwhile
+    return total

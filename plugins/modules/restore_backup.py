@@ -31,6 +31,10 @@ options:
   timeline: {description: The timeline to follow; the newest when left out., type: int}
   recovery_options: {description: Further recovery settings as pgBackRest writes them., type: dict, default: {}}
   silent_repositories: {description: Repositories known not to answer., type: list, elements: int, default: []}
+  endpoints:
+    description: Number and C(host[:port]) of each repository's object store. One that stops answering is given up early.
+    type: dict
+    default: {}
   timeout_s: {description: How long a repository may stay silent in seconds., type: int, default: 20}
   patience_s:
     description: How long to wait, in seconds, for a restore to the same place that a killed controller left running.
@@ -189,8 +193,13 @@ def restore(module: AnsibleModule, backup: "dict[str, object]", alone: bool, hel
     ]
     what = ["--repo=%d" % backup["repo"], "--set=" + str(backup["label"]), "--type=" + p["type"], *timeline]
     where = ["--pg1-path=" + p["place"], *begun, *options]
-    code, out, err = pgbackrest.run(module, p["stanza"], *engine, *what, *where, "restore", pass_fds=[held])
-    return code, (err + out).strip()
+    silent: "list[str]" = []
+    more = {"pass_fds": [held]}
+    endpoint = p["endpoints"].get(str(backup["repo"]))
+    if endpoint:
+        more["before_communicate_callback"] = pgbackrest.ended_when_silent(endpoint, silent)
+    code, out, err = pgbackrest.run(module, p["stanza"], *engine, *what, *where, "restore", **more)
+    return code, (silent[0] if silent else err + out).strip()
 
 
 def first_verifying(
@@ -262,6 +271,7 @@ def main() -> None:
             "timeline": {"type": "int"},
             "recovery_options": {"type": "dict", "default": {}},
             "silent_repositories": {"type": "list", "elements": "int", "default": []},
+            "endpoints": pgbackrest.ENDPOINTS,
             "timeout_s": {"type": "int", "default": 20},
             "patience_s": {"type": "int", "default": 3600},
             "processes": {"type": "int", "default": 0},

@@ -64,10 +64,13 @@ def _about_the_proof(record: Record) -> Iterator[Advice]:
     if measured.clock is None and run.kind != "proof" and run.result is not None:
         yield Advice(
             "The recovery time was not measured. A witness must run before, during and after:",
-            "pgrescue watch",
+            f"ansible-playbook playbooks/protect.yml -e service={run.service}",
         )
     if measured.human_wait_s and measured.rta_s and measured.human_wait_s > measured.rta_s / 2:
         yield Advice(f"People were waited for during {hms(measured.human_wait_s)}: more than half of the outage.")
+    undone = [e.detail for e in (*record.story.failures, *record.story.notes) if e.phase == "protect" and e.detail]
+    for said in undone:
+        yield Advice(f"After the recovery something was left undone: {said}")
     if run.result == "passed" and run.kind != "proof":
         yield Advice(
             "Make sure that the service is protected again.",

@@ -48,7 +48,8 @@ def play(path: str, sentence: str, console: Console, **variables: Any) -> None:
         failed = running.wait()
     if failed:
         console.print(running.output(), markup=False, highlight=False)
-        console.print(f"{path} failed: {sentence}. Run the same command again when the cause is gone.")
+        console.print(f"{path} failed: {sentence}. Run the same command again when the cause is gone.", soft_wrap=True)
+        console.print("Is there no current_primary? Bring it back: pgrescue recover complete_loss", soft_wrap=True)
         raise typer.Exit(5)
     running.forget()
 

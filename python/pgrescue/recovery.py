@@ -79,6 +79,9 @@ def report(run_dir: Path, console: Console) -> int:
     """Say how a run ended and where its report is; its exit code."""
     found = record.load(run_dir)
     console.print(verdict.verdict_line(found), soft_wrap=True, highlight=False)
+    for event in (*found.story.failures, *found.story.notes):
+        if event.phase == "protect" and event.detail:
+            console.print(f"Left undone: {event.detail}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"Report: {run_dir / 'report.html'}", soft_wrap=True, highlight=False)
     return found.run.exit_code if found.run.exit_code is not None else 5
 

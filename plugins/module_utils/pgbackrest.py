@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import threading
+import time
 from typing import Any, Callable
 
 from . import network
@@ -10,6 +14,7 @@ from .postgres import wait_until
 
 LOCKED = "[050]"  # another of its processes is at work here
 TIMED_OUT = 124  # exit code of timeout(1)
+A_FILE = 65536  # bytes; less than that is what an engine reads while it tries again, such as resolv.conf
 ENDPOINTS = {"type": "dict", "default": {}}  # module argument: repository number and host[:port] of its store
 
 
@@ -40,34 +45,45 @@ def ended_when_silent(endpoint: str, said: "list[str]", pause_s: float = 2, trie
     """For run_command's `before_communicate_callback`: end the engine when its store has stopped answering.
 
     Its own time-outs add up to more than five minutes. It is ended only when the store did not speak TLS so many times in
-    a row while the engine received nothing; the reason is then appended to `said`.
+    a row while the engine received nothing of a file; the reason is then appended to `said`.
     """
 
     def watch(process: Any) -> None:
-        problems, received = 0, -1
+        problems, received = 0, 0
         while process.poll() is None:
             problem = network.tls_problem(endpoint, 5)
             now = received_bytes(process.pid)
-            problems = problems + 1 if problem and now == received else 0
+            problems = problems + 1 if problem and now - received < A_FILE else 0
             received = now
             if problem and problems >= tries:
                 said.append("the store stopped answering: %s" % problem)
-                process.terminate()
+                end(process.pid)
                 return
-            stopped.wait(pause_s)
+            time.sleep(pause_s)
 
-    stopped = threading.Event()
     return lambda process: threading.Thread(target=watch, args=(process,), daemon=True).start()
+
+
+def family(pid: int) -> "list[int]":
+    """A process and its children; those that have ended meanwhile are left out."""
+    try:
+        with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as children:
+            return [pid, *(one for child in children.read().split() for one in family(int(child)))]
+    except OSError:
+        return []
 
 
 def received_bytes(pid: int) -> int:
     """What a process and its children have read so far, whatever from."""
     total = 0
-    try:
-        with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as children:
-            total = sum(received_bytes(int(child)) for child in children.read().split())
-        with open("/proc/%d/io" % pid, encoding="ascii") as counters:
+    for one in family(pid):
+        with contextlib.suppress(OSError), open("/proc/%d/io" % one, encoding="ascii") as counters:
             total += int(counters.readline().split()[1])
-    except OSError:
-        pass  # it has ended meanwhile
     return total
+
+
+def end(pid: int) -> None:
+    """End the engine with its workers: it would wait for them, and they for the store."""
+    for one in family(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGTERM)

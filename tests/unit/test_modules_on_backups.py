@@ -1,5 +1,6 @@
 """Modules that list and restore backups, with a real pgBackRest and a real server."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -293,3 +294,30 @@ def test_the_engine_holds_the_place_for_as_long_as_it_works(repositories, tmp_pa
         assert refused(module("restore_backup")(**ask), 5, "Another restore still works on", "Nothing was changed")
     finally:
         os.kill(int((tmp_path / "begun").read_text()), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def watched(monkeypatch, script, problem):
+    """An engine whose store has this problem, watched while the body runs; what was said, and how often the store was asked."""
+    pgbackrest, asked, said = collection("plugins.module_utils.pgbackrest"), [], []
+    monkeypatch.setattr(pgbackrest.network, "tls_problem", lambda *_: asked.append(1) or problem)
+    with subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, start_new_session=True) as engine:
+        pgbackrest.ended_when_silent("store", said, pause_s=0.05)(engine)
+        try:
+            yield engine, asked, said
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(engine.pid, signal.SIGKILL)
+
+
+def test_an_engine_whose_store_fell_silent_is_ended_with_its_workers(monkeypatch):
+    with watched(monkeypatch, "(while sleep 0.01; do echo; done) & wait", "timed out") as (engine, _asked, said):
+        engine.communicate(timeout=20)  # which waits for the worker too, for it holds the output
+        assert said == ["the store stopped answering: timed out"]
+
+
+@pytest.mark.parametrize(("script", "problem"), [("cat /dev/zero >/dev/null & wait", "timed out"), ("sleep 1000", None)])
+def test_an_engine_that_still_receives_or_whose_store_answers_goes_on(monkeypatch, script, problem):
+    with watched(monkeypatch, script, problem) as (engine, asked, said):
+        until(lambda: len(asked) > 8, 20, "the store was asked often enough")
+        assert (engine.poll(), said) == (None, [])

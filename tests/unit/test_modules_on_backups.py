@@ -298,7 +298,7 @@ def test_the_engine_holds_the_place_for_as_long_as_it_works(repositories, tmp_pa
 
 @contextlib.contextmanager
 def watched(monkeypatch, script, problem):
-    """An engine whose store has this problem, watched while the body runs; what was said, and how often the store was asked."""
+    """An engine whose store has this problem, watched while the body runs; how often it was asked, and what was said."""
     pgbackrest, asked, said = collection("plugins.module_utils.pgbackrest"), [], []
     monkeypatch.setattr(pgbackrest.network, "tls_problem", lambda *_: asked.append(1) or problem)
     with subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, start_new_session=True) as engine:
@@ -316,7 +316,9 @@ def test_an_engine_whose_store_fell_silent_is_ended_with_its_workers(monkeypatch
         assert said == ["the store stopped answering: timed out"]
 
 
-@pytest.mark.parametrize(("script", "problem"), [("cat /dev/zero >/dev/null & wait", "timed out"), ("sleep 1000", None)])
+@pytest.mark.parametrize(
+    ("script", "problem"), [("cat /dev/zero >/dev/null & wait", "timed out"), ("sleep 1000", None)]
+)
 def test_an_engine_that_still_receives_or_whose_store_answers_goes_on(monkeypatch, script, problem):
     with watched(monkeypatch, script, problem) as (engine, asked, said):
         until(lambda: len(asked) > 8, 20, "the store was asked often enough")

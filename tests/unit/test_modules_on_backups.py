@@ -298,7 +298,7 @@ def test_the_engine_holds_the_place_for_as_long_as_it_works(repositories, tmp_pa
 
 @contextlib.contextmanager
 def watched(monkeypatch, script, problem):
-    """An engine whose store has this problem, watched while the body runs; how often it was asked, and what was said."""
+    """An engine whose store has this problem, watched meanwhile; how often it was asked, and what was said."""
     pgbackrest, asked, said = collection("plugins.module_utils.pgbackrest"), [], []
     monkeypatch.setattr(pgbackrest.network, "tls_problem", lambda *_: asked.append(1) or problem)
     with subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, start_new_session=True) as engine:

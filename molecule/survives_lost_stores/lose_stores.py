@@ -47,7 +47,7 @@ for store in STORES:
     on(store, "systemctl start rclone-s3", "root")
 for store in STORES:
     on(store, SLOW, "root")
-going_on = subprocess.Popen(["pgrescue", "resume", "latest"], cwd=ROOT)
+going_on = subprocess.Popen(["pgrescue", "resume", "latest", "--confirm", "shop"], cwd=ROOT)
 until = time.monotonic() + DEADLINE_S
 while fetched() < 1_000_000:  # some files have arrived, and not all
     if time.monotonic() > until or going_on.poll() is not None:

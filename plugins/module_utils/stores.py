@@ -7,10 +7,22 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Iterable, Mapping
+from typing import Any, Iterable, Mapping, Optional
 
 MANIFEST = "manifest.sha256"
+TIMELINE = "timeline.jsonl"
 PRIVATE = {"controller.json"}  # says which process is at work here; of no use elsewhere
+
+ARGUMENT = {  # of a module
+    "type": "list",
+    "elements": "dict",
+    "required": True,
+    "options": {
+        **{key: {"type": "str", "required": True} for key in ("url", "bucket", "region", "key")},
+        "secret": {"type": "str", "required": True, "no_log": True},
+        "ca_file": {"type": "path"},
+    },
+}
 
 
 def client(store: Mapping[str, Any]) -> Any:
@@ -71,13 +83,34 @@ def mirror(run_dir: str, stores: Iterable[Mapping[str, Any]]) -> "tuple[list[str
     return held, failed
 
 
+def fullest(run: str, stores: Iterable[Mapping[str, Any]]) -> "tuple[Optional[Mapping[str, Any]], dict[str, str]]":
+    """The store with the longest timeline of the run, if any holds it, and what went wrong with the others."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    sizes: "list[tuple[int, Mapping[str, Any]]]" = []
+    failed: "dict[str, str]" = {}
+    for store in stores:
+        try:
+            sizes += [(size, store) for name, size in listed(run, client(store), store) if name == TIMELINE]
+        except (BotoCoreError, ClientError) as error:
+            failed["%s/%s" % (store["url"], store["bucket"])] = str(error)
+    return (max(sizes, key=lambda size: size[0])[1] if sizes else None), failed
+
+
+def listed(run: str, s3: Any, store: Mapping[str, Any]) -> "list[tuple[str, int]]":
+    """Names and sizes of the files of a record in a store."""
+    found = s3.list_objects_v2(Bucket=store["bucket"], Prefix="runs/%s/" % run).get("Contents", [])
+    return [(entry["Key"].rpartition("/")[2], int(entry["Size"])) for entry in found]
+
+
 def download(run: str, root: str, store: Mapping[str, Any]) -> str:
-    """Bring a run's record from a store to `root/<run>`, so that it can be resumed or read here; the directory."""
-    s3 = client(store)
-    target = os.path.join(root, run)
-    os.makedirs(target, exist_ok=True)
-    for entry in s3.list_objects_v2(Bucket=store["bucket"], Prefix="runs/%s/" % run).get("Contents", []):
-        body = s3.get_object(Bucket=store["bucket"], Key=entry["Key"])["Body"].read()
-        with open(os.path.join(target, entry["Key"].rpartition("/")[2]), "wb") as out:
+    """Bring a run's record from a store to `root/<run>`, which appears when it is whole; the directory."""
+    s3, target = client(store), os.path.join(root, run)
+    partial = os.path.join(root, ".%s.partial" % run)
+    os.makedirs(partial, exist_ok=True)
+    for name, _size in listed(run, s3, store):
+        body = s3.get_object(Bucket=store["bucket"], Key="runs/%s/%s" % (run, name))["Body"].read()
+        with open(os.path.join(partial, name), "wb") as out:
             out.write(body)
+    os.rename(partial, target)
     return target

@@ -48,24 +48,13 @@ missing_from: {description: 'Stores that do not, each with the reason.', returne
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, stores
 
-STORE = {key: {"type": "str", "required": True} for key in ("url", "bucket", "region", "key")}
-
 
 def main() -> None:
     """Copy, and say where it could not be done."""
     module = AnsibleModule(
         argument_spec={
             "run_dir": {"type": "path", "required": True},
-            "stores": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    **STORE,
-                    "secret": {"type": "str", "required": True, "no_log": True},
-                    "ca_file": {"type": "path"},
-                },
-            },
+            "stores": stores.ARGUMENT,
             "required": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 from pgrescue import drill as drills
 from pgrescue import lab, record, recovery, runner
-from pgrescue.core import stores
 from pgrescue.manifest import verify_manifest
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
@@ -49,7 +49,7 @@ def variables(extra: list[str] | None) -> dict[str, str]:
     return {key: value for key, _sep, value in pairs}
 
 
-def refuse(sentence: str, code: int) -> None:
+def refuse(sentence: str, code: int) -> NoReturn:
     """Say why and leave."""
     typer.echo(sentence, err=True)
     raise typer.Exit(code)
@@ -84,18 +84,17 @@ def resume(
     run: Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")] = "latest",
     inventory: Inventory = LAB,
     takeover: Annotated[bool, typer.Option(help="Take the run over from another controller that is gone.")] = False,
+    confirm: Annotated[str | None, typer.Option(help="The service's name, where no plan was agreed to yet.")] = None,
     extra: Extra = None,
 ) -> None:
     """Go on with a run where it stopped; on another machine its record is fetched from an object store first."""
     inventory = inventory_path(inventory)
-    try:
-        directory = record.find(runner.RUNS, run)
-    except record.RecordError:
-        directory = fetched(run, inventory)
+    directory = here(run, inventory)
     found = record.reopen(directory)
+    agreed = (directory / "plan.json").exists()
     wanted = {
         **variables(extra),
-        "confirm": found.service,
+        "confirm": found.service if agreed else confirmed(found.service, confirm),
         "run_kind": found.kind,
         "run_scenario": found.scenario or "",
     }
@@ -105,18 +104,21 @@ def resume(
     raise typer.Exit(recovery.execute(request, found.id, Console()))
 
 
-def fetched(run: str, inventory: str) -> Path:
-    """A run's record, brought here from the first object store that has it."""
-    parts = run.split("-")
-    shape = 3
-    if len(parts) < shape:
-        refuse(f"No run {run} here; to fetch one from the object stores give its whole id. Nothing was changed.", 3)
-    for store in lab.service_variables(inventory, parts[1])["record_stores"]:
-        directory = Path(stores.download(run, str(runner.RUNS), store))
-        if (directory / "run.json").exists():
-            return directory
-    refuse(f"No object store holds run {run}. Nothing was changed.", 3)
-    raise AssertionError
+def here(run: str, inventory: str) -> Path:
+    """A run's directory; when it is not on this machine its record is fetched from an object store."""
+    try:
+        return record.find(runner.RUNS, run)
+    except record.RecordError as unknown:
+        named = re.fullmatch(r"\d{8}T\d{6}Z-(.+)-[a-z_]+", run)
+        if not named:
+            refuse(f"{unknown} To fetch one from an object store, give its whole id.", 3)
+        play = runner.start("playbooks/fetch_run.yml", inventory, {"service": named[1], "run_id": run})
+        failed = play.wait()
+        said = "; ".join(play.failures())
+        play.forget()
+        if failed:
+            refuse(said or f"{unknown} It could not be fetched from an object store.", 3)
+        return runner.RUNS / run
 
 
 @app.command()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,22 +22,6 @@ class LabError(Exception):
 
 
 INVENTORY = str(runner.ROOT / "inventories" / "lab")
-
-
-def ansible(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one of Ansible's programs with the repository's settings."""
-    command = [str(Path(sys.executable).parent / program), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=runner.ROOT)
-
-
-def service_variables(inventory: str, service: str) -> dict[str, Any]:
-    """The variables of a service, as its first host sees them, templates resolved."""
-    asked = ansible(
-        "ansible", f"{service}[0]", "-i", inventory, "-c", "local", "-m", "ansible.builtin.debug",
-        "-a", "msg={{ {'record_stores': record_stores} }}",
-    )  # fmt: skip
-    found: dict[str, Any] = json.loads(asked.stdout[asked.stdout.index("{") :])["msg"]
-    return found
 
 
 def play(path: str, sentence: str, console: Console, **variables: Any) -> None:

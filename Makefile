@@ -33,8 +33,10 @@ molecule: lab  ## one scenario per promise, on the lab's hosts
 bench-recovery: lab  ## what the orchestration costs: a recovery of 3 GB against the bare engine (about 15 minutes)
 	python bench/recovery.py
 
-campaign: lab  ## ten drills at random instants; goes on where it stopped (about 20 minutes)
+campaign: lab  ## ten drills at random instants, and one recovery killed at every step (about 25 minutes)
 	python tests/campaigns/complete_loss.py
+	python tests/campaigns/kill_at_every_step.py --report
+	pgrescue lab up
 
 clean:  ## stop and remove everything the lab started, and what it wrote
 	@if [ -x .venv/bin/pgrescue ]; then .venv/bin/pgrescue lab down; else echo "Nothing to clean: .venv is not there."; fi

@@ -7,17 +7,21 @@ from typing import Any, Iterable, Mapping
 
 
 def standbys_to_build(hosts: Iterable[str], hostvars: Mapping[str, Any], wanted: Mapping[str, int]) -> "list[str]":
-    """Spare hosts, in inventory order, that must become standbys so that each region has as many as are wanted.
+    """Hosts that must become standbys so that each region has as many as are wanted.
 
-    `hostvars` gives each host's `region` and `postgres_state`; hosts that were not observed are left alone.
+    Those come first on which a standby of the present primary was restored and not started yet, for the controller was killed
+    there; then spare ones, in inventory order. `hostvars` gives each host's `region` and `postgres_state`; hosts that were not
+    observed are left alone.
     """
-    observed = list(observed_states(hosts, hostvars))
+    seen = observed_states(hosts, hostvars)
+    begun = {"standby of " + host for host, state in seen.items() if state["role"] == "primary"}
     build = []
     for region, count in wanted.items():
-        here = [host for host in observed if hostvars[host]["region"] == region]
-        standing = [host for host in here if hostvars[host]["postgres_state"]["role"] == "standby"]
-        spare = [host for host in here if hostvars[host]["postgres_state"]["role"] == "spare"]
-        build += spare[: max(int(count) - len(standing), 0)]
+        here = {host: state for host, state in seen.items() if hostvars[host]["region"] == region}
+        standing = [host for host, state in here.items() if state["role"] == "standby"]
+        unstarted = [host for host, state in here.items() if (state.get("unstarted") or {}).get("run") in begun]
+        spare = [host for host, state in here.items() if state["role"] == "spare"]
+        build += (unstarted + spare)[: max(int(count) - len(standing), 0)]
     return build
 
 

@@ -31,15 +31,19 @@ EXAMPLES = """
 
 RETURN = """
 state:
-  description: What was seen. C(role) is primary, standby, stopped or spare.
+  description:
+    - What was seen. C(role) is primary, standby, stopped or spare.
+    - C(unstarted) names the run and the place of a restore that is whole and was never started.
   returned: always
   type: dict
   sample: {role: primary, running: true, in_recovery: false, system_identifier: "7432", timeline: 3, lsn: 0/5000060,
            data_directory: /var/lib/postgresql/17/main, data_bytes: 24117248, replicas: [], slots: [], settings: {}}
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import observation, postgres
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import observation, places, postgres
 
 QUESTIONS = """
 SELECT pg_is_in_recovery() AS in_recovery,
@@ -78,6 +82,7 @@ def main() -> None:
             data_directory=directory,
             system_identifier=observation.system_identifier(control),
             timeline=observation.timeline(control),
+            unstarted=places.unstarted(os.path.realpath(directory)) if directory else {},
         )
     module.exit_json(changed=False, state=observation.state(facts))
 

@@ -77,6 +77,7 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     journal,
     observation,
     pgbackrest,
+    places,
     postgres,
     records,
     repository,
@@ -95,11 +96,6 @@ CORRUPT = (
     "[095]",
     "[082]",
 )
-
-
-def marker_path(place: str) -> str:
-    """Where a run notes that a place is its own; beside the place, for the engine wants it empty."""
-    return place.rstrip("/") + ".pgrescue.json"
 
 
 def check_link(link: "str | None", place: str) -> None:
@@ -127,7 +123,7 @@ def point(link: "str | None", place: str) -> None:
 
 def check_place(module: AnsibleModule, place: str, run: str, system: str) -> "dict[str, object]":
     """The run's own marker of the place (empty for a new place), or a refusal that leaves it untouched."""
-    marker = records.read_json(marker_path(place)) if os.path.exists(marker_path(place)) else {}
+    marker = places.marker(place)
     if os.path.exists(os.path.join(place, "postmaster.pid")) and marker.get("state") != "restored":
         raise guards.Stop("A server runs, or ran, on %s. A restore goes to a new place. Nothing was changed." % place)
     if marker and marker["run"] != run:
@@ -218,12 +214,12 @@ def first_verifying(
             passed_over.append({**name(backup), "reason": "its repository had stopped answering"})
             continue
         records.write_json(
-            marker_path(place), {**note, "state": "restoring", "label": backup["label"], "begun": journal.now()}
+            places.marker_path(place), {**note, "state": "restoring", "label": backup["label"], "begun": journal.now()}
         )
         code, said = restore(module, backup, bool(silent), held)
         if code == 0:
             records.write_json(
-                marker_path(place), {**note, "state": "restored", "backup": backup, "passed_over": passed_over}
+                places.marker_path(place), {**note, "state": "restored", "backup": backup, "passed_over": passed_over}
             )
             point(module.params["link"], place)
             return backup, passed_over

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+from modules import collection
 from pgrescue.core import lsn, plans, ranges, reconcile, records, repository, validation
 from pgrescue.core.guards import PRECONDITION, REFUSED, Stop
 
@@ -194,3 +195,24 @@ def test_ranges_are_sets():
     assert ranges.subtract([[1, 10]], [[3, 4], [9, 20]]) == [[1, 2], [5, 8]]
     assert ranges.clip([[1, 10]], 4, 6) == [[4, 6]]
     assert ranges.to_ranges([3, 1, 2, 7]) == [[1, 3], [7, 7]]
+
+
+def seen_host(region, role, **state):
+    """What is known of one host."""
+    return {"region": region, "postgres_state": {"role": role, **state}}
+
+
+def test_standbys_are_built_where_one_is_missing_and_where_one_was_begun():
+    hosts = {
+        "db1": seen_host("east", "primary"),
+        "db2": seen_host("east", "spare"),
+        "db3": {"region": "west"},  # does not answer
+        "db4": seen_host("west", "spare"),
+        "db5": seen_host("west", "stopped", unstarted={"run": "standby of db9", "place": "/old"}),
+        "db6": seen_host("west", "stopped", unstarted={"run": "standby of db1", "place": "/new"}),
+    }
+    build = collection("plugins.filter.hosts").standbys_to_build
+    assert build(hosts, hosts, {"east": 1, "west": 1}) == ["db2", "db6"]
+    assert build(hosts, hosts, {"west": 3}) == ["db6", "db4"]
+    hosts["db2"] = seen_host("east", "standby")
+    assert build(hosts, hosts, {"east": 1}) == []

@@ -15,7 +15,8 @@ ROLES = sorted(p for p in (HOUSE / "roles").iterdir() if p.is_dir())
 PLAYBOOKS = sorted(p for p in (HOUSE / "playbooks").glob("*.yml") if ".meta." not in p.name)
 RUNBOOK_YAML = [*PLAYBOOKS, *(HOUSE / "roles").glob("*/tasks/*.yml"), *(HOUSE / "roles").glob("*/handlers/*.yml")]
 HANDED_OVER = {  # by playbooks and other roles
-    "endpoint_address", "application_scale", "standby_primary", "standby_slot", "recovery_plan", "run_procedure", "run_id",
+    "endpoint_address", "application_scale", "standby_primary", "standby_slot", "recovery_plan", "run_procedure",
+    "run_id",
 }  # fmt: skip
 
 

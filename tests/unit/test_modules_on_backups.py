@@ -139,6 +139,23 @@ def test_a_restore_killed_half_way_goes_on_with_the_same_run(repositories, tmp_p
     assert largest.read_bytes() == whole
 
 
+def test_a_restore_that_was_never_started_is_told_from_a_stopped_server(repositories, tmp_path, monkeypatch):
+    monkeypatch.setattr(collection("plugins.module_utils.postgres"), "CONFIG", str(tmp_path / "config-%s"))
+    (tmp_path / f"config-{VERSION}").mkdir()
+    (tmp_path / f"config-{VERSION}/postgresql.conf").write_text(f"data_directory = '{tmp_path}/current'\n")
+    restore(tmp_path, run="standby of db1", link=str(tmp_path / "current"), type="standby")
+
+    def seen():
+        return module("cluster_state")(version=VERSION, port=1, socket_directory=str(tmp_path))["state"]
+
+    assert (seen()["role"], seen()["unstarted"]) == (
+        "stopped",
+        {"run": "standby of db1", "place": str(tmp_path / "new")},
+    )
+    (tmp_path / "new/postmaster.opts").touch()  # as a server leaves it
+    assert (seen()["role"], seen()["unstarted"]) == ("stopped", {})
+
+
 def test_check_mode_names_the_backup_and_makes_nothing(repositories, tmp_path):
     answer = restore(tmp_path, check=True)
     assert (answer["changed"], answer["backup"]["label"]) == (True, repositories.labels(1)[-1])

@@ -10,11 +10,9 @@ short_description: Wait until a starting server is writable, or streams from its
 description:
   - Waits inside itself, asking every tenth of a second, and says at the deadline where the server stood. Only looks.
 options:
-  version: {description: Major version of PostgreSQL., type: int, required: true}
-  port: {description: Port of the server., type: int, default: 5432}
-  socket_directory: {description: Where its socket is., type: path, default: /var/run/postgresql}
   until: {description: What to wait for., type: str, choices: [writable, streaming], required: true}
   deadline_s: {description: How long to wait in seconds., type: int, required: true}
+extends_documentation_fragment: [pgrescue.runbooks.connection]
 attributes:
   check_mode: {support: full, description: Answers at once in check mode.}
 author: [The pgrescue authors]

@@ -10,10 +10,7 @@ short_description: Observe the PostgreSQL cluster of one host
 description:
   - Answers, in one call, what runs on a host, which database system it is, which timeline it follows and how far it is.
   - Only looks. Run it as the user that owns the cluster, usually C(postgres).
-options:
-  version: {description: Major version of PostgreSQL., type: int, required: true}
-  port: {description: Port of the server., type: int, default: 5432}
-  socket_directory: {description: Where its socket is., type: path, default: /var/run/postgresql}
+extends_documentation_fragment: [pgrescue.runbooks.connection]
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}
 author: [The pgrescue authors]

@@ -15,18 +15,7 @@ description:
 options:
   run: {description: The run's id., type: str, required: true}
   runs_dir: {description: Where runs are kept., type: path, required: true}
-  stores:
-    description: The stores.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      url: {description: Address of the store., type: str, required: true}
-      bucket: {description: Name of the bucket., type: str, required: true}
-      region: {description: Region of the store., type: str, required: true}
-      key: {description: Access key., type: str, required: true}
-      secret: {description: Secret key., type: str, required: true}
-      ca_file: {description: Certificates that vouch for the store; the system's when left out., type: path}
+extends_documentation_fragment: [pgrescue.runbooks.stores]
 attributes:
   check_mode: {support: full, description: Looks in the stores and copies nothing.}
 author: [The pgrescue authors]

@@ -14,19 +14,8 @@ description:
   - Runs on the controller.
 options:
   run_dir: {description: Directory of the run., type: path, required: true}
-  stores:
-    description: The stores.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      url: {description: Address of the store., type: str, required: true}
-      bucket: {description: Name of the bucket., type: str, required: true}
-      region: {description: Region of the store., type: str, required: true}
-      key: {description: Access key., type: str, required: true}
-      secret: {description: Secret key., type: str, required: true}
-      ca_file: {description: Certificates that vouch for the store; the system's when left out., type: path}
   required: {description: Whether at least one store must take a copy., type: bool, default: false}
+extends_documentation_fragment: [pgrescue.runbooks.stores]
 attributes:
   check_mode: {support: full, description: Copies nothing in check mode.}
 author: [The pgrescue authors]

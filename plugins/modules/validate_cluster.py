@@ -10,13 +10,11 @@ short_description: Ask a restored cluster everything that must hold before traff
 description:
   - Returns checks and does not judge the run; M(pgrescue.runbooks.record_validation) does. Writes nothing but one empty transaction.
 options:
-  version: {description: Major version of PostgreSQL., type: int, required: true}
-  port: {description: Port of the server., type: int, default: 5432}
-  socket_directory: {description: Where its socket is., type: path, default: /var/run/postgresql}
   plan: {description: The plan the cluster was restored by., type: dict, required: true}
   acknowledged: {description: What the witness saw acknowledged; without it tokens are not checked., type: dict}
   accepted_losses: {description: Tokens a person has given up by name., type: list, elements: int, default: []}
   witness_database: {description: Database that holds the tokens., type: str, default: postgres}
+extends_documentation_fragment: [pgrescue.runbooks.connection]
 attributes:
   check_mode: {support: full, description: Answers without checks in check mode.}
 author: [The pgrescue authors]

@@ -9,6 +9,7 @@ from pathlib import Path
 import ansible
 import pytest
 import yaml
+from modules import collection
 
 HOUSE = Path(__file__).parents[2]
 ROLES = sorted(p for p in (HOUSE / "roles").iterdir() if p.is_dir())
@@ -100,3 +101,43 @@ def test_a_fence_without_a_host_stops_the_runbook(tmp_path):
         env["ANSIBLE_PYTHON_INTERPRETER"] = sys.executable
         done = subprocess.run(command, cwd=HOUSE, env=env, capture_output=True, text=True, check=False)
         assert (done.returncode, (tmp_path / "promoted").exists()) == (ended, not ended), done.stdout + done.stderr
+
+
+class Declared(Exception):  # noqa: N818 - it carries an answer
+    """The arguments a module declares, thrown where it would begin to work."""
+
+
+def declared(name, monkeypatch):
+    loaded = collection(f"plugins.modules.{name}")
+
+    def stop(argument_spec, **_):
+        raise Declared(argument_spec)
+
+    monkeypatch.setattr(loaded, "AnsibleModule", stop)
+    with pytest.raises(Declared) as caught:
+        loaded.main()
+    return yaml.safe_load(loaded.DOCUMENTATION), caught.value.args[0]
+
+
+def documented(text):
+    """The options a module documents, those of its fragments included."""
+    options = dict(text.get("options") or {})
+    for fragment in text.get("extends_documentation_fragment", []):
+        shared = collection(f"plugins.doc_fragments.{fragment.rpartition('.')[2]}").ModuleDocFragment
+        options |= yaml.safe_load(shared.DOCUMENTATION)["options"]
+    return options
+
+
+def shape(option):
+    """What must be the same in the documentation and in the code."""
+    nested = option.get("suboptions") or option.get("options") or {}
+    facts = {key: option.get(key) for key in ("type", "elements", "default")}
+    facts["choices"] = sorted(option.get("choices") or [])
+    return {**facts, "required": bool(option.get("required")), "options": {k: shape(v) for k, v in nested.items()}}
+
+
+@pytest.mark.parametrize("name", [p.stem for p in sorted((HOUSE / "plugins/modules").glob("*.py"))])
+def test_a_module_documents_the_arguments_it_takes(name, monkeypatch):
+    text, spec = declared(name, monkeypatch)
+    assert text["module"] == name
+    assert {k: shape(v) for k, v in documented(text).items()} == {k: shape(v) for k, v in spec.items()}

@@ -11,6 +11,7 @@ description:
   - Appends one line per event to C(timeline.jsonl) in the run's directory, flushed to disk as it happens.
   - A play that carries C(vars.phase) belongs to that phase; a step is a task. Plays without a phase are not journalled.
   - The run is named by C(PGRESCUE_RUN_ID), the extra variable C(run_id), or made from the time, the service and the playbook.
+  - Nothing is written in check mode, nor while another process is at work on the same run.
   - The run's directory is handed to tasks as the environment variable C(PGRESCUE_RUN_DIR).
 options: {}
 """
@@ -20,10 +21,13 @@ import sys
 from datetime import datetime, timezone
 from getpass import getuser
 from socket import gethostname
+from tempfile import gettempdir
 from typing import Any, Optional
 
+from ansible import context
 from ansible.plugins.callback import CallbackBase
 from ansible.utils.path import makedirs_safe
+from ansible_collections.pgrescue.runbooks.plugins.module_utils.controllers import others_at_work
 from ansible_collections.pgrescue.runbooks.plugins.module_utils.journal import Journal, boot_id
 
 QUIET = "validate_argument_spec"  # worth a line only when it refuses
@@ -43,15 +47,17 @@ class CallbackModule(CallbackBase):
         self.procedure = ""
         self.phase: Optional[str] = None
         self.failed: Optional[int] = None
+        self.opened = False
         self.began = False
         self.ended = False
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         self.procedure = os.path.splitext(os.path.basename(playbook._file_name))[0]
+        os.environ.setdefault("PGRESCUE_OPERATOR", "%s@%s" % (getuser(), gethostname()))
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         phase = play.get_vars().get("phase")
-        if self.journal is None and (phase or play.get_vars().get("injects_faults")):
+        if not self.opened and (phase or play.get_vars().get("injects_faults")):
             variables = play.get_variable_manager().get_vars(play=play)
             self._open(variables.get("run_id"), str(variables.get("service", "service")))
         if not phase:
@@ -61,20 +67,24 @@ class CallbackModule(CallbackBase):
             self.began = True
             self.journal.write("start", status="ok", boot_id=boot_id(), detail=" ".join(sys.argv))
         if phase != self.phase:
-            self._end_phase("ok")
+            self._end_phase("ok" if self.failed is None else "failed")
             self.phase = str(phase)
             self._write("start", step=None)
 
     def _open(self, run_id: Optional[str], service: str) -> None:
+        self.opened = True
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         run = str(run_id or os.environ.get("PGRESCUE_RUN_ID") or "%s-%s-%s" % (stamp, service, self.procedure))
-        run_dir = os.path.abspath(os.path.join(os.environ.get("PGRESCUE_RUNS", "runs"), run))
-        makedirs_safe(run_dir)
-        actor = os.environ.get("PGRESCUE_OPERATOR") or "%s@%s" % (getuser(), gethostname())
+        checks = bool(context.CLIARGS.get("check"))
+        runs = os.path.join(gettempdir(), "pgrescue-check") if checks else os.environ.get("PGRESCUE_RUNS", "runs")
+        run_dir = os.path.abspath(os.path.join(runs, run))
         # Tasks find the run through the environment, in every way a playbook can be started.
-        os.environ.update(PGRESCUE_RUN_ID=run, PGRESCUE_RUN_DIR=run_dir, PGRESCUE_OPERATOR=actor)
+        os.environ.update(PGRESCUE_RUN_ID=run, PGRESCUE_RUN_DIR=run_dir)
         os.environ["PGRESCUE_CONTROLLER_PID"] = str(os.getpid())
-        self.journal = Journal(os.path.join(run_dir, "timeline.jsonl"), actor)
+        if checks or others_at_work(run_dir, os.getpid()):
+            return  # nothing happens, or begin_run refuses: the record belongs to what did happen
+        makedirs_safe(run_dir)
+        self.journal = Journal(os.path.join(run_dir, "timeline.jsonl"), os.environ["PGRESCUE_OPERATOR"])
 
     def _write(self, event: str, step: Optional[str], **more: Any) -> None:
         if self.journal is not None:
@@ -114,7 +124,7 @@ class CallbackModule(CallbackBase):
         more: "dict[str, Any]" = {}
         if status in ("failed", "unreachable"):
             more = {"detail": str(answer.get("msg", ""))[:2000], "exit_code": int(answer.get("exit_code", 5))}
-            self.failed = more["exit_code"]
+            self.failed = self.failed or more["exit_code"]  # the first one is the cause of the others
         self._write("end", step, host=host, status=status, **more)
 
     def v2_runner_on_ok(self, result: Any) -> None:

@@ -30,10 +30,15 @@ def observed_states(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[
     return {host: hostvars[host]["postgres_state"] for host in hosts if hostvars[host].get("postgres_state")}
 
 
-def service_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], root: str) -> "dict[str, Any]":
-    """Region, address and clusters' folder of each host, as M(pgrescue.runbooks.plan_recovery) wants them."""
+def service_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], root: str, current: str) -> "dict[str, Any]":
+    """Region, address, clusters' folder and place in use of each host, as M(pgrescue.runbooks.plan_recovery) wants them."""
     return {
-        host: {"region": hostvars[host]["region"], "address": hostvars[host]["postgres_address"], "root": root}
+        host: {
+            "region": hostvars[host]["region"],
+            "address": hostvars[host]["postgres_address"],
+            "root": root,
+            "current": current,
+        }
         for host in hosts
     }
 
@@ -48,6 +53,11 @@ def suspects(hosts: Iterable[str], states: Mapping[str, Any], target: str) -> "l
     return [host for host in hosts if host != target and states.get(host, {}).get("role") != "standby"]
 
 
+def to_fence(states: Mapping[str, Any], target: str) -> "list[str]":
+    """Hosts whose server must be stopped for good: every one that may accept writes, but the target of the recovery."""
+    return [host for host, seen in states.items() if seen["role"] in ("primary", "unresponsive") and host != target]
+
+
 class FilterModule:
     """Filters of the collection."""
 
@@ -58,4 +68,5 @@ class FilterModule:
             "service_hosts": service_hosts,
             "addresses": addresses,
             "suspects": suspects,
+            "to_fence": to_fence,
         }

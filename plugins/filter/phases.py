@@ -6,23 +6,22 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible_collections.pgrescue.runbooks.plugins.module_utils.journal import finished_phases, milestones
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import journal
 
 
 def is_finished(phase: str) -> bool:
     """Whether this run has already ended `phase` well: a resumed run passes over it."""
     run_dir = os.environ.get("PGRESCUE_RUN_DIR", "")
-    return str(phase) in finished_phases(os.path.join(run_dir, "timeline.jsonl"))
+    return str(phase) in journal.finished_phases(os.path.join(run_dir, "timeline.jsonl"))
 
 
-def is_reached(milestone: str) -> bool:
-    """Whether the journal of this run, or of an earlier attempt at it, holds the milestone."""
-    run_dir = os.environ.get("PGRESCUE_RUN_DIR", "")
-    return str(milestone) in milestones(os.path.join(run_dir, "timeline.jsonl"))
+def attempts(run_dir: str) -> int:
+    """How many attempts at the run its journal shows, this one included."""
+    return journal.attempts(os.path.join(run_dir, "timeline.jsonl"))
 
 
 class FilterModule:
     """Filters of the collection."""
 
     def filters(self) -> "dict[str, Any]":
-        return {"is_finished": is_finished, "is_reached": is_reached}
+        return {"is_finished": is_finished, "attempts": attempts}

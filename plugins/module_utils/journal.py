@@ -89,9 +89,9 @@ def finished_phases(path: str) -> "list[str]":
     return list(dict.fromkeys(e["phase"] for e in ends if e["status"] == "ok"))
 
 
-def milestones(path: str) -> "list[str]":
-    """Milestones that were reached, in order, each once."""
-    return list(dict.fromkeys(e["step"] for e in events(path) if e["event"] == "milestone"))
+def attempts(path: str) -> int:
+    """How often the run was begun or gone on with."""
+    return sum(e["event"] == "start" and not e["phase"] and not e["step"] for e in events(path))
 
 
 def events(path: str) -> "list[dict[str, Any]]":

@@ -40,16 +40,15 @@ def contiguous_end(names: Iterable[str], start: str, segment_bytes: int = DEFAUL
     Asynchronous archiving may leave a later segment in the repository without the one before it; what follows a gap
     cannot be replayed and must not be promised.
     """
-    newest: "dict[int, str]" = {}
-    for name in names:
-        if not SEGMENT_NAME.match(name):
-            continue
-        number = segment_number(name, segment_bytes)
-        if number not in newest or segment_timeline(name) > segment_timeline(newest[number]):
-            newest[number] = name
-    number = segment_number(start, segment_bytes)
+    there: "dict[int, list[str]]" = {}
+    for name in filter(SEGMENT_NAME.match, names):
+        there.setdefault(segment_number(name, segment_bytes), []).append(name)
+    number, timeline = segment_number(start, segment_bytes), segment_timeline(start)
     last = None
-    while number in newest:
-        last = newest[number]
-        number += 1
-    return last
+    while True:
+        # an old primary that came back may have archived more of a timeline that was left
+        on = [name for name in there.get(number, []) if segment_timeline(name) >= timeline]
+        if not on:
+            return last
+        last = max(on, key=segment_timeline)
+        number, timeline = number + 1, segment_timeline(last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping, Optional
 
-ROLES = ("primary", "standby", "stopped", "spare")
+ROLES = ("primary", "standby", "unresponsive", "stopped", "spare")
 
 
 def parse_controldata(text: str) -> "dict[str, str]":
@@ -31,10 +31,16 @@ def configured_data_directory(settings: str) -> Optional[str]:
     return found[-1] if found else None
 
 
-def role_of(running: bool, in_recovery: Optional[bool], has_cluster: bool) -> str:
-    """`primary`, `standby`, `stopped` (a cluster that does not run) or `spare` (no cluster at all)."""
+def role_of(running: bool, in_recovery: Optional[bool], has_cluster: bool, alive: bool = False) -> str:
+    """What a host is to its service.
+
+    `primary`, `standby`, `unresponsive` (a server that runs and cannot be asked), `stopped` (a cluster whose server does not
+    run) or `spare` (no cluster at all).
+    """
     if running:
         return "standby" if in_recovery else "primary"
+    if alive:
+        return "unresponsive"
     return "stopped" if has_cluster else "spare"
 
 
@@ -42,5 +48,10 @@ def state(facts: Mapping[str, Any]) -> "dict[str, Any]":
     """The facts of a host with the role that follows from them."""
     return {
         **facts,
-        "role": role_of(facts["running"], facts.get("in_recovery"), facts.get("system_identifier") is not None),
+        "role": role_of(
+            facts["running"],
+            facts.get("in_recovery"),
+            facts.get("system_identifier") is not None,
+            bool(facts.get("alive")),
+        ),
     }

@@ -8,12 +8,14 @@ from typing import Any, Mapping, Optional
 from . import records
 from .guards import PRECONDITION, Stop
 
+RUNNING = ("primary", "standby", "unresponsive")
+
 
 def choose_target(
     states: Mapping[str, Any], hosts: Mapping[str, Any], wanted: Optional[str], region: Optional[str]
 ) -> str:
     """The clean host to restore on: the one asked for, else the first spare, the preferred region first."""
-    spares = [host for host in hosts if states.get(host, {}).get("role") == "spare"]
+    spares = [host for host in hosts if is_clean(states.get(host, {}), hosts[host])]
     if wanted:
         if wanted not in spares:
             seen = states.get(wanted, {}).get("role", "silent")
@@ -28,15 +30,18 @@ def choose_target(
     return min(spares, key=lambda host: (hosts[host]["region"] != region, host))
 
 
+def is_clean(seen: Mapping[str, Any], host: Mapping[str, Any]) -> bool:
+    """Whether a host holds no cluster, and its server would start on the place that a restore puts in use."""
+    return seen.get("role") == "spare" and seen.get("data_directory") in (None, host["current"])
+
+
 def check_copies(states: Mapping[str, Any], despite: bool) -> None:
     """Refuse to restore from the archive while a running copy holds at least as much."""
-    running = [
-        "%s (%s)" % (host, seen["role"]) for host, seen in states.items() if seen["role"] in ("primary", "standby")
-    ]
+    running = ["%s (%s)" % (host, seen["role"]) for host, seen in states.items() if seen["role"] in RUNNING]
     if running and not despite:
         raise Stop(
             "Not a complete loss: %s still runs and may hold what the archive does not. Fail over to it, or, if its data is wrong "
-            "too, stop it or say -e complete_loss_despite_copies=true. Nothing was changed." % ", ".join(running)
+            "too, stop it or say -e recovery_despite_copies=true. Nothing was changed." % ", ".join(running)
         )
 
 

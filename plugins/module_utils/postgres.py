@@ -60,6 +60,17 @@ def data_directory(module: Any) -> Optional[str]:
     return observation.configured_data_directory(text)
 
 
+def is_alive(directory: str) -> bool:
+    """Whether a server process runs on the data directory, whether or not it answers."""
+    try:
+        with open(os.path.join(directory, "postmaster.pid"), encoding="ascii") as pid:
+            number = int(pid.readline())
+        with open("/proc/%d/comm" % number, encoding="ascii") as name:
+            return name.read().strip() in ("postgres", "postmaster")
+    except (OSError, ValueError):
+        return False
+
+
 def wait_until(question: Callable[[], Any], deadline_s: float, poll_s: float = 0.1) -> Any:
     """The first true answer within `deadline_s` seconds, else the last answer."""
     end = time.monotonic() + deadline_s

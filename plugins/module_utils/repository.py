@@ -20,7 +20,7 @@ def candidates(info: "list[dict[str, Any]]", unreachable: Iterable[int] = ()) ->
     """
     found = []
     for stanza in info:
-        systems = {(d["repo-key"], d["id"]): str(d["system-id"]) for d in stanza.get("db", [])}
+        systems = _systems(stanza)
         for backup in stanza.get("backup", []):
             repo = backup["database"]["repo-key"]
             if repo in unreachable:
@@ -41,6 +41,24 @@ def candidates(info: "list[dict[str, Any]]", unreachable: Iterable[int] = ()) ->
                 }
             )
     return sorted(found, key=lambda b: (b["stopped"], -b["repo"]), reverse=True)
+
+
+def archives(
+    info: "list[dict[str, Any]]", system_identifier: str, unreachable: Iterable[str] = ()
+) -> "list[tuple[int, str]]":
+    """Repository and id of every archive of one database system; what another system archived closes no gap."""
+    return [
+        (entry["database"]["repo-key"], entry["id"])
+        for stanza in info
+        for entry in stanza.get("archive", [])
+        if str(entry["database"]["repo-key"]) not in unreachable
+        and _systems(stanza)[entry["database"]["repo-key"], entry["database"]["id"]] == system_identifier
+    ]
+
+
+def _systems(stanza: Mapping[str, Any]) -> "dict[tuple[int, int], str]":
+    """The system identifier behind each database of each repository."""
+    return {(d["repo-key"], d["id"]): str(d["system-id"]) for d in stanza.get("db", [])}
 
 
 def judge(

@@ -6,12 +6,14 @@ The one place that speaks S3. boto3 is imported where it is used, for only the c
 from __future__ import annotations
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Iterable, Mapping, Optional
 
+from . import controllers
+
 MANIFEST = "manifest.sha256"
 TIMELINE = "timeline.jsonl"
-PRIVATE = {"controller.json"}  # says which process is at work here; of no use elsewhere
 
 ARGUMENT = {  # of a module
     "type": "list",
@@ -52,7 +54,7 @@ def client(store: Mapping[str, Any]) -> Any:
 def upload(run_dir: str, store: Mapping[str, Any]) -> int:
     """Copy every file of the record to one store, the manifest last; how many there were."""
     s3, run = client(store), os.path.basename(run_dir)
-    names = [entry.name for entry in os.scandir(run_dir) if entry.is_file() and entry.name not in PRIVATE]
+    names = [entry.name for entry in os.scandir(run_dir) if entry.is_file() and entry.name != controllers.NOTE]
 
     def put(name: str) -> None:
         with open(os.path.join(run_dir, name), "rb") as body:
@@ -107,7 +109,8 @@ def download(run: str, root: str, store: Mapping[str, Any]) -> str:
     """Bring a run's record from a store to `root/<run>`, which appears when it is whole; the directory."""
     s3, target = client(store), os.path.join(root, run)
     partial = os.path.join(root, ".%s.partial" % run)
-    os.makedirs(partial, exist_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)  # of an attempt that was cut off
+    os.makedirs(partial)
     for name, _size in listed(run, s3, store):
         body = s3.get_object(Bucket=store["bucket"], Key="runs/%s/%s" % (run, name))["Body"].read()
         with open(os.path.join(partial, name), "wb") as out:

@@ -42,6 +42,12 @@ def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dic
             seen["system_identifier"],
             str(seen["system_identifier"]) == str(plan["system_identifier"]),
         ),
+        check(
+            "it runs on what this run restored",
+            plan["data_directory"],
+            seen["place"],
+            seen["place"] == plan["data_directory"],
+        ),
         check("the server is out of recovery", False, seen["in_recovery"], not seen["in_recovery"]),
         check(
             "it continues on a new timeline",
@@ -61,6 +67,13 @@ def judge_tokens(found: Reconciliation, accepted: "list[int]") -> "dict[str, Any
     """No acknowledged commit from before the recovery point may be missing, unless a person gave it up by name."""
     lost = [token for token in found.missing_before_recovery_point if token not in accepted]
     observed = "%d of %d missing" % (len(lost), found.acknowledged)
+    if not found.acknowledged:
+        observed = "the witness saw no commit acknowledged, so nothing is proven"
     if lost:
         observed += ": tokens %s" % ", ".join(str(token) for token in lost[:50])
-    return check("every commit acknowledged before the recovery point is there", "0 missing", observed, not lost)
+    return check(
+        "every commit acknowledged before the recovery point is there",
+        "0 missing",
+        observed,
+        bool(found.acknowledged) and not lost,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import datetime, timedelta, timezone
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 LOSSES = "losses.jsonl"
 
@@ -17,13 +17,39 @@ def hourly_files(directory: str, since: datetime) -> "list[str]":
     return [os.path.join(directory, name) for name in names if name[:11] > first]
 
 
-def lines(directory: str, hours: float, containing: str = "") -> "Iterator[dict[str, Any]]":
-    """Journal lines of the last `hours`; a line that is being written at this moment is passed over."""
-    for path in hourly_files(directory, datetime.now(timezone.utc) - timedelta(hours=hours)):
-        with open(path, encoding="utf-8") as journal:
-            for line in journal:
-                if containing in line and line.endswith("}\n"):
-                    yield json.loads(line)
+def lines(directory: str, since: datetime, containing: str = "") -> "Iterator[dict[str, Any]]":
+    """Journal lines of the hours from `since` on; a line that is being written at this moment is passed over."""
+    for path in hourly_files(directory, since):
+        yield from _lines_of(path, containing)
+
+
+def _lines_of(path: str, containing: str = "") -> "Iterator[dict[str, Any]]":
+    with open(path, encoding="utf-8") as journal:
+        for line in journal:
+            if containing in line and line.endswith("}\n"):
+                yield json.loads(line)
+
+
+def last_successes(directory: str, probes: Iterable[str], before: datetime) -> "dict[str, datetime]":
+    """When each probe succeeded last before an instant; a probe that never did is left out."""
+    found: "dict[str, datetime]" = {}
+    wanted = set(probes)
+    for path in reversed(hourly_files(directory, datetime.fromtimestamp(0, timezone.utc))):
+        here: "dict[str, datetime]" = {}
+        for line in _lines_of(path, '"ok":true'):
+            ended = parse_time(line["end"])
+            if line["probe"] in wanted and ended < before:
+                here[line["probe"]] = max(ended, here.get(line["probe"], ended))
+        found.update(here)
+        wanted -= set(here)
+        if not wanted:
+            break
+    return found
+
+
+def parse_time(text: str) -> datetime:
+    """An instant of the journal."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
 
 
 def accepted_losses(directory: str) -> "list[list[int]]":
@@ -54,7 +80,7 @@ def copy_since(directory: str, since: datetime, path: str) -> int:
     text = since.strftime("%Y-%m-%dT%H:%M:%S")
     kept = 0
     with open(path + ".partial", "w", encoding="utf-8") as out:
-        for line in lines(directory, (datetime.now(timezone.utc) - since).total_seconds() / 3600):
+        for line in lines(directory, since):
             if line.get("wall", line.get("end", "")) >= text:
                 out.write(json.dumps(line, separators=(",", ":")) + "\n")
                 kept += 1

@@ -102,12 +102,7 @@ def observe(engine: Repositories, wanted: "str | None") -> "dict[str, object]":
             "No repository offers a backup of %s (%s)." % (engine.module.params["stanza"], said), guards.PRECONDITION
         )
     system = repository.single_system(backups, wanted)
-    archives = [
-        (entry["database"]["repo-key"], entry["id"])
-        for stanza in info
-        for entry in stanza.get("archive", [])
-        if str(entry["database"]["repo-key"]) not in unreachable
-    ]
+    archives = repository.archives(info, system, unreachable)
     stored: "dict[str, int]" = {}
     with ThreadPoolExecutor(max_workers=4) as pool:
         for found in pool.map(lambda archive: engine.segments(*archive), archives):

@@ -36,25 +36,9 @@ run: {description: The run's id., returned: always, type: str}
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, records
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import controllers, guards, records
 
 BOUND = ("service", "procedure")
-
-
-def others_at_work(run_dir: str, pid: int) -> "int | None":
-    """The process of another controller that is alive and at work on this run."""
-    holder = os.path.join(run_dir, "controller.json")
-    if not os.path.exists(holder):
-        return None
-    other = records.read_json(holder)
-    alive = os.path.exists("/proc/%d" % other["pid"]) and other["started"] == started(other["pid"])
-    return int(other["pid"]) if alive and other["pid"] != pid else None
-
-
-def started(pid: int) -> str:
-    """When a process started, in clock ticks: a pid alone may name another process by now."""
-    with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as stat:
-        return stat.read().rpartition(")")[2].split()[19]
 
 
 def main() -> None:
@@ -69,7 +53,7 @@ def main() -> None:
     )
     run_dir, facts = module.params["run_dir"], module.params["facts"]
     run, path = os.path.basename(run_dir), os.path.join(run_dir, "run.json")
-    busy = others_at_work(run_dir, module.params["controller_pid"])
+    busy = controllers.others_at_work(run_dir, module.params["controller_pid"])
     if busy:
         guards.fail(module, guards.Stop("Process %d is at work on run %s. Nothing was changed." % (busy, run)))
     earlier = records.read_json(path) if os.path.exists(path) else {}
@@ -79,8 +63,7 @@ def main() -> None:
             guards.fail(module, guards.Stop(said))
     changed = False
     if not module.check_mode:
-        holder = {"pid": module.params["controller_pid"], "started": started(module.params["controller_pid"])}
-        records.write_json(os.path.join(run_dir, "controller.json"), holder)
+        controllers.note(run_dir, module.params["controller_pid"])
         opened = {k: v for k, v in earlier.items() if k not in ("result", "exit_code")}
         changed = records.write_json(path, {"schema_version": 1, "id": run, **facts, **opened})
         records.link_latest(run_dir)

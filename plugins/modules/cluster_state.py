@@ -29,7 +29,7 @@ EXAMPLES = """
 RETURN = """
 state:
   description:
-    - What was seen. C(role) is primary, standby, stopped or spare.
+    - What was seen. C(role) is primary, standby, unresponsive (it runs and cannot be asked), stopped or spare.
     - C(unstarted) names the run and the place of a restore that is whole and was never started.
   returned: always
   type: dict
@@ -79,6 +79,7 @@ def main() -> None:
             data_directory=directory,
             system_identifier=observation.system_identifier(control),
             timeline=observation.timeline(control),
+            alive=bool(directory) and postgres.is_alive(directory),
             unstarted=places.unstarted(os.path.realpath(directory)) if directory else {},
         )
     module.exit_json(changed=False, state=observation.state(facts))

@@ -79,7 +79,7 @@ def main() -> None:
     try:
         resumed = os.path.exists(path)
         plan = records.read_json(path) if resumed else plans.make(p, os.path.basename(p["run_dir"]))
-        approved = plans.check_approval(p["run_dir"], plan, p["confirm"])
+        approved = module.check_mode or plans.check_approval(p["run_dir"], plan, p["confirm"])
     except guards.Stop as stop:
         guards.fail(module, stop)
     plan_digest = records.digest(plan)

@@ -11,6 +11,7 @@ description:
   - Holds a file, made in one step, on a host that every operator of the service reaches.
   - Another run is refused (exit code 4) with who holds the service and what to do. The same run from another controller is refused
     too, unless it says C(takeover), for two controllers must not work on one run.
+  - A run that was let go of elsewhere cannot be begun again from a record that does not know of it.
   - Tells the timeline what this host's clock says, so that what the witness saw can be placed beside what the controller did.
 options:
   service: {description: Name of the service., type: str, required: true}
@@ -18,7 +19,14 @@ options:
   holder: {description: The controller that works on the run., type: str, required: true}
   takeover: {description: Take the run over from another controller., type: bool, default: false}
   directory: {description: Where locks are kept., type: path, default: /var/lib/pgrescue/locks}
-  state: {description: Hold the service or let it go., type: str, choices: [present, absent], default: present}
+  attempts: {description: How many attempts at the run the controller's own record knows., type: int, default: 0}
+  state:
+    description:
+      - C(present) holds the service, C(absent) lets it go when this run and controller hold it.
+      - C(held) only looks and refuses when another took it over meanwhile; C(free) refuses when another run holds it.
+    type: str
+    choices: [present, absent, held, free]
+    default: present
 attributes:
   check_mode: {support: full, description: Says whether the lock could be had.}
 author: [The pgrescue authors]
@@ -59,6 +67,25 @@ def verdict(held: "dict[str, str]", wanted: "dict[str, str]", takeover: bool) ->
         )
 
 
+def check_ended(path: str, wanted: "dict[str, str]", attempts: int) -> None:
+    """Refuse a run that went on and ended elsewhere, where the controller's record does not show it."""
+    ended = records.read_json(path) if os.path.exists(path) else {}
+    if ended.get("run") == wanted["run"] and attempts <= ended["attempts"]:
+        raise guards.Stop(
+            "Run %s went on with %s and was let go at %s; the record here is older. Move it away and fetch the newer one "
+            "(playbooks/fetch_run.yml). Nothing was changed." % (ended["run"], ended["holder"], ended["until"])
+        )
+
+
+def check_held(held: "dict[str, str]", wanted: "dict[str, str]") -> None:
+    """Refuse to go on when another controller has the service now."""
+    if (held.get("run"), held.get("holder")) != (wanted["run"], wanted["holder"]):
+        now = "run %(run)s of %(holder)s" % held if held else "nobody"
+        raise guards.Stop(
+            "%s is held by %s now: this controller was given up meanwhile and stops here." % (wanted["service"], now)
+        )
+
+
 def acquire(path: str, wanted: "dict[str, str]", takeover: bool, dry: bool) -> "tuple[bool, dict[str, str]]":
     """Make the lock file, complete or not at all; whether it was made or taken over, and what it says."""
     mine = path + ".%d" % os.getpid()
@@ -92,24 +119,38 @@ def main() -> None:
             "holder": {"type": "str", "required": True},
             "takeover": {"type": "bool", "default": False},
             "directory": {"type": "path", "default": "/var/lib/pgrescue/locks"},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "attempts": {"type": "int", "default": 0},
+            "state": {"type": "str", "choices": ["present", "absent", "held", "free"], "default": "present"},
         },
         supports_check_mode=True,
     )
     p = module.params
     path = os.path.join(p["directory"], p["service"] + ".json")
+    ended = os.path.join(p["directory"], p["service"] + ".ended.json")
     wanted = {"service": p["service"], "run": p["run"], "holder": p["holder"], "since": journal.now()}
-    if p["state"] == "absent":
-        mine = os.path.exists(path) and records.read_json(path)["run"] == p["run"]
-        if mine and not module.check_mode:
-            os.unlink(path)
-        module.exit_json(changed=bool(mine), held_by={})
-    if not module.check_mode:
-        os.makedirs(p["directory"], exist_ok=True)
+    held = records.read_json(path) if os.path.exists(path) else {}
     try:
+        if p["state"] == "absent":
+            mine = held.get("run") == p["run"] and (held["holder"] == p["holder"] or p["takeover"])
+            if mine and not module.check_mode:
+                note = {"run": p["run"], "holder": p["holder"], "attempts": p["attempts"], "until": journal.now()}
+                records.write_json(ended, note)
+                os.unlink(path)
+            module.exit_json(changed=mine, held_by={})
+        if p["state"] == "held":
+            check_held(held, wanted)
+        if p["state"] == "free" and held:
+            verdict(held, {**wanted, "holder": held["holder"]}, takeover=False)
+        if p["state"] in ("held", "free"):
+            module.exit_json(changed=False, held_by=held)
+        check_ended(ended, wanted, p["attempts"])
+        if not module.check_mode:
+            os.makedirs(p["directory"], exist_ok=True)
         changed, held = acquire(path, wanted, p["takeover"], module.check_mode)
     except guards.Stop as stop:
-        guards.fail(module, stop)
+        # a run that another controller holds is not this one's to measure or to let go
+        note = {"event": "note", "step": "refused", "detail": json.dumps({"held_by": held or p["run"]})}
+        guards.fail(module, stop, journal=[note])
     clock = {"event": "note", "step": "clock", "detail": json.dumps({"wall": journal.now()})}
     module.exit_json(changed=changed, held_by=held, journal=[clock])
 

@@ -16,6 +16,10 @@ options:
   repositories: {description: Numbers of the repositories, from 1., type: list, elements: int, required: true}
   type: {description: Type of the backup., type: str, choices: [full, diff, incr], default: full}
   require: {description: How many repositories must take it., type: str, choices: [all, any], default: all}
+  after_timeline:
+    description: A repository that holds a full backup from after this timeline, as an earlier attempt left it, needs no other.
+    type: int
+  expire: {description: Whether backups beyond the retention are expired afterwards., type: bool, default: true}
   endpoints:
     description: Number and C(host[:port]) of each repository's object store. One that does not speak TLS at once is not waited for.
     type: dict
@@ -38,6 +42,8 @@ taken: {description: Repositories that hold a new backup., returned: success, ty
 failed_repositories: {description: 'Those that do not, each with the reason.', returned: always, type: dict}
 """
 
+import json
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, repository
 
@@ -50,9 +56,20 @@ def backup(module: AnsibleModule, repo: int) -> "str | None":
         "--type=" + p["type"],
         "--io-timeout=%d" % p["timeout_s"],
         "--log-level-console=warn",
+        "--expire-auto" if p["expire"] else "--no-expire-auto",
     ]
     code, out, err = pgbackrest.run(module, p["stanza"], *options, "backup")
     return repository.reason((err + out).strip()) if code else None
+
+
+def holds(module: AnsibleModule, repo: int) -> bool:
+    """Whether the repository has a full backup from after the timeline that was asked about."""
+    p = module.params
+    if p["after_timeline"] is None:
+        return False
+    _code, out, _err = pgbackrest.run(module, p["stanza"], "--repo=%d" % repo, "--output=json", "info", check_rc=True)
+    found = repository.candidates(json.loads(out))
+    return any(b["type"] == "full" and not b["error"] and b["timeline"] > p["after_timeline"] for b in found)
 
 
 def main() -> None:
@@ -63,6 +80,8 @@ def main() -> None:
             "repositories": {"type": "list", "elements": "int", "required": True},
             "type": {"type": "str", "choices": ["full", "diff", "incr"], "default": "full"},
             "require": {"type": "str", "choices": ["all", "any"], "default": "all"},
+            "after_timeline": {"type": "int"},
+            "expire": {"type": "bool", "default": True},
             "endpoints": pgbackrest.ENDPOINTS,
             "timeout_s": {"type": "int", "default": 20},
         },
@@ -72,11 +91,12 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=bool(wanted), taken=[], failed_repositories={})
     silent = network.tls_problems({k: v for k, v in module.params["endpoints"].items() if int(k) in wanted})
-    answers = {repo: silent.get(str(repo)) or backup(module, repo) for repo in wanted}
+    there = [repo for repo in wanted if str(repo) not in silent and holds(module, repo)]
+    answers = {repo: silent.get(str(repo)) or backup(module, repo) for repo in wanted if repo not in there}
     failed = {repo: why for repo, why in answers.items() if why}
-    taken = [repo for repo in wanted if repo not in failed]
+    taken = [repo for repo in answers if repo not in failed]
     said = ["Repository %d took no backup: %s" % item for item in sorted(failed.items())]
-    if failed and (module.params["require"] == "all" or not taken):
+    if failed and (module.params["require"] == "all" or not (taken or there)):
         guards.fail(module, guards.Stop("; ".join(said), guards.STEP_FAILED), failed_repositories=failed)
     notes = [{"event": "note", "detail": line} for line in said]
     module.exit_json(changed=bool(taken), taken=taken, failed_repositories=failed, journal=notes)

@@ -30,6 +30,7 @@ EXAMPLES = """
 """
 
 RETURN = """
+quiet: {description: Whether it is proven; false in check mode., returned: success, type: bool}
 waited_s: {description: How long the proof took in seconds., returned: success, type: float}
 """
 
@@ -62,7 +63,7 @@ def main() -> None:
     )
     p = module.params
     if module.check_mode:
-        module.exit_json(changed=False, waited_s=0.0)
+        module.exit_json(changed=False, quiet=False, waited_s=0.0)
     began = time.monotonic()
     accepting = network.answering(p["hosts"], p["postgres_port"], p["timeout_s"])
     if accepting:
@@ -71,7 +72,7 @@ def main() -> None:
     if not postgres.wait_until(lambda: not instances(module), p["deadline_s"]):
         said = "%s did not end within %d s." % (", ".join(instances(module)), p["deadline_s"])
         guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
-    module.exit_json(changed=False, waited_s=round(time.monotonic() - began, 3))
+    module.exit_json(changed=False, quiet=True, waited_s=round(time.monotonic() - began, 3))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,8 @@ def observe(module: AnsibleModule) -> "dict[str, object]":
     with open(os.path.join(pg_wal, newest), encoding="ascii") as history:
         seen["history"] = history.read()
     seen["timeline"] = int(newest.split(".")[0], 16)
-    return {**seen, "unreadable_databases": unreadable, "invalid_indexes": invalid}
+    place = os.path.realpath(seen["data_directory"])
+    return {**seen, "place": place, "unreadable_databases": unreadable, "invalid_indexes": invalid}
 
 
 def tokens(module: AnsibleModule, acknowledged: "dict[str, object]") -> reconcile.Reconciliation:

@@ -8,7 +8,7 @@ DOCUMENTATION = """
 module: watch_service
 short_description: Wait until the witness sees the service healthy again
 description:
-  - Follows the witness's journal until every probe has succeeded twice in a row, commits on the expected server. Only looks.
+  - Follows the witness's journal until every probe has succeeded twice in a row from now on, commits on the expected server. Only looks.
   - At the deadline it fails with exit code 9 and says what each probe saw last.
 options:
   journal: {description: Directory of the journal., type: path, required: true}
@@ -31,18 +31,22 @@ RETURN = """
 healthy_at: {description: 'End of the success that completed the picture (RFC 3339).', returned: success, type: str}
 """
 
+from datetime import datetime, timezone
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, postgres, witness_files
 
 PROBES = ("commit", "health", "products", "videos")
-LOOK_BACK_H = 0.25
 
 
-def last_two(directory: str, server: str) -> "dict[str, list[dict[str, object]]]":
-    """The two newest results of each probe, in the order their attempts started; commits elsewhere count as failures."""
+def last_two(directory: str, server: str, since: datetime) -> "dict[str, list[dict[str, object]]]":
+    """The two newest results of each probe since an instant, in the order their attempts started.
+
+    Commits that another server took count as failures.
+    """
     seen: "dict[str, list[dict[str, object]]]" = {probe: [] for probe in PROBES}
-    for line in witness_files.lines(directory, LOOK_BACK_H, '"result"'):
-        if line["event"] == "result":
+    for line in witness_files.lines(directory, since, '"result"'):
+        if line["event"] == "result" and witness_files.parse_time(line["start"]) >= since:
             right = line["probe"] != "commit" or line.get("server") == server
             seen[line["probe"]].append({**line, "ok": line["ok"] and right})
     return {probe: sorted(results, key=lambda r: r["start"])[-2:] for probe, results in seen.items()}
@@ -62,9 +66,10 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=False)
     seen: "dict[str, list[dict[str, object]]]" = {}
+    since = datetime.now(timezone.utc)  # what was well before the endpoint was switched proves nothing
 
     def healthy() -> bool:
-        seen.update(last_two(p["journal"], p["server"]))
+        seen.update(last_two(p["journal"], p["server"], since))
         return all(len(results) == 2 and all(r["ok"] for r in results) for results in seen.values())
 
     if not postgres.wait_until(healthy, p["deadline_s"]):

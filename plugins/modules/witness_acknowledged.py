@@ -12,7 +12,7 @@ description:
   - Only looks. Runs on the witness's host.
 options:
   journal: {description: Directory of the journal., type: path, required: true}
-  hours: {description: How far back to read., type: float, default: 2}
+  hours: {description: How far back from the newest acknowledged commit to read., type: float, default: 2}
   recent: {description: For how many of the newest tokens to return times too., type: int, default: 2000}
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}
@@ -38,6 +38,7 @@ acknowledged:
 """
 
 from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import ranges, reconcile, witness_files
@@ -54,7 +55,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    seen = asdict(reconcile.read_acknowledged(witness_files.lines(p["journal"], p["hours"], '"commit"'), p["recent"]))
+    now = datetime.now(timezone.utc)
+    newest = witness_files.last_successes(p["journal"], ["commit"], now).get("commit", now)
+    since = newest - timedelta(hours=p["hours"])
+    seen = asdict(reconcile.read_acknowledged(witness_files.lines(p["journal"], since, '"commit"'), p["recent"]))
     seen["ranges"] = ranges.subtract(seen["ranges"], witness_files.accepted_losses(p["journal"]))
     module.exit_json(changed=False, acknowledged=seen)
 

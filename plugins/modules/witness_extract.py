@@ -8,11 +8,12 @@ DOCUMENTATION = """
 module: witness_extract
 short_description: Cut the part of a run out of the witness's journal
 description:
-  - Copies the journal's lines, from some time before the run until now, to a file that can be fetched. The journal is left as it is.
+  - Copies the journal's lines to a file that can be fetched. It begins some time before every probe had its last success before
+    the run, for an outage may have begun long before anybody noticed, and goes on until now. The journal is left as it is.
 options:
   journal: {description: Directory of the journal., type: path, required: true}
   run: {description: The run's id; it begins with the time the run was opened., type: str, required: true}
-  lead_s: {description: Seconds from before the run that belong to it., type: int, required: true}
+  lead_s: {description: Seconds from before the last successes that belong to the run., type: int, required: true}
   path: {description: The file to write., type: path, required: true}
 attributes:
   check_mode: {support: full, description: Writes nothing in check mode.}
@@ -38,6 +39,8 @@ from datetime import datetime, timedelta, timezone
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import witness_files
 
+PROBES = ("commit", "health", "products", "videos")
+
 
 def main() -> None:
     """Copy lines by their time; lines are short and the text is never parsed as a whole."""
@@ -52,7 +55,8 @@ def main() -> None:
     )
     p = module.params
     opened = datetime.strptime(p["run"][:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
-    since = opened - timedelta(seconds=p["lead_s"])
+    well = witness_files.last_successes(p["journal"], PROBES, opened)
+    since = min([opened, *well.values()]) - timedelta(seconds=p["lead_s"])
     if module.check_mode:
         module.exit_json(changed=True, lines=0)
     os.makedirs(os.path.dirname(p["path"]), exist_ok=True)

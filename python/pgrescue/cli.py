@@ -14,6 +14,7 @@ from rich.console import Console
 
 from pgrescue import drill as drills
 from pgrescue import lab, record, recovery, runner
+from pgrescue.core import controllers
 from pgrescue.manifest import verify_manifest
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
@@ -90,6 +91,7 @@ def resume(
     """Go on with a run where it stopped; on another machine its record is fetched from an object store first."""
     inventory = inventory_path(inventory)
     directory = here(run, inventory)
+    idle(directory)
     found = record.reopen(directory)
     agreed = (directory / "plan.json").exists()
     wanted = {
@@ -121,15 +123,24 @@ def here(run: str, inventory: str) -> Path:
         return runner.RUNS / run
 
 
+def idle(directory: Path) -> None:
+    """Refuse while a controller on this machine is at work on the run."""
+    busy = controllers.others_at_work(str(directory), os.getpid())
+    if busy:
+        refuse(f"Process {busy} is at work on run {directory.name}: stop it first. Nothing was changed.", 4)
+
+
 @app.command()
 def abort(
     run: Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")] = "latest",
     inventory: Inventory = LAB,
 ) -> None:
     """Give a run up: its record is closed as aborted and the service is let go. Nothing is taken back."""
-    directory = record.find(runner.RUNS, run)
+    directory = here(run, inventory_path(inventory))
+    idle(directory)
     found = record.finish(directory, "aborted")
-    request = recovery.Request(found.procedure, found.service, inventory_path(inventory), {})
+    # whoever gives it up may be another than the one who began it
+    request = recovery.Request(found.procedure, found.service, inventory_path(inventory), {"takeover": "true"})
     recovery.close(request, found.id)
     raise typer.Exit(recovery.report(directory, Console()))
 

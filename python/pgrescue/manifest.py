@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pgrescue import journal
+from pgrescue.core import controllers
 from pgrescue.files import write_text
 
 MANIFEST = "manifest.sha256"
@@ -67,9 +68,9 @@ def _inside(name: str) -> bool:
 
 
 def _files(directory: Path) -> list[str]:
-    """Every file but the manifest and its signatures (`manifest.sha256.*`)."""
+    """Every file but the manifest, its signatures (`manifest.sha256.*`) and which process is at work here."""
     names = (p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_symlink() or p.is_file())
-    return sorted(name for name in names if name != MANIFEST and not name.startswith(MANIFEST + "."))
+    return sorted(n for n in names if n not in (MANIFEST, controllers.NOTE) and not n.startswith(MANIFEST + "."))
 
 
 def _digest(path: Path) -> str:

@@ -181,8 +181,9 @@ def _verdicts(measured: Measurement, objectives: Objectives, seen: _Seen) -> Ver
         last = seen.outage.last_success
         down_since = seen.outage.began if last is None else last
         last_seen = max(result.end for result in seen.log.results)
-        if seen.outage.first_success is None and last_seen - down_since > objectives.rto_s:
-            rto = "missed"  # still down when the objective passed: that much is measured
+        until = last_seen if seen.outage.first_success is None else seen.outage.first_success
+        if until - down_since > objectives.rto_s:
+            rto = "missed"  # down for longer than the objective, from wherever it began: that much is measured
     budgets = objectives.phases
     judged = {name: _judge(measured.phases.get(name), budget) for name, budget in budgets.items()}
     return Verdicts(

@@ -30,7 +30,12 @@ def judge(run: Run, journal: Journal, story: Story, checks: Sequence[Check], mea
         return Outcome("void", NEEDS_PERSON, f"The journal proves nothing: {journal.broken}.")
     if run.result == "void" or story.end_status == "void":
         return Outcome("void", NEEDS_PERSON, "The run was declared void: it proves nothing.")
-    return _unfinished(run, story, checks) or _missed(measured) or Outcome("passed", PASSED, "")
+    return (
+        _unfinished(run, story, checks)
+        or _missed(measured)
+        or _unmeasured(run, measured)
+        or Outcome("passed", PASSED, "")
+    )
 
 
 def _unfinished(run: Run, story: Story, checks: Sequence[Check]) -> Outcome | None:
@@ -38,6 +43,8 @@ def _unfinished(run: Run, story: Story, checks: Sequence[Check]) -> Outcome | No
     if failed:
         return Outcome("failed", VALIDATION_FAILED, f"Not passed: {', '.join(failed)}.")
     if not _completed(run, story):
+        return _stopped(story)
+    if any(failure.phase != "protect" for failure in story.failures):
         return _stopped(story)
     if "validated" not in story.milestones or not checks:
         return Outcome("failed", VALIDATION_FAILED, "The record holds no proof that the data was validated.")
@@ -56,7 +63,7 @@ def _stopped(story: Story) -> Outcome:
         if story.waiting:
             return Outcome("failed", NEEDS_PERSON, "The run waits for an approval.")
         return Outcome("failed", STEP_FAILED, "The run stopped before its last phase ended; no step failed.")
-    failure = story.failures[-1]
+    failure = story.failures[0]  # the cause of the others
     where = f" on {failure.host}" if failure.host else ""
     said = f": {failure.detail}" if failure.detail else ""
     code = STEP_FAILED if failure.exit_code is None else failure.exit_code
@@ -79,3 +86,17 @@ def _missed(measured: Measurement) -> Outcome | None:
     if not missed:
         return None
     return Outcome("failed", OBJECTIVE_MISSED, f"Not kept: {', '.join(missed)}.")
+
+
+def _unmeasured(run: Run, measured: Measurement) -> Outcome | None:
+    """An objective that is stated and was not measured is not kept: nobody can show it."""
+    if run.kind == "proof":
+        return None
+    figures = {
+        "the recovery time": (run.objectives.rto_s, measured.verdicts.rto),
+        "the recovery point": (run.objectives.rpo_s, measured.verdicts.rpo),
+    }
+    unknown = [words for words, (stated, verdict) in figures.items() if stated is not None and verdict is None]
+    if not unknown:
+        return None
+    return Outcome("failed", OBJECTIVE_MISSED, f"Not measured: {', '.join(unknown)}.")

@@ -15,8 +15,9 @@ from typing import Any
 from rich.console import Console
 
 from pgrescue import display, record, runner, verdict
+from pgrescue.core import controllers
 
-GAVE_UP = 8
+GAVE_UP, REFUSED = 8, 4
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ def execute(request: Request, run_id: str, console: Console) -> int:
         console.print(play.output(), markup=False)
         console.print("The run did not begin. Nothing was changed.")
         return 5
+    if code and refused(run_dir):
+        for said in play.failures():
+            console.print(said, soft_wrap=True, highlight=False, markup=False)
+        play.forget()
+        return REFUSED
     if code:
         for said in close(request, run_id):
             console.print(said, soft_wrap=True, highlight=False, markup=False)
@@ -65,9 +71,17 @@ def execute(request: Request, run_id: str, console: Console) -> int:
     return report(run_dir, console)
 
 
+def refused(run_dir: Path) -> bool:
+    """Whether another controller holds the run: then its record and its service are not this one's to close."""
+    busy = controllers.others_at_work(str(run_dir), os.getpid())
+    return bool(busy) or "refused" in record.load(run_dir).story.facts
+
+
 def close(request: Request, run_id: str) -> list[str]:
     """Measure and mirror a run that did not get that far itself; what could not be done, in sentences."""
-    play = runner.start("playbooks/close_run.yml", request.inventory, {"service": request.service, "run_id": run_id})
+    of_run = {"service": request.service, "run_id": run_id}
+    more = {"takeover": "true"} if request.variables.get("takeover") else {}
+    play = runner.start("playbooks/close_run.yml", request.inventory, {**of_run, **more})
     play.wait()
     failures = play.failures()
     play.forget()

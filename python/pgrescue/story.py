@@ -217,6 +217,8 @@ class _Teller:
             self._close_phase(self.last or stamp, "interrupted")
         self.step_open = False
         self.ended = self.end_status = None
+        self.failures = []  # of an earlier attempt: this one is judged by its own
+        self.facts.pop("refused", None)
 
     def _on_end(self, event: Event, stamp: _Stamp) -> None:
         if event.step is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgrescue.human import hms, plural, span
+from pgrescue.outcome import OBJECTIVE_MISSED
 from pgrescue.record import Record
 
 _WORDS = {
@@ -27,6 +28,8 @@ def headline(record: Record) -> str:
     if run.result == "void":
         return "VOID: THIS RUN PROVES NOTHING"
     words = _WORDS.get(run.exit_code or 5, "FAILED")
+    if run.exit_code == OBJECTIVE_MISSED and not _missed(record):
+        words = "RECOVERED, OBJECTIVE NOT MEASURED"
     failed_in = next((f.phase for f in reversed(record.story.failures) if f.phase), None)
     if words == "FAILED" and failed_in:
         words += f" IN {failed_in.upper()}"
@@ -65,6 +68,13 @@ def loss_words(record: Record) -> str:
     if measured.rpa_s is None:
         return f"{lost}, reaching back further than the witness's log"
     return f"{lost}, {span(measured.rpa_s)}{allowed}"
+
+
+def _missed(record: Record) -> bool:
+    measured = record.measurement
+    return "missed" in (measured.verdicts.rto, measured.verdicts.rpo) or bool(
+        measured.lost_acknowledged_before_recovery_point
+    )
 
 
 def _let_in(record: Record) -> bool:

@@ -29,9 +29,9 @@ def request(**changes):
         "service": "shop",
         "states": {"spare1": {"role": "spare"}, "db1": {"role": "stopped"}},
         "hosts": {
-            "db1": {"region": "east", "address": "10.0.0.1", "root": "/pg"},
-            "spare2": {"region": "west", "address": "10.0.0.3", "root": "/pg"},
-            "spare1": {"region": "east", "address": "10.0.0.2", "root": "/pg"},
+            "db1": {"region": "east", "address": "10.0.0.1", "root": "/pg", "current": "/pg/current"},
+            "spare2": {"region": "west", "address": "10.0.0.3", "root": "/pg", "current": "/pg/current"},
+            "spare1": {"region": "east", "address": "10.0.0.2", "root": "/pg", "current": "/pg/current"},
         },
         "catalog": {
             "candidates": [BACKUP],
@@ -60,7 +60,10 @@ def test_a_plan_restores_to_a_new_place_on_the_clean_host():
     [
         ({"states": {"db2": {"role": "standby"}, "spare1": {"role": "spare"}}}, REFUSED),
         ({"states": {"db2": {"role": "primary"}, "spare1": {"role": "spare"}}}, REFUSED),
+        ({"states": {"db2": {"role": "unresponsive"}, "spare1": {"role": "spare"}}}, REFUSED),
         ({"target": "db1"}, REFUSED),
+        # its server would start on what its operator configured, not on what is restored
+        ({"states": {"spare1": {"role": "spare", "data_directory": "/var/lib/postgresql/17/main"}}}, PRECONDITION),
         ({"states": {"db1": {"role": "stopped"}}}, PRECONDITION),
         ({"catalog": {"candidates": [], "passed_over": []}}, PRECONDITION),
     ],
@@ -96,6 +99,25 @@ def test_wal_after_a_gap_is_not_promised():
     names = ["000000010000000000000003", "000000010000000000000004", "000000010000000000000006"]
     assert lsn.contiguous_end(names, names[0]) == names[1]
     assert lsn.contiguous_end(names, "000000010000000000000001") is None
+
+
+def test_what_a_left_timeline_archived_later_is_not_promised():
+    left = [f"0000000100000000000000{n:02X}" for n in range(0x10, 0x15)]  # its old primary came back
+    names = [*left, "000000020000000000000011", "000000020000000000000012"]
+    assert lsn.contiguous_end(names, left[0]) == names[-1]
+    assert lsn.contiguous_end(left, "000000020000000000000011") is None
+
+
+def test_what_another_system_archived_closes_no_gap():
+    stanza = {
+        "db": [{"repo-key": 1, "id": 1, "system-id": 6}, {"repo-key": 1, "id": 2, "system-id": 7}],
+        "archive": [
+            {"id": "17-1", "database": {"repo-key": 1, "id": 1}},
+            {"id": "17-2", "database": {"repo-key": 1, "id": 2}},
+        ],
+    }
+    assert repository.archives([stanza], "7") == [(1, "17-2")]
+    assert repository.archives([stanza], "7", ["1"]) == []
 
 
 def test_wal_is_followed_onto_a_newer_timeline():
@@ -156,6 +178,7 @@ def cluster(**changes):
     """What a well restored cluster says of itself."""
     good = {
         "system_identifier": "7",
+        "place": "/pg/run-1",
         "in_recovery": False,
         "timeline": 2,
         "history": "1\t0/4000000\tno recovery target specified\n",
@@ -177,6 +200,7 @@ def test_a_well_restored_cluster_passes_every_check():
     "changes",
     [
         {"system_identifier": "8"},
+        {"place": "/var/lib/postgresql/17/main"},
         {"in_recovery": True},
         {"timeline": 1},
         {"history": "1\t0/3000000\tno recovery target specified\n"},
@@ -216,3 +240,14 @@ def test_standbys_are_built_where_one_is_missing_and_where_one_was_begun():
     assert build(hosts, hosts, {"west": 3}) == ["db6", "db4"]
     hosts["db2"] = seen_host("east", "standby")
     assert build(hosts, hosts, {"east": 1}) == []
+
+
+def test_every_server_that_may_be_written_is_fenced_but_the_recovered_one():
+    roles = {"db1": "primary", "db2": "unresponsive", "db3": "standby", "spare1": "primary", "spare2": "spare"}
+    states = {host: {"role": role} for host, role in roles.items()}
+    assert collection("plugins.filter.hosts").to_fence(states, "spare1") == ["db1", "db2"]
+
+
+def test_nothing_acknowledged_proves_nothing():
+    found = reconcile.reconcile(reconcile.read_acknowledged([]), [[1, 5]], 0)
+    assert validation.judge_tokens(found, [])["verdict"] == "failed"

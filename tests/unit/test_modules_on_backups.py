@@ -255,6 +255,22 @@ def test_a_repository_that_goes_away_is_passed_over_with_all_its_backups(reposit
         repositories.run("--repo=1", f"--set={newest[-1]}", "expire")
 
 
+def test_a_repeated_attempt_takes_no_second_backup_and_none_is_expired(repositories):
+    take = {"stanza": "test", "repositories": [1], "expire": False, "timeout_s": 5}
+    before = repositories.labels(1)
+    assert not module("take_backup")(after_timeline=0, **take)["changed"]  # timeline 1 came after it
+    assert repositories.labels(1) == before
+    config = repositories.config.read_text()
+    repositories.config.write_text(config.replace("repo1-retention-full=9", "repo1-retention-full=1"))
+    try:
+        assert module("take_backup")(after_timeline=1, **take)["changed"]
+        assert repositories.labels(1)[: len(before)] == before
+        assert len(repositories.labels(1)) == len(before) + 1
+    finally:
+        repositories.config.write_text(config)
+        repositories.run("--repo=1", f"--set={repositories.labels(1)[-1]}", "expire")
+
+
 def test_a_backup_is_taken_to_every_repository_that_can_be_written(repositories):
     take = {"stanza": "test", "type": "incr", "timeout_s": 5}
     assert module("take_backup")(check=True, repositories=[1, 2], **take)["changed"]

@@ -81,8 +81,50 @@ def test_only_the_run_that_holds_a_service_lets_it_go(tmp_path):
     hold(tmp_path)
     assert not hold(tmp_path, run="run-2", state="absent")["changed"]
     assert refused(hold(tmp_path, run="run-2"), 4)
+    assert not hold(tmp_path, holder="bob@laptop", state="absent")["changed"]
+    assert refused(hold(tmp_path, run="run-2"), 4)
     assert hold(tmp_path, state="absent")["changed"]
     assert hold(tmp_path, run="run-2")["changed"]
+
+
+def test_a_refusal_says_that_the_run_is_not_this_ones_to_close(tmp_path):
+    hold(tmp_path)
+    assert hold(tmp_path, holder="bob@laptop")["journal"][0]["step"] == "refused"
+
+
+def test_a_controller_that_was_given_up_stops(tmp_path):
+    hold(tmp_path)
+    assert not hold(tmp_path, state="held").get("failed")
+    hold(tmp_path, holder="bob@laptop", takeover=True)
+    assert refused(hold(tmp_path, state="held"), 4, "bob@laptop now")
+    hold(tmp_path, holder="bob@laptop", state="absent")
+    assert refused(hold(tmp_path, state="held"), 4, "nobody now")
+
+
+def test_a_run_that_ended_elsewhere_is_not_begun_again_from_an_older_record(tmp_path):
+    hold(tmp_path, attempts=1)
+    hold(tmp_path, attempts=2, holder="bob@laptop", takeover=True)
+    hold(tmp_path, attempts=2, holder="bob@laptop", state="absent")
+    assert refused(hold(tmp_path, attempts=2), 4, "bob@laptop", "older", "fetch_run.yml")
+    assert hold(tmp_path, attempts=3, holder="bob@laptop")["changed"]
+
+
+def test_other_work_waits_for_a_recovery_to_end(tmp_path):
+    assert not hold(tmp_path, state="free").get("failed")
+    hold(tmp_path)
+    assert not hold(tmp_path, state="free").get("failed")  # it is part of that run
+    assert refused(hold(tmp_path, run="", state="free"), 4, "held by run run-1")
+    hold(tmp_path, state="absent")
+    assert not hold(tmp_path, run="", state="free").get("failed")
+
+
+def test_two_primaries_are_for_a_person_to_sort_out():
+    ask = module("single_primary")
+    one = {"db1": {"role": "primary", "timeline": 2}, "db2": {"role": "standby", "timeline": 2}}
+    assert ask(states=one)["primary"] == "db1"
+    assert ask(states={})["primary"] is None
+    two = {**one, "db3": {"role": "primary", "timeline": 1}}
+    assert refused(ask(states=two), 4, "db1 (timeline 2)", "db3 (timeline 1)", "Nothing was changed")
 
 
 def test_asking_in_check_mode_holds_nothing(tmp_path):

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -57,6 +57,11 @@ def test_a_stopped_cluster_is_not_a_spare(pair, monkeypatch, tmp_path):
     conf = tmp_path / str(VERSION) / "conf.d"
     conf.mkdir(parents=True)
     (conf / "50-pgrescue.conf").write_text(f"data_directory = '{primary.data}'\n")
+    assert module("cluster_state")(**here)["state"]["role"] == "unresponsive"  # it runs and cannot be asked here
+    (tmp_path / "copy/global").mkdir(parents=True)
+    for part in ("PG_VERSION", "global/pg_control"):
+        shutil.copy(primary.data / part, tmp_path / "copy" / part)
+    (conf / "50-pgrescue.conf").write_text(f"data_directory = '{tmp_path}/copy'\n")
     seen = module("cluster_state")(**here)["state"]
     assert (seen["role"], seen["timeline"]) == ("stopped", 1)
     assert seen["system_identifier"] == module("cluster_state")(**at(primary))["state"]["system_identifier"]
@@ -86,7 +91,12 @@ def recovered(pair):
 def plan_of(server):
     """The plan that led to this server."""
     identifier = server.psql("SELECT system_identifier::text FROM pg_control_system()")[0][0]
-    return {"system_identifier": identifier, "target_timeline": 1, "archive_end": {"segment": "0" * 7 + "1" + "0" * 16}}
+    return {
+        "system_identifier": identifier,
+        "data_directory": str(server.data.resolve()),
+        "target_timeline": 1,
+        "archive_end": {"segment": "0" * 7 + "1" + "0" * 16},
+    }
 
 
 def acknowledged(*ranges):
@@ -158,9 +168,9 @@ def test_validation_writes_nothing(recovered):
 PROBES = ("commit", "health", "products", "videos")
 
 
-def journal(folder, *rounds, server="10.0.0.2"):
-    """A witness journal in which every probe ended as told in each round, a second apart."""
-    now = datetime.now(UTC)
+def journal(folder, *rounds, server="10.0.0.2", ago=timedelta(0)):
+    """A witness journal in which every probe ended as told in each round, a moment apart."""
+    now = datetime.now(UTC) - ago
     lines = []
     for number, well in enumerate(rounds, 1):
         stamp = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{number:06d}Z"
@@ -173,15 +183,19 @@ def journal(folder, *rounds, server="10.0.0.2"):
     return str(folder)
 
 
+SOON = timedelta(seconds=-30)  # ago; the watch begins after the journal was written
+
+
 def watch(folder, server="10.0.0.2"):
     return module("watch_service")(journal=folder, server=server, deadline_s=0)
 
 
 def test_a_service_is_healthy_after_two_successes_of_every_probe_on_the_right_server(tmp_path):
-    assert watch(journal(tmp_path, False, True, True))["journal"][0]["step"] == "service_healthy"
-    assert refused(watch(journal(tmp_path, True, True), "10.0.0.9"), 9, "does not see the service healthy")
-    assert refused(watch(journal(tmp_path, True, True, False, True)), 9)
-    assert refused(watch(journal(tmp_path, True)), 9)
+    assert watch(journal(tmp_path, False, True, True, ago=SOON))["journal"][0]["step"] == "service_healthy"
+    assert refused(watch(journal(tmp_path, True, True, ago=SOON), "10.0.0.9"), 9, "does not see the service healthy")
+    assert refused(watch(journal(tmp_path, True, True, False, True, ago=SOON)), 9)
+    assert refused(watch(journal(tmp_path, True, ago=SOON)), 9)
+    assert refused(watch(journal(tmp_path, True, True)), 9)  # well before it was looked at: that proves nothing
 
 
 def test_what_was_acknowledged_leaves_out_what_was_given_up(tmp_path):
@@ -201,5 +215,17 @@ def test_the_part_of_a_run_is_cut_out_and_the_journal_stays_as_it_is(tmp_path):
     cut = {"journal": folder, "run": run, "path": str(tmp_path / "extract.jsonl")}
     assert module("witness_extract")(lead_s=60, **cut)["lines"] == 10
     assert {p: p.read_bytes() for p in (tmp_path / "journal").iterdir()} == before
-    later = {**cut, "run": "29991231T235959Z-shop-complete_loss"}
-    assert module("witness_extract")(lead_s=0, **later)["lines"] == 0
+
+
+def test_an_outage_that_nobody_noticed_for_hours_is_cut_out_whole(tmp_path):
+    folder = journal(tmp_path, True, True, ago=timedelta(hours=5))
+    journal(tmp_path, False, ago=timedelta(hours=4))
+    run = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ") + "-shop-complete_loss"
+    cut = {"journal": folder, "run": run, "path": str(tmp_path / "extract")}
+    assert module("witness_extract")(lead_s=60, **cut)["lines"] == 15
+
+
+def test_what_was_acknowledged_before_a_long_outage_is_read(tmp_path):
+    folder = journal(tmp_path, True, True, ago=timedelta(hours=9))
+    journal(tmp_path, False, ago=timedelta(hours=1))
+    assert module("witness_acknowledged")(journal=folder)["acknowledged"]["ranges"] == [[1, 2]]

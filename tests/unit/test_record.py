@@ -47,6 +47,12 @@ def test_the_manifest_is_what_sha256sum_checks(tmp_path):
     subprocess.run(["sha256sum", "-c", "--strict", "--quiet", "manifest.sha256"], cwd=directory, check=True)
 
 
+def test_which_process_is_at_work_here_is_no_part_of_the_record(tmp_path):
+    directory, _ = finished(tmp_path)
+    (directory / "controller.json").write_text("{}")
+    assert record.verify_manifest(directory) == []
+
+
 def test_verification_names_what_differs_is_missing_and_is_extra(tmp_path):
     directory, _ = finished(tmp_path)
     content = bytearray((directory / "timeline.jsonl").read_bytes())
@@ -87,7 +93,7 @@ def test_a_manifest_cannot_name_files_outside_the_record(tmp_path):
         ({"objectives": {"rpo_s": 5}}, "failed", 7),
         ({"lost": 0, "holes": [30]}, "failed", 7),
         ({"objectives": {}}, "passed", 0),
-        ({"witness": None}, "passed", 0),
+        ({"witness": None}, "failed", 7),  # what nobody measured is not kept
     ],
 )
 def test_the_records_decide_the_result(tmp_path, parts, result, exit_code):

@@ -45,6 +45,13 @@ if "Tell every instance of the application to stop" in timeline:
 
 for store in STORES:
     on(store, "systemctl start rclone-s3", "root")
+# Looking tells what would be done, needs no name typed and leaves the run's record alone.
+RUN = (ROOT / "runs/latest").resolve().name
+look = run("ansible-playbook", "-i", "inventories/lab", "playbooks/complete_loss.yml", "--check", "-e", "service=shop",
+           "-e", f"run_id={RUN}")  # fmt: skip
+if "a new data directory" not in look or (ROOT / "runs/latest/timeline.jsonl").read_text() != timeline:
+    sys.exit(f"check mode did not only look: {look}")
+
 for store in STORES:
     on(store, SLOW, "root")
 going_on = subprocess.Popen(["pgrescue", "resume", "latest", "--confirm", "shop"], cwd=ROOT)

@@ -15,8 +15,8 @@ def is_finished(phase: str) -> bool:
     return str(phase) in journal.finished_phases(os.path.join(run_dir, "timeline.jsonl"))
 
 
-def attempts(run_dir: str) -> int:
-    """How many attempts at the run its journal shows, this one included."""
+def attempts(run_dir: str) -> "list[str]":
+    """When each attempt at the run began, as its journal says, this one last."""
     return journal.attempts(os.path.join(run_dir, "timeline.jsonl"))
 
 

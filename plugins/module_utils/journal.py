@@ -89,9 +89,9 @@ def finished_phases(path: str) -> "list[str]":
     return list(dict.fromkeys(e["phase"] for e in ends if e["status"] == "ok"))
 
 
-def attempts(path: str) -> int:
-    """How often the run was begun or gone on with."""
-    return sum(e["event"] == "start" and not e["phase"] and not e["step"] for e in events(path))
+def attempts(path: str) -> "list[str]":
+    """When the run was begun, and each time it was gone on with."""
+    return [e["wall"] for e in events(path) if e["event"] == "start" and not e["phase"] and not e["step"]]
 
 
 def events(path: str) -> "list[dict[str, Any]]":

@@ -19,7 +19,11 @@ options:
   holder: {description: The controller that works on the run., type: str, required: true}
   takeover: {description: Take the run over from another controller., type: bool, default: false}
   directory: {description: Where locks are kept., type: path, default: /var/lib/pgrescue/locks}
-  attempts: {description: How many attempts at the run the controller's own record knows., type: int, default: 0}
+  attempts:
+    description: When each attempt at the run began, as the controller's own record says, the present one last.
+    type: list
+    elements: str
+    default: []
   state:
     description:
       - C(present) holds the service, C(absent) lets it go when this run and controller hold it.
@@ -67,10 +71,10 @@ def verdict(held: "dict[str, str]", wanted: "dict[str, str]", takeover: bool) ->
         )
 
 
-def check_ended(path: str, wanted: "dict[str, str]", attempts: int) -> None:
+def check_ended(path: str, wanted: "dict[str, str]", attempts: "list[str]") -> None:
     """Refuse a run that went on and ended elsewhere, where the controller's record does not show it."""
     ended = records.read_json(path) if os.path.exists(path) else {}
-    if ended.get("run") == wanted["run"] and attempts <= ended["attempts"]:
+    if ended.get("run") == wanted["run"] and ended["attempt"] not in attempts:
         raise guards.Stop(
             "Run %s went on with %s and was let go at %s; the record here is older. Move it away and fetch the newer one "
             "(playbooks/fetch_run.yml). Nothing was changed." % (ended["run"], ended["holder"], ended["until"])
@@ -119,7 +123,7 @@ def main() -> None:
             "holder": {"type": "str", "required": True},
             "takeover": {"type": "bool", "default": False},
             "directory": {"type": "path", "default": "/var/lib/pgrescue/locks"},
-            "attempts": {"type": "int", "default": 0},
+            "attempts": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["present", "absent", "held", "free"], "default": "present"},
         },
         supports_check_mode=True,
@@ -132,9 +136,10 @@ def main() -> None:
     try:
         if p["state"] == "absent":
             mine = held.get("run") == p["run"] and (held["holder"] == p["holder"] or p["takeover"])
-            if mine and not module.check_mode:
-                note = {"run": p["run"], "holder": p["holder"], "attempts": p["attempts"], "until": journal.now()}
+            if mine and not module.check_mode and p["attempts"]:
+                note = {"run": p["run"], "holder": p["holder"], "attempt": p["attempts"][-1], "until": journal.now()}
                 records.write_json(ended, note)
+            if mine and not module.check_mode:
                 os.unlink(path)
             module.exit_json(changed=mine, held_by={})
         if p["state"] == "held":

@@ -102,11 +102,12 @@ def test_a_controller_that_was_given_up_stops(tmp_path):
 
 
 def test_a_run_that_ended_elsewhere_is_not_begun_again_from_an_older_record(tmp_path):
-    hold(tmp_path, attempts=1)
-    hold(tmp_path, attempts=2, holder="bob@laptop", takeover=True)
-    hold(tmp_path, attempts=2, holder="bob@laptop", state="absent")
-    assert refused(hold(tmp_path, attempts=2), 4, "bob@laptop", "older", "fetch_run.yml")
-    assert hold(tmp_path, attempts=3, holder="bob@laptop")["changed"]
+    alice, bob = {"attempts": ["1:00", "1:10", "2:00"]}, {"attempts": ["1:00", "1:30"], "holder": "bob@laptop"}
+    hold(tmp_path, attempts=["1:00"])
+    hold(tmp_path, takeover=True, **bob)
+    assert hold(tmp_path, state="absent", **bob)["changed"]
+    assert refused(hold(tmp_path, **alice), 4, "bob@laptop", "older", "fetch_run.yml")
+    assert hold(tmp_path, holder="bob@laptop", attempts=[*bob["attempts"], "2:00"])["changed"]
 
 
 def test_other_work_waits_for_a_recovery_to_end(tmp_path):

@@ -92,18 +92,12 @@ def resume(
     inventory = inventory_path(inventory)
     directory = here(run, inventory)
     idle(directory)
-    found = record.reopen(directory)
+    service = record.load(directory).run.service
     agreed = (directory / "plan.json").exists()
-    wanted = {
-        **variables(extra),
-        "confirm": found.service if agreed else confirmed(found.service, confirm),
-        "run_kind": found.kind,
-        "run_scenario": found.scenario or "",
-    }
+    wanted = {**variables(extra), "confirm": service if agreed else confirmed(service, confirm)}
     if takeover:
         wanted["takeover"] = "true"
-    request = recovery.Request(found.procedure, found.service, inventory, wanted)
-    raise typer.Exit(recovery.execute(request, found.id, Console()))
+    raise typer.Exit(recovery.resume(directory, inventory, wanted, Console()))
 
 
 def here(run: str, inventory: str) -> Path:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pgrescue import runner
+from pgrescue import record, recovery, runner
 
 app = typer.Typer(no_args_is_help=True, help="The lab: real hosts as containers, in two regions.")
 
@@ -32,7 +32,6 @@ def play(path: str, sentence: str, console: Console, **variables: Any) -> None:
     if failed:
         console.print(running.output(), markup=False, highlight=False)
         console.print(f"{path} failed: {sentence}. Run the same command again when the cause is gone.", soft_wrap=True)
-        console.print("Is there no current_primary? Bring it back: pgrescue recover complete_loss", soft_wrap=True)
         raise typer.Exit(5)
     running.forget()
 
@@ -84,6 +83,22 @@ def clear_leftovers(console: Console) -> None:
         play("lab/down.yml", "Removing what is left of a lab that died or was another checkout's", console)
 
 
+def bring_back(console: Console) -> None:
+    """Recover first where a drill was interrupted: a service without a primary cannot be protected."""
+    latest = (runner.RUNS / "latest").resolve()
+    if (latest / "run.json").exists() and record.load(latest).run.result is None:
+        console.print(f"==> Going on with run {latest.name}, which was interrupted", highlight=False)
+        code = recovery.resume(latest, INVENTORY, {"confirm": "shop"}, console)
+    elif "primary" not in facts().get("hosts", {}).values():
+        console.print("==> The lab's database is lost: recovering it", highlight=False)
+        request = recovery.Request("complete_loss", "shop", INVENTORY, {"confirm": "shop"})
+        code = recovery.execute(request, recovery.new_id(request), console)
+    else:
+        return
+    if code not in (0, 7):  # recovered, in time or not
+        raise typer.Exit(code)
+
+
 @app.command()
 def up() -> None:
     """Boot the lab, protect its service, put it under load. Does only what is missing."""
@@ -95,6 +110,8 @@ def up() -> None:
         raise typer.Exit(3) from error
     play("lab/up.yml", "Booting ten hosts in two regions and the world outside (first time: about 2 minutes)", console)
     first = {"protect_create_on": "db1"} if fresh() else {}
+    if not first:
+        bring_back(console)
     play(
         "playbooks/protect.yml",
         "Protecting the service: archive, backups, standbys, endpoint, witness",
@@ -114,20 +131,26 @@ def down(
     play("lab/down.yml", "Removing the lab", console, lab_keep=keep)
 
 
-@app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
-    """Say which hosts run, who is primary and where the service's name points."""
+def facts() -> dict[str, Any]:
+    """What the lab says of itself: `hosts` by what they are, and where the `endpoint` points; empty when it is down."""
     running = runner.start("lab/status.yml", INVENTORY, {"service": "shop"})
     running.wait()
     stats = [e for e in running.runner.events if e["event"] == "playbook_on_stats"]
-    facts = stats[-1]["event_data"].get("artifact_data", {}) if stats else {}
+    found: dict[str, Any] = stats[-1]["event_data"].get("artifact_data", {}) if stats else {}
     running.forget()
+    return found
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
+    """Say which hosts run, who is primary and where the service's name points."""
+    seen = facts()
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
-    elif not facts:
+        typer.echo(json.dumps(seen, indent=2))
+    elif not seen:
         typer.echo("The lab is down. Boot it: pgrescue lab up")
     else:
-        for host, role in sorted(facts["hosts"].items()):
+        for host, role in sorted(seen["hosts"].items()):
             typer.echo(f"{host:<10} {role}")
-        typer.echo(f"{facts['endpoint']} -> {facts['address']}")
-    raise typer.Exit(0 if facts else 3)
+        typer.echo(f"{seen['endpoint']} -> {seen['address']}")
+    raise typer.Exit(0 if seen else 3)

@@ -71,6 +71,13 @@ def execute(request: Request, run_id: str, console: Console) -> int:
     return report(run_dir, console)
 
 
+def resume(directory: Path, inventory: str, more: Mapping[str, Any], console: Console) -> int:
+    """Go on with a run where it stopped; the exit code that its record shows then."""
+    found = record.reopen(directory)
+    wanted = {**more, "run_kind": found.kind, "run_scenario": found.scenario or ""}
+    return execute(Request(found.procedure, found.service, inventory, wanted), found.id, console)
+
+
 def refused(run_dir: Path) -> bool:
     """Whether another controller holds the run: then its record and its service are not this one's to close."""
     busy = controllers.others_at_work(str(run_dir), os.getpid())

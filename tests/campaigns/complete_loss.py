@@ -49,8 +49,8 @@ def page(results: list[dict[str, Any]], seed: int) -> str:
         f"{max(r['data_bytes'] for r in results) / 1e6:.0f} MB of data at most, WAL archived at least every 60 s.",
         "",
         f"Acknowledged commits lost from before the recovery point: "
-        f"**{sum(r['lost_acknowledged_before_recovery_point'] for r in results)}** "
-        f"of {sum(r['acknowledged'] for r in results)}.",
+        f"**{sum(r['lost_acknowledged_before_recovery_point'] for r in results)}**. "
+        f"Each drill looked for up to {max(r['acknowledged'] for r in results)}: those of the two hours before it.",
         f"Recovery time: median {statistics.median(rta):.1f} s, worst {max(rta):.1f} s. "
         f"Recovery point: median {statistics.median(rpa):.1f} s, worst {max(rpa):.1f} s.",
         "",

@@ -10,7 +10,7 @@ def standbys_to_build(hosts: Iterable[str], hostvars: Mapping[str, Any], wanted:
     """Hosts that must become standbys so that each region has as many as are wanted.
 
     Those come first on which a standby of the present primary was restored and not started yet, for the controller was killed
-    there; then spare ones, in inventory order. `hostvars` gives each host's `region` and `postgres_state`; hosts that were not
+    there; then spare ones that are ready for a restore, in inventory order. `hostvars` gives each host's `region` and `postgres_state`; hosts that were not
     observed are left alone.
     """
     seen = observed_states(hosts, hostvars)
@@ -20,7 +20,7 @@ def standbys_to_build(hosts: Iterable[str], hostvars: Mapping[str, Any], wanted:
         here = {host: state for host, state in seen.items() if hostvars[host]["region"] == region}
         standing = [host for host, state in here.items() if state["role"] == "standby"]
         unstarted = [host for host, state in here.items() if (state.get("unstarted") or {}).get("run") in begun]
-        spare = [host for host, state in here.items() if state["role"] == "spare"]
+        spare = [host for host, state in here.items() if state["role"] == "spare" and state.get("ready")]
         build += (unstarted + spare)[: max(int(count) - len(standing), 0)]
     return build
 
@@ -30,15 +30,10 @@ def observed_states(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[
     return {host: hostvars[host]["postgres_state"] for host in hosts if hostvars[host].get("postgres_state")}
 
 
-def service_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], root: str, current: str) -> "dict[str, Any]":
-    """Region, address, clusters' folder and place in use of each host, as M(pgrescue.runbooks.plan_recovery) wants them."""
+def service_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], root: str) -> "dict[str, Any]":
+    """Region, address and clusters' folder of each host, as M(pgrescue.runbooks.plan_recovery) wants them."""
     return {
-        host: {
-            "region": hostvars[host]["region"],
-            "address": hostvars[host]["postgres_address"],
-            "root": root,
-            "current": current,
-        }
+        host: {"region": hostvars[host]["region"], "address": hostvars[host]["postgres_address"], "root": root}
         for host in hosts
     }
 
@@ -51,6 +46,11 @@ def addresses(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[str, s
 def suspects(hosts: Iterable[str], states: Mapping[str, Any], target: str) -> "list[str]":
     """Hosts on which a client could still write: all but the target and those seen as standbys."""
     return [host for host in hosts if host != target and states.get(host, {}).get("role") != "standby"]
+
+
+def configured(states: Mapping[str, Any]) -> "list[str]":
+    """Hosts that `protect.yml` has been to: a blank one does not know where the repositories are."""
+    return [host for host, seen in states.items() if seen.get("data_directory")]
 
 
 def to_fence(states: Mapping[str, Any], target: str) -> "list[str]":
@@ -69,4 +69,5 @@ class FilterModule:
             "addresses": addresses,
             "suspects": suspects,
             "to_fence": to_fence,
+            "configured": configured,
         }

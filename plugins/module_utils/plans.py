@@ -15,7 +15,7 @@ def choose_target(
     states: Mapping[str, Any], hosts: Mapping[str, Any], wanted: Optional[str], region: Optional[str]
 ) -> str:
     """The clean host to restore on: the one asked for, else the first spare, the preferred region first."""
-    spares = [host for host in hosts if is_clean(states.get(host, {}), hosts[host])]
+    spares = [host for host in hosts if is_clean(states.get(host, {}))]
     if wanted:
         if wanted not in spares:
             seen = states.get(wanted, {}).get("role", "silent")
@@ -25,14 +25,15 @@ def choose_target(
         return wanted
     if not spares:
         raise Stop(
-            "No host of the service is clean: add a spare to the inventory and run protect.yml on it.", PRECONDITION
+            "No host of the service is clean and configured: add a spare to the inventory and run protect.yml.",
+            PRECONDITION,
         )
     return min(spares, key=lambda host: (hosts[host]["region"] != region, host))
 
 
-def is_clean(seen: Mapping[str, Any], host: Mapping[str, Any]) -> bool:
-    """Whether a host holds no cluster, and its server would start on the place that a restore puts in use."""
-    return seen.get("role") == "spare" and seen.get("data_directory") in (None, host["current"])
+def is_clean(seen: Mapping[str, Any]) -> bool:
+    """Whether a host holds no cluster, and its server is configured to start on the place that a restore puts in use."""
+    return seen.get("role") == "spare" and bool(seen.get("ready"))
 
 
 def check_copies(states: Mapping[str, Any], despite: bool) -> None:

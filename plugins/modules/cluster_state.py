@@ -10,6 +10,8 @@ short_description: Observe the PostgreSQL cluster of one host
 description:
   - Answers, in one call, what runs on a host, which database system it is, which timeline it follows and how far it is.
   - Only looks. Run it as the user that owns the cluster, usually C(postgres).
+options:
+  in_use: {description: The link to the place in use; a host is ready for a restore when its server starts there., type: path}
 extends_documentation_fragment: [pgrescue.runbooks.connection]
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}
@@ -30,6 +32,7 @@ RETURN = """
 state:
   description:
     - What was seen. C(role) is primary, standby, unresponsive (it runs and cannot be asked), stopped or spare.
+    - C(ready) says whether its server is configured to start on the place in use, where a restore is put.
     - C(unstarted) names the run and the place of a restore that is whole and was never started.
   returned: always
   type: dict
@@ -63,7 +66,8 @@ SELECT pg_is_in_recovery() AS in_recovery,
 
 def main() -> None:
     """Ask everything at once; a server that does not answer is an observation, not an error."""
-    module = AnsibleModule(argument_spec=postgres.CONNECTION_ARGUMENTS, supports_check_mode=True)
+    spec = {**postgres.CONNECTION_ARGUMENTS, "in_use": {"type": "path"}}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     import psycopg
     from psycopg.rows import dict_row
 
@@ -82,6 +86,7 @@ def main() -> None:
             alive=bool(directory) and postgres.is_alive(directory),
             unstarted=places.unstarted(os.path.realpath(directory)) if directory else {},
         )
+    facts["ready"] = bool(facts["data_directory"]) and facts["data_directory"] == module.params["in_use"]
     module.exit_json(changed=False, state=observation.state(facts))
 
 

@@ -22,16 +22,19 @@ BACKUP = {
 }
 
 
+SPARE = {"role": "spare", "ready": True}
+
+
 def request(**changes):
     """The arguments of a plan that would be made."""
     good = {
         "procedure": "complete_loss",
         "service": "shop",
-        "states": {"spare1": {"role": "spare"}, "db1": {"role": "stopped"}},
+        "states": {"spare1": SPARE, "db1": {"role": "stopped"}},
         "hosts": {
-            "db1": {"region": "east", "address": "10.0.0.1", "root": "/pg", "current": "/pg/current"},
-            "spare2": {"region": "west", "address": "10.0.0.3", "root": "/pg", "current": "/pg/current"},
-            "spare1": {"region": "east", "address": "10.0.0.2", "root": "/pg", "current": "/pg/current"},
+            "db1": {"region": "east", "address": "10.0.0.1", "root": "/pg"},
+            "spare2": {"region": "west", "address": "10.0.0.3", "root": "/pg"},
+            "spare1": {"region": "east", "address": "10.0.0.2", "root": "/pg"},
         },
         "catalog": {
             "candidates": [BACKUP],
@@ -58,12 +61,13 @@ def test_a_plan_restores_to_a_new_place_on_the_clean_host():
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"states": {"db2": {"role": "standby"}, "spare1": {"role": "spare"}}}, REFUSED),
-        ({"states": {"db2": {"role": "primary"}, "spare1": {"role": "spare"}}}, REFUSED),
-        ({"states": {"db2": {"role": "unresponsive"}, "spare1": {"role": "spare"}}}, REFUSED),
+        ({"states": {"db2": {"role": "standby"}, "spare1": SPARE}}, REFUSED),
+        ({"states": {"db2": {"role": "primary"}, "spare1": SPARE}}, REFUSED),
+        ({"states": {"db2": {"role": "unresponsive"}, "spare1": SPARE}}, REFUSED),
         ({"target": "db1"}, REFUSED),
+        ({"states": {"spare1": {"role": "spare"}}}, PRECONDITION),  # nobody has configured it yet
         # its server would start on what its operator configured, not on what is restored
-        ({"states": {"spare1": {"role": "spare", "data_directory": "/var/lib/postgresql/17/main"}}}, PRECONDITION),
+        ({"states": {"spare1": {"role": "spare", "ready": False}}}, PRECONDITION),
         ({"states": {"db1": {"role": "stopped"}}}, PRECONDITION),
         ({"catalog": {"candidates": [], "passed_over": []}}, PRECONDITION),
     ],
@@ -75,7 +79,7 @@ def test_a_plan_is_refused_with_its_exit_code(changes, code):
 
 
 def test_a_running_copy_may_be_given_up_on_purpose():
-    states = {"db2": {"role": "standby"}, "spare1": {"role": "spare"}}
+    states = {"db2": {"role": "standby"}, "spare1": SPARE}
     assert plans.make(request(states=states, despite_copies=True), "run-1")["target_host"] == "spare1"
 
 
@@ -229,9 +233,10 @@ def seen_host(region, role, **state):
 def test_standbys_are_built_where_one_is_missing_and_where_one_was_begun():
     hosts = {
         "db1": seen_host("east", "primary"),
-        "db2": seen_host("east", "spare"),
+        "db2": seen_host("east", "spare", ready=True),
         "db3": {"region": "west"},  # does not answer
-        "db4": seen_host("west", "spare"),
+        "db4": seen_host("west", "spare", ready=True),
+        "db7": seen_host("east", "spare"),  # blank, and not configured
         "db5": seen_host("west", "stopped", unstarted={"run": "standby of db9", "place": "/old"}),
         "db6": seen_host("west", "stopped", unstarted={"run": "standby of db1", "place": "/new"}),
     }

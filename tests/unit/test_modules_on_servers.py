@@ -62,8 +62,9 @@ def test_a_stopped_cluster_is_not_a_spare(pair, monkeypatch, tmp_path):
     for part in ("PG_VERSION", "global/pg_control"):
         shutil.copy(primary.data / part, tmp_path / "copy" / part)
     (conf / "50-pgrescue.conf").write_text(f"data_directory = '{tmp_path}/copy'\n")
-    seen = module("cluster_state")(**here)["state"]
-    assert (seen["role"], seen["timeline"]) == ("stopped", 1)
+    seen = module("cluster_state")(**here, in_use=str(tmp_path / "copy"))["state"]
+    assert (seen["role"], seen["timeline"], seen["ready"]) == ("stopped", 1, True)
+    assert not module("cluster_state")(**here, in_use="/elsewhere")["state"]["ready"]
     assert seen["system_identifier"] == module("cluster_state")(**at(primary))["state"]["system_identifier"]
     assert "port 1" in seen["problem"] or ".s.PGSQL.1" in seen["problem"]
 

@@ -20,7 +20,8 @@ from pgrescue.manifest import verify_manifest
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
     "PostgreSQL recovery runbooks that time and prove themselves.\n\n"
     "Exit codes: 0 recovered and validated, 2 usage, 3 precondition, 4 refused by a guard, 5 step failed, "
-    "6 validation failed and traffic not switched, 7 recovered but an objective missed, 8 aborted, 9 needs a person."
+    "6 validation failed and traffic not switched, 7 recovered but an objective missed or not measured, 8 aborted, "
+    "9 needs a person."
 ))  # fmt: skip
 evidence = typer.Typer(no_args_is_help=True, help="Check the evidence a run left.")
 app.add_typer(evidence, name="evidence")

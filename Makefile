@@ -38,7 +38,7 @@ campaign: lab  ## ten drills at random instants, and one recovery killed at ever
 	python tests/campaigns/kill_at_every_step.py --report
 	pgrescue lab up
 
-clean:  ## stop and remove everything the lab started, and what it wrote
+clean:  ## stop and remove everything the lab started, and its data; records in runs/ stay
 	@if [ -x .venv/bin/pgrescue ]; then .venv/bin/pgrescue lab down; else echo "Nothing to clean: .venv is not there."; fi
 
 venv:

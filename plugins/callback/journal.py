@@ -30,7 +30,7 @@ from ansible.utils.path import makedirs_safe
 from ansible_collections.pgrescue.runbooks.plugins.module_utils.controllers import others_at_work
 from ansible_collections.pgrescue.runbooks.plugins.module_utils.journal import Journal, boot_id
 
-QUIET = "validate_argument_spec"  # worth a line only when it refuses
+QUIET = ("validate_argument_spec", "include_role", "include_tasks")  # worth a line only when they fail
 
 
 class CallbackModule(CallbackBase):

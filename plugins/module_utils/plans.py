@@ -89,7 +89,7 @@ def check_approval(run_dir: str, plan: Mapping[str, Any], confirm: Optional[str]
             raise Stop("The approval of %s is for another plan. Nothing was changed." % approval["by"])
         return "%s approved plan %s" % (approval["by"], approval["plan_digest"][:12])
     if confirm == plan["service"]:
-        return "confirmed by typing the service's name"
+        return "confirmed with the service's name"
     typed = "%r was typed" % confirm if confirm else "nobody confirmed it"
     raise Stop(
         "This recovery switches %s over to a restored copy and needs its name typed: -e confirm=%s; %s. Nothing was changed."

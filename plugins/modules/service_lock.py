@@ -59,8 +59,8 @@ def verdict(held: "dict[str, str]", wanted: "dict[str, str]", takeover: bool) ->
     """Refuse, with the way on, when `held` does not let `wanted` in."""
     if held["run"] != wanted["run"]:
         raise guards.Stop(
-            "%s is held by run %s of %s since %s. Go on with it (pgrescue resume %s) or give it up (pgrescue abort %s). "
-            "Nothing was changed."
+            "%s is held by run %s of %s since %s. Wait for it; if its controller is gone, go on with it (pgrescue resume %s) or give "
+            "it up (pgrescue abort %s). Nothing was changed."
             % (wanted["service"], held["run"], held["holder"], held["since"], held["run"], held["run"])
         )
     if held["holder"] != wanted["holder"] and not takeover:

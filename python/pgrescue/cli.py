@@ -14,8 +14,7 @@ from rich.console import Console
 
 from pgrescue import drill as drills
 from pgrescue import lab, record, recovery, runner
-from pgrescue.core import controllers
-from pgrescue.manifest import verify_manifest
+from pgrescue.manifest import MANIFEST, verify_manifest
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
     "PostgreSQL recovery runbooks that time and prove themselves.\n\n"
@@ -33,6 +32,8 @@ Service = Annotated[
 Inventory = Annotated[str, typer.Option("--inventory", "-i", envvar="PGRESCUE_INVENTORY", help="The inventory.")]
 Extra = Annotated[list[str] | None, typer.Option("--extra", "-e", help="A variable for the playbook, key=value.")]
 LAB = "inventories/lab"
+RECOVERED = (0, 7)
+LET_GO = (*RECOVERED, 3, 4, 8)  # exit codes of runs that do not hold their service any more
 
 
 def inventory_path(inventory: str) -> str:
@@ -93,7 +94,13 @@ def resume(
     inventory = inventory_path(inventory)
     directory = here(run, inventory)
     idle(directory)
-    service = record.load(directory).run.service
+    found = record.load(directory)
+    protect = found.story.phase("protect")
+    if found.run.result == "aborted" or (found.run.exit_code in RECOVERED and protect and protect.status == "ok"):
+        recovery.report(directory, Console())
+        typer.echo("The run has ended; there is nothing to go on with. Nothing was changed.")
+        raise typer.Exit(0)
+    service = found.run.service
     agreed = (directory / "plan.json").exists()
     wanted = {**variables(extra), "confirm": service if agreed else confirmed(service, confirm)}
     if takeover:
@@ -120,9 +127,9 @@ def here(run: str, inventory: str) -> Path:
 
 def idle(directory: Path) -> None:
     """Refuse while a controller on this machine is at work on the run."""
-    busy = controllers.others_at_work(str(directory), os.getpid())
-    if busy:
-        refuse(f"Process {busy} is at work on run {directory.name}: stop it first. Nothing was changed.", 4)
+    process = recovery.busy(directory)
+    if process:
+        refuse(f"Process {process} is at work on run {directory.name}: stop it first. Nothing was changed.", 4)
 
 
 @app.command()
@@ -133,6 +140,9 @@ def abort(
     """Give a run up: its record is closed as aborted and the service is let go. Nothing is taken back."""
     directory = here(run, inventory_path(inventory))
     idle(directory)
+    ended = record.load(directory).run
+    if ended.exit_code in LET_GO:
+        refuse(f"Run {ended.id} has ended ({ended.result}) and holds nothing. Nothing was changed.", 4)
     found = record.finish(directory, "aborted")
     # whoever gives it up may be another than the one who began it
     request = recovery.Request(found.procedure, found.service, inventory_path(inventory), {"takeover": "true"})
@@ -159,18 +169,25 @@ def report(
     run: Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")] = "latest",
     as_json: Annotated[bool, typer.Option("--json", help="Print run and measurement as JSON.")] = False,
 ) -> None:
-    """Say how a run ended; its report is derived anew from its records."""
+    """Say how a run ended, and whether its record is as its manifest says; exit 1 when not."""
     directory = record.find(runner.RUNS, run)
     found = record.load(directory)
+    differences = verify_manifest(directory) if (directory / MANIFEST).exists() else []
+    for difference in differences:
+        typer.echo(f"The record is not as its manifest says: {difference}", err=True)
     if as_json:
         typer.echo(json.dumps({"run": found.run.dump(), "measurement": found.measurement.dump()}, indent=2))
-        raise typer.Exit(0)
-    recovery.report(directory, Console())
+    else:
+        recovery.report(directory, Console())
+    raise typer.Exit(1 if differences else 0)
 
 
 @evidence.command("verify")
-def evidence_verify(directory: Annotated[Path, typer.Argument(help="The directory of a run.")]) -> None:
+def evidence_verify(run: Annotated[str, typer.Argument(help="A run's directory or id, or latest.")]) -> None:
     """Compare every file of a run with its manifest; exit 1 and name each that differs."""
+    directory = Path(run) if Path(run).is_dir() else record.find(runner.RUNS, run)
+    if not (directory / MANIFEST).exists():
+        refuse(f"{directory} holds no {MANIFEST}: the run is still open, or this is no record.", 3)
     differences = verify_manifest(directory)
     for difference in differences:
         typer.echo(str(difference))

@@ -26,7 +26,7 @@ def run(name: str, service: str, inventory: str, seed: int | None, variables: di
         {"confirm": service, "run_kind": "drill", "run_scenario": name, **variables},
     )  # fmt: skip
     if not playbook(what["steady_state"], request, recovery.new_id(request), console):
-        console.print("The service is not in its steady state; nothing was broken.")
+        console.print("The service is not in its steady state; nothing was broken. The lab: pgrescue lab status, or up")
         return 3
     chance = random.Random(seed)  # noqa: S311 - an instant, not a secret
     wait = chance.uniform(0, float(what["within_s"]))
@@ -43,6 +43,7 @@ def run(name: str, service: str, inventory: str, seed: int | None, variables: di
             and playbook("playbooks/protect.yml", request, run_id, console)
         ):
             return 5
+        console.print("The lab is as it was: pgrescue lab status", highlight=False)
     return code
 
 
@@ -52,7 +53,8 @@ def playbook(path: str, request: recovery.Request, run_id: str, console: Console
     play = runner.start(path, request.inventory, variables, {"PGRESCUE_OPERATOR": recovery.operator()})
     failed = play.wait() != 0
     if failed:
-        console.print(play.output(), markup=False)
-        console.print(f"{path} failed; see above.")
+        said = play.failures()
+        console.print("\n".join(said) if said else play.output(), markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{path} failed.")
     play.forget()
     return not failed

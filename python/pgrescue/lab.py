@@ -108,7 +108,7 @@ def up() -> None:
     except LabError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(3) from error
-    play("lab/up.yml", "Booting ten hosts in two regions and the world outside (first time: about 2 minutes)", console)
+    play("lab/up.yml", "Booting what is missing of ten hosts in two regions (the first time about 2 minutes)", console)
     first = {"protect_create_on": "db1"} if fresh() else {}
     if not first:
         bring_back(console)

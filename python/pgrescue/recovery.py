@@ -17,7 +17,8 @@ from rich.console import Console
 from pgrescue import display, record, runner, verdict
 from pgrescue.core import controllers
 
-GAVE_UP, REFUSED = 8, 4
+WRONG_USE, REFUSED, GAVE_UP = 2, 4, 8
+NO_HOST = "Could not match supplied host pattern"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ def execute(request: Request, run_id: str, console: Console) -> int:
         return GAVE_UP
     code = play.wait()
     if code and not (run_dir / "run.json").exists():
+        if NO_HOST in play.output():
+            console.print(f"The inventory has no service {request.service}. Nothing was changed.", highlight=False)
+            return WRONG_USE
         console.print(play.output(), markup=False)
         console.print("The run did not begin. Nothing was changed.")
         return 5
@@ -63,6 +67,8 @@ def execute(request: Request, run_id: str, console: Console) -> int:
         for said in play.failures():
             console.print(said, soft_wrap=True, highlight=False, markup=False)
         play.forget()
+        if not busy(run_dir):
+            record.finish(run_dir)
         return REFUSED
     if code:
         for said in close(request, run_id):
@@ -80,8 +86,12 @@ def resume(directory: Path, inventory: str, more: Mapping[str, Any], console: Co
 
 def refused(run_dir: Path) -> bool:
     """Whether another controller holds the run: then its record and its service are not this one's to close."""
-    busy = controllers.others_at_work(str(run_dir), os.getpid())
-    return bool(busy) or "refused" in record.load(run_dir).story.facts
+    return bool(busy(run_dir)) or "refused" in record.load(run_dir).story.facts
+
+
+def busy(run_dir: Path) -> int | None:
+    """The process of another controller on this machine that is at work on the run."""
+    return controllers.others_at_work(str(run_dir), os.getpid())
 
 
 def close(request: Request, run_id: str) -> list[str]:
@@ -103,7 +113,12 @@ def report(run_dir: Path, console: Console) -> int:
     for event in (*found.story.failures, *found.story.notes):
         if event.phase == "protect" and event.detail:
             console.print(f"Left undone: {event.detail}", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"Report: {run_dir / 'report.html'}", soft_wrap=True, highlight=False)
+    if found.run.result is None:
+        console.print(
+            f"Go on: pgrescue resume {found.run.id}    Give up: pgrescue abort {found.run.id}", soft_wrap=True
+        )
+    else:
+        console.print(f"Report: {run_dir / 'report.html'}", soft_wrap=True, highlight=False)
     return found.run.exit_code if found.run.exit_code is not None else 5
 
 

@@ -42,8 +42,10 @@ class Play:
 
     def failures(self) -> list[str]:
         """What each failed task said, in order."""
-        failed = [e["event_data"] for e in self.runner.events if e["event"] == "runner_on_failed"]
-        return [str(data["res"].get("msg", data.get("task"))) for data in failed if not data.get("ignore_errors")]
+        kinds = ("runner_on_failed", "runner_on_unreachable")
+        failed = [e["event_data"] for e in self.runner.events if e["event"] in kinds]
+        said = [str(data["res"].get("msg", data.get("task"))) for data in failed if not data.get("ignore_errors")]
+        return list(dict.fromkeys(said))
 
     def forget(self) -> None:
         """Remove ansible-runner's own files: they hold the whole environment."""

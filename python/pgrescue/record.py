@@ -94,7 +94,7 @@ def find(root: Path, reference: str = "latest") -> Path:
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        raise RecordError(f"No run '{reference}' under {root}. Nothing was changed. The runs are listed by: ls {root}")
+        raise RecordError(f"No run '{reference}' is here (ls {root} lists them). Nothing was changed.")
     names = ", ".join(run.name for run in matches[-5:])
     raise RecordError(f"'{reference}' may mean {len(matches)} runs ({names}). Nothing was changed. Name one.")
 

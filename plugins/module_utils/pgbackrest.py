@@ -59,7 +59,7 @@ def ended_when_silent(endpoint: str, said: "list[str]", pause_s: float = 2, trie
                 said.append("the store stopped answering: %s" % problem)
                 end(process.pid)
                 return
-            time.sleep(pause_s)
+            time.sleep(pause_s)  # a store that struggles must not be asked without a pause
 
     return lambda process: threading.Thread(target=watch, args=(process,), daemon=True).start()
 

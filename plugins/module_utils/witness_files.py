@@ -7,6 +7,7 @@ import os
 from datetime import datetime, timedelta, timezone
 from typing import Any, Iterable, Iterator
 
+PROBES = ("commit", "health", "products", "videos")
 LOSSES = "losses.jsonl"
 
 
@@ -30,7 +31,7 @@ def _lines_of(path: str, containing: str = "") -> "Iterator[dict[str, Any]]":
                 yield json.loads(line)
 
 
-def last_successes(directory: str, probes: Iterable[str], before: datetime) -> "dict[str, datetime]":
+def last_successes(directory: str, before: datetime, probes: Iterable[str] = PROBES) -> "dict[str, datetime]":
     """When each probe succeeded last before an instant; a probe that never did is left out."""
     found: "dict[str, datetime]" = {}
     wanted = set(probes)

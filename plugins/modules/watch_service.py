@@ -36,15 +36,13 @@ from datetime import datetime, timezone
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, postgres, witness_files
 
-PROBES = ("commit", "health", "products", "videos")
-
 
 def last_two(directory: str, server: str, since: datetime) -> "dict[str, list[dict[str, object]]]":
     """The two newest results of each probe since an instant, in the order their attempts started.
 
     Commits that another server took count as failures.
     """
-    seen: "dict[str, list[dict[str, object]]]" = {probe: [] for probe in PROBES}
+    seen: "dict[str, list[dict[str, object]]]" = {probe: [] for probe in witness_files.PROBES}
     for line in witness_files.lines(directory, since, '"result"'):
         if line["event"] == "result" and witness_files.parse_time(line["start"]) >= since:
             right = line["probe"] != "commit" or line.get("server") == server

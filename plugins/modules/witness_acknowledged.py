@@ -56,7 +56,7 @@ def main() -> None:
     )
     p = module.params
     now = datetime.now(timezone.utc)
-    newest = witness_files.last_successes(p["journal"], ["commit"], now).get("commit", now)
+    newest = witness_files.last_successes(p["journal"], now, ["commit"]).get("commit", now)
     since = newest - timedelta(hours=p["hours"])
     seen = asdict(reconcile.read_acknowledged(witness_files.lines(p["journal"], since, '"commit"'), p["recent"]))
     seen["ranges"] = ranges.subtract(seen["ranges"], witness_files.accepted_losses(p["journal"]))

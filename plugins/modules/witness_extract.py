@@ -39,8 +39,6 @@ from datetime import datetime, timedelta, timezone
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import witness_files
 
-PROBES = ("commit", "health", "products", "videos")
-
 
 def main() -> None:
     """Copy lines by their time; lines are short and the text is never parsed as a whole."""
@@ -55,7 +53,7 @@ def main() -> None:
     )
     p = module.params
     opened = datetime.strptime(p["run"][:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
-    well = witness_files.last_successes(p["journal"], PROBES, opened)
+    well = witness_files.last_successes(p["journal"], opened)
     since = min([opened, *well.values()]) - timedelta(seconds=p["lead_s"])
     if module.check_mode:
         module.exit_json(changed=True, lines=0)

@@ -203,6 +203,7 @@ def test_attempts_and_outcomes_are_journalled_as_agreed(database: PostgresServer
     with running(tmp_path, dsn(database), web) as one:
         until(lambda: len(results(one.lines(), ok=True)) >= 10, 10, "ten tokens are acknowledged")
         until(lambda: results(one.lines(), "videos", ok=True), 10, "the endpoints answer")
+        at_work = database.psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgrescue-witness'")
         assert one.end() == (0, "")
     entries = one.lines()
     start = entries[0]
@@ -221,6 +222,7 @@ def test_attempts_and_outcomes_are_journalled_as_agreed(database: PostgresServer
     assert all(places["attempt", e["token"]] < places["result", e["token"]] for e in acknowledged)
     rows = dict(database.psql("SELECT token, attempted_at FROM pgrescue.witness"))
     assert all(rows[e["token"]] == datetime.fromisoformat(e["start"]) for e in acknowledged)
+    assert at_work[0][0] <= 2, "in quiet times one worker does it all"
     assert web.agents == {"pgrescue-witness"}
 
 

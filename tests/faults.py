@@ -1,6 +1,7 @@
 """Faults that tests plant, and the check that must catch each; docs/faults.md is written from this table.
 
-A test that plants one calls `caught`, which fails when the named check did not fail, or when another one failed instead.
+A test that plants one calls `caught`, which fails when the named check did not fail, or when
+another one failed instead.
 """
 
 from __future__ import annotations

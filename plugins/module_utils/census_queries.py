@@ -12,9 +12,9 @@ OF_SYSTEM = "(n.nspname IN ('pg_catalog', 'information_schema', 'pg_toast') OR n
 
 def _member(catalog: str, oid: str) -> str:
     """Whether an extension made it."""
-    return (
-        "EXISTS (SELECT FROM pg_depend d WHERE d.classid = '%s'::regclass AND d.objid = %s AND d.deptype = 'e')"
-        % (catalog, oid)
+    return "EXISTS (SELECT FROM pg_depend d WHERE d.classid = '%s'::regclass AND d.objid = %s AND d.deptype = 'e')" % (
+        catalog,
+        oid,
     )
 
 

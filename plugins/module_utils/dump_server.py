@@ -133,7 +133,7 @@ def _facts(database: Mapping[str, Any]) -> "dict[str, Any]":
 
 
 @contextmanager
-def snapshot(p: Mapping[str, Any], database: str) -> "Iterator[tuple[Any, dict[str, Any]]]":
+def snapshot(p: Mapping[str, Any], database: Optional[str] = None) -> "Iterator[tuple[Any, dict[str, Any]]]":
     """A read-only transaction that shares its snapshot for as long as it is open, and what the snapshot is of."""
     import psycopg
     from psycopg.rows import dict_row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Iterable, Mapping
 
 from . import buckets, dumps, signing
 from .guards import PRECONDITION, REFUSED, Stop
@@ -19,10 +19,12 @@ def payload(bucket: buckets.Bucket, service: str, dump: str, public_keys: "list[
     return found
 
 
-def copies(bucket: buckets.Bucket, service: str, public_keys: "list[str]") -> "list[dict[str, Any]]":
-    """What one store holds of each dump of a service."""
+def copies(
+    bucket: buckets.Bucket, service: str, public_keys: "list[str]", sizes: "Mapping[str, int]"
+) -> "list[dict[str, Any]]":
+    """What one store holds of each dump of a service; `sizes` are all its objects."""
     found = []
-    for dump, objects in dumps.by_folder(bucket.sizes(dumps.service_prefix(service)), service).items():
+    for dump, objects in dumps.by_folder(sizes, service).items():
         where = dumps.folder(service, dump)
         copy = {"store": bucket.name, "id": dump, "objects": objects, "payload": None, "problem": None}
         copy["proof"] = _beside(bucket, where + dumps.PROOF) if dumps.PROOF in objects else None
@@ -40,20 +42,32 @@ def observe(stores: "Iterable[Mapping[str, Any]]", service: str, public_keys: "l
     """What all stores hold of a service's dumps; one that does not answer is named, and when none does that is a refusal."""
     prefix = dumps.service_prefix(service)
 
-    def ask(bucket: buckets.Bucket) -> "tuple[list[dict[str, Any]], list[dict[str, str]]]":
-        return copies(bucket, service, public_keys), bucket.uploads(prefix)
+    def ask(bucket: buckets.Bucket) -> "dict[str, Any]":
+        sizes = bucket.sizes(prefix)
+        return {
+            "copies": copies(bucket, service, public_keys, sizes),
+            "uploads": bucket.uploads(prefix),
+            "hold": _beside(bucket, prefix + dumps.HOLD) if prefix + dumps.HOLD in sizes else None,
+        }
 
     answers, unreachable = buckets.each([buckets.Bucket(store) for store in stores], ask)
     if not answers:
         said = "; ".join("%s: %s" % item for item in sorted(unreachable.items())) or "no store was named"
         raise Stop("No store can be asked about the dumps of %s (%s)." % (service, said), PRECONDITION)
-    uploads = [{"store": name, **upload} for name, (_copies, begun) in sorted(answers.items()) for upload in begun]
     return {
-        "copies": [copy for found, _uploads in answers.values() for copy in found],
-        "uploads": uploads,
+        "copies": [copy for answer in answers.values() for copy in answer["copies"]],
+        "uploads": [
+            {"store": name, **upload} for name, answer in sorted(answers.items()) for upload in answer["uploads"]
+        ],
+        "holds": {name: answer["hold"] for name, answer in answers.items()},
         "unreachable": unreachable,
     }
 
 
-def _beside(bucket: buckets.Bucket, key: str) -> Optional[Any]:
-    return json.loads(bucket.get_bytes(key))
+def _beside(bucket: buckets.Bucket, key: str) -> "dict[str, Any]":
+    """What was written beside a dump; what cannot be read is never taken for leave to do anything."""
+    try:
+        found = json.loads(bucket.get_bytes(key))
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"reason": "%s cannot be read" % key}

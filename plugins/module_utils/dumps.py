@@ -212,7 +212,7 @@ def proof_state(
     dump: Facts, proofs: "Iterable[Optional[Facts]]", now: datetime, stale_after_days: int, major: Optional[int]
 ) -> "dict[str, Any]":
     """The newest proof of a dump; `stale` when it is old or speaks of another major version than is in use."""
-    known = [p for p in proofs if p]
+    known = [p for p in proofs if p and "state" in p and "at" in p]
     if not known:
         return {"state": "unproven", "stale": False}
     newest = dict(max(known, key=lambda p: str(p["at"])))

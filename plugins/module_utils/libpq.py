@@ -108,7 +108,7 @@ def program_version(module: Any, path: str) -> str:
             PRECONDITION,
         )
     _code, out, _err = module.run_command([path, "--version"], check_rc=True)
-    return re.findall(r"\d+(?:\.\d+|beta\d+|rc\d+|devel)", out)[0]
+    return str(re.findall(r"\d+(?:\.\d+|beta\d+|rc\d+|devel)", out)[0])
 
 
 def major(version: str) -> int:

@@ -23,6 +23,10 @@ options:
     description: As C(pg_dump --compress) has it. Before version 16 it knows gzip only, which is used then; the manifest says so.
     type: str
     default: "zstd:3"
+  fingerprint_tables:
+    description: Names of databases, each with the tables whose content is hashed, so that one changed row is found.
+    type: dict
+    default: {}
   require: {description: How many stores must take it., type: str, choices: [all, any], default: all}
   program_directory: {description: Where C(pg_dump) is; found by the server's version when left out., type: path}
   work_directory:
@@ -113,7 +117,7 @@ class Take:
         """Dump one database in one snapshot and send it; its entry in the manifest."""
         place = os.path.join(self.work, "db")
         with dump_server.snapshot(self.p, facts["name"]) as (connection, snapshot):
-            counted = census.database(connection)
+            counted = census.database(connection, self.p["fingerprint_tables"].get(facts["name"], []))
             dump_server.dump(self.module, self.server, facts["name"], snapshot["id"], place, held)
         found = {name: os.path.join(place, name) for name in os.listdir(place)}
         sent = self.send({"db/%d/%s" % (number, name): path for name, path in found.items()})
@@ -127,7 +131,7 @@ class Take:
         path = os.path.join(self.work, dumps.GLOBALS)
         made, note = dump_server.dump_globals(self.module, self.server, path, held)
         sent = self.send({dumps.GLOBALS: path})[dumps.GLOBALS] if made else None
-        with libpq.connect(self.p["url"]) as connection:
+        with dump_server.snapshot(self.p) as (connection, _snapshot):
             counted, roles = census.cluster(connection), dump_server.roles(connection)
         return {
             "globals": {**sent, "without_passwords": True, "note": note} if sent else None,
@@ -172,6 +176,7 @@ def main() -> None:
             "databases": {"type": "list", "elements": "str"},
             "jobs": {"type": "int", "default": 0},
             "compression": {"type": "str", "default": "zstd:3"},
+            "fingerprint_tables": {"type": "dict", "default": {}},
             "require": {"type": "str", "choices": ["all", "any"], "default": "all"},
             "program_directory": {"type": "path"},
             "work_directory": {"type": "path", "default": "/var/lib/pgrescue/dumps"},

@@ -45,6 +45,11 @@ class ObjectStore:
         until(lambda: "Starting s3 server" in self.log.read_text(), 10, "the store serves")
         return self
 
+    def forget(self) -> None:
+        """Have it look again at what is on the disk, after a test has changed objects there."""
+        self.stop()
+        self.start()
+
     def stop(self) -> None:
         if self.process:
             self.process.terminate()

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterable, Iterator, Mapping, TypeVar
 
 from . import stores
+from .guards import PRECONDITION, Stop
 
 PART = 8 << 20  # bytes held in memory for each part on its way
 PARTS = 9000  # of one object at most; S3 allows 10,000
@@ -148,6 +149,14 @@ def each(
             except (BotoCoreError, ClientError) as error:
                 failed[bucket.name] = str(error)
     return answers, failed
+
+
+def ask(bucket: Bucket, question: "Callable[[Bucket], Answer]") -> Answer:
+    """Ask one store that is needed; one that does not answer is a refusal."""
+    answers, failed = each([bucket], question)
+    if failed:
+        raise Stop("%s does not answer: %s. Nothing was changed." % (bucket.name, failed[bucket.name]), PRECONDITION)
+    return answers[bucket.name]
 
 
 def many(jobs: "Mapping[str, Callable[[], Answer]]") -> "dict[str, Answer]":

@@ -9,12 +9,23 @@ from typing import Any, Mapping
 from . import dump_server, dumps, libpq
 from .guards import PRECONDITION, STEP_FAILED, Stop
 
-MAINTENANCE = "template1"  # a server may have no other database
+
+def maintenance(url: str) -> str:
+    """A database to connect to for what is about whole databases; template1 last, for making a database waits for it."""
+    said: "list[Stop]" = []
+    for database in filter(None, (libpq.default_database(url), "postgres", "template1")):
+        try:
+            with libpq.connect(url, database):
+                return database
+        except Stop as stop:
+            said.append(stop)
+    raise said[0]
 
 
 def observe(url: str) -> "dict[str, Any]":
     """The version and the databases of the server to restore into."""
-    with libpq.connect(url, MAINTENANCE) as connection:
+    place = maintenance(url)
+    with libpq.connect(url, place) as connection:
         version = connection.execute("SHOW server_version").fetchone()[0].split()[0]
         found = connection.execute("SELECT datname FROM pg_database").fetchall()
     return {"version": version, "databases": [row[0] for row in found]}
@@ -42,7 +53,7 @@ def make_roles(url: str, root: str) -> "list[str]":
 
     with open(os.path.join(root, dumps.GLOBALS), encoding="utf-8") as source:
         script = source.read()
-    with libpq.connect(url, MAINTENANCE) as connection:
+    with libpq.connect(url, maintenance(url)) as connection:
         existing = [row[0] for row in connection.execute("SELECT rolname FROM pg_roles").fetchall()]
         with connection.transaction():
             for statement in dumps.role_statements(script, existing):
@@ -72,7 +83,7 @@ def create(url: str, entry: Mapping[str, Any], name: str) -> None:
         options["LOCALE_PROVIDER"] = sql.Identifier(entry["locale_provider"])
         options["%s_LOCALE" % entry["locale_provider"].upper()] = sql.Literal(entry["locale"])
     said = sql.SQL(" ").join(sql.SQL("%s = {}" % key).format(value) for key, value in options.items())
-    with libpq.connect(url, MAINTENANCE) as connection:
+    with libpq.connect(url, maintenance(url)) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} WITH {}").format(sql.Identifier(name), said))
 
 
@@ -92,7 +103,7 @@ def database(module: Any, program: str, url: str, root: str, entry: Mapping[str,
         "--no-tablespaces",
         "--no-password",
         *([] if renamed else ["--create"]),
-        "--dbname=" + libpq.target(url, name if renamed else MAINTENANCE),
+        "--dbname=" + libpq.target(url, name if renamed else maintenance(url)),
         os.path.join(root, os.path.dirname(entry["files"][0]["name"])),
     ]
     code, _out, err = libpq.run(module, arguments, url, pass_fds=[held])

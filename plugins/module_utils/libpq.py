@@ -15,6 +15,7 @@ from typing import Any, Iterator, Mapping, Optional
 from .guards import PRECONDITION, Stop
 
 INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
+VERSION = r"(?:/postgresql/|/pgsql-)(\d+)/"
 
 
 def _options(url: str) -> "list[Any]":
@@ -24,11 +25,17 @@ def _options(url: str) -> "list[Any]":
     try:
         return [o for o in psycopg.pq.Conninfo.parse(url.encode()) if o.val is not None]
     except psycopg.Error as error:
+        # other messages may quote the password
+        said = (
+            str(error).strip()
+            if "query parameter" in str(error)
+            else "it is malformed; percent-encode what is special in it"
+        )
         raise Stop(
             "The connection URL cannot be used: %s. Parameters that only an application's driver knows do not belong in it. "
-            "Nothing was changed." % str(error).strip(),
+            "Nothing was changed." % said,
             PRECONDITION,
-        ) from error
+        ) from None
 
 
 def secret(url: str) -> Optional[str]:
@@ -88,10 +95,7 @@ def program(name: str, directory: Optional[str], major: int) -> str:
     if directory:
         return os.path.join(directory, name)
     found = {
-        int(re.findall(r"\d+", path)[0]): path
-        for place in INSTALLED
-        for path in glob.glob(os.path.join(place, name))
-        if re.search(r"\d", path)
+        int(re.findall(VERSION, path)[0]): path for place in INSTALLED for path in glob.glob(os.path.join(place, name))
     }
     newer = [version for version in found if version >= major]
     if newer:

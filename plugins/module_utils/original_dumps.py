@@ -63,12 +63,12 @@ _USUAL = re.compile(
 )
 _TRANSACTION = (b"BEGIN", b"COMMIT")
 _NAMED = rb'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)'
-_PREAMBLE = {
-    "drop": re.compile(rb"DROP DATABASE (?:IF EXISTS )?(?P<name>%s)" % _NAMED),
-    "create": re.compile(rb"CREATE DATABASE (?P<name>%s) WITH TEMPLATE = template0(?P<options>[^;]*)" % _NAMED),
-    "about": re.compile(rb"(?:ALTER|COMMENT ON) DATABASE (?P<name>%s) .*" % _NAMED, re.S),
-    "grants": re.compile(rb"(?:GRANT|REVOKE) [A-Z, ]+ ON DATABASE (?P<name>%s) (?:TO|FROM) .*" % _NAMED, re.S),
-}
+_PREAMBLE = (
+    re.compile(rb"DROP DATABASE (?:IF EXISTS )?(?P<name>%s)" % _NAMED),
+    re.compile(rb"CREATE DATABASE (?P<name>%s) WITH TEMPLATE = template0(?P<options>[^;]*)" % _NAMED),
+    re.compile(rb"(?:ALTER|COMMENT ON) DATABASE (?P<name>%s) .*" % _NAMED, re.S),
+    re.compile(rb"(?:GRANT|REVOKE) [A-Z, ]+ ON DATABASE (?P<name>%s) (?:TO|FROM) .*" % _NAMED, re.S),
+)
 _CONNECT = re.compile(rb"\\connect (?P<name>%s)$" % _NAMED)
 _LOCALE = re.compile(rb"(ENCODING|LOCALE|LC_COLLATE|LC_CTYPE) = '((?:[^']|'')*)'")
 
@@ -155,7 +155,7 @@ class Script:
         self.depth = self.nested = self.comments = 0
         self.copying = False
         self.verdicts: "set[bool]" = set()  # on the statements that end in the lines that wait
-        self.dropped: "dict[str, bytes]" = {}
+        self.options = b""  # of the CREATE DATABASE that was left out
         self.preamble_name: Optional[bytes] = None
 
     def passed(self, lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -183,15 +183,13 @@ class Script:
 
     def locale(self) -> "dict[str, str]":
         """What the dropped statements said of the database."""
-        options = self.dropped.get("create", b"")
-        return {k.decode(): v.decode().replace("''", "'") for k, v in _LOCALE.findall(options)}
+        return {k.decode(): v.decode().replace("''", "'") for k, v in _LOCALE.findall(self.options)}
 
     def _command(self, line: bytes) -> None:
         if re.match(rb"\\(?:un)?restrict [A-Za-z0-9]+$", line):
             return  # of pg_dump's own; the one that is ours holds for the whole script
         found = _CONNECT.match(line)
-        if found and self.drop_preamble and "connect" not in self.dropped and self._same(found["name"]):
-            self.dropped["connect"] = line
+        if found and self.drop_preamble and self._same(found["name"]):
             return
         raise self._refuse("psql's command %s" % line.split()[0].decode("ascii", "replace"))
 
@@ -288,10 +286,10 @@ class Script:
         raise self._refuse(_shown(raw))
 
     def _is_preamble(self, raw: bytes) -> bool:
-        for kind, pattern in _PREAMBLE.items():
+        for pattern in _PREAMBLE:
             found = pattern.match(raw)
-            if found and self._same(found["name"]) and (kind not in ("drop", "create") or kind not in self.dropped):
-                self.dropped[kind] = found.groupdict().get("options") or b" "
+            if found and self._same(found["name"]):
+                self.options = self.options or found.groupdict().get("options", b"")
                 return True
         return False
 

@@ -94,13 +94,13 @@ def copies_and_days(
     seen: "dict[Any, int]" = {}
     before: "set[Any]" = set()
     for (repo, label), members in by_age:
-        seen[repo] = seen.get(repo, 0) + 1
         young = now - max(_stopped(b) for b in members) <= timedelta(days=days)
         complete = any(b["label"] == label for b in members)  # what has lost its full backup restores nothing
+        seen[repo] = seen.get(repo, 0) + complete
         first = complete and not young and repo not in before
         if first:
             before.add(repo)
-        if young or first or seen[repo] <= copies or known & {b["label"] for b in members}:
+        if young or first or (complete and seen[repo] <= copies) or known & {b["label"] for b in members}:
             kept.append((repo, label))
     gone = [b for key, members in by_age if key not in kept for b in members]
     reason = "older than %d days, and not among the newest %d full backups of its repository" % (days, copies)

@@ -103,8 +103,8 @@ def test_a_dump_comes_back_with_all_it_had(source, target, stores, tmp_path):
         assert before["tables"]
         manifest = next(d for d in restored["manifest"]["databases"] if d["name"] == database)
         assert manifest["census"]["tables"] == before["tables"]
-    facts = "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate FROM pg_database WHERE datname = 'shop'"
-    assert target.psql(facts) == [("app", "UTF8", "C")]
+    facts = "pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate"
+    assert target.psql(f"SELECT {facts} FROM pg_database WHERE datname = 'shop'") == [("app", "UTF8", "C")]
     assert run(target, "shop", "SHOW work_mem") == [("9MB",)]
     assert run(target, "shop", "SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'videos'") == [(True,)]
     assert target.psql("SELECT shobj_description('app'::regrole, 'pg_authid')") == [("it's; the\napplication's",)]
@@ -645,7 +645,7 @@ def test_nothing_expires_while_it_is_held_or_a_store_cannot_be_asked(source, sto
 
 
 def test_expiring_two_dumps_removes_both_and_takes_no_new_one(source, store, tmp_path):
-    """The original counted with ((n++)), which ended it after the first (M11), and took another backup on the way (M12)."""
+    """The original ended after the first, for it counted with ((n++)) (M11), and took another backup (M12)."""
     newest = take(source, tmp_path, store)["id"]
     expected = sorted(old(store, newest, days) for days in (40, 41))
     done = expire(store)

@@ -1,0 +1,117 @@
+"""What the ladder of dumps must keep, whatever there is and whatever the policy says."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from modules import collection
+
+retention = collection("plugins.module_utils.retention")
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+STORES = ("one", "two")
+
+dumps = st.lists(
+    st.builds(
+        lambda hours, stores, state, hold: {
+            "id": (NOW - timedelta(hours=hours)).strftime("%Y%m%dT%H%M%SZ"),
+            "stores": stores,
+            "proof": {"state": state},
+            "hold": hold,
+        },
+        st.integers(-5, 24 * 365 * 9),
+        st.sampled_from([["one"], ["two"], ["one", "two"]]),
+        st.sampled_from(["unproven", "restored", "validated"]),
+        st.sampled_from([None, None, None, {"reason": "litigation"}]),
+    ),
+    max_size=40,
+    unique_by=lambda d: d["id"],
+)
+policies = st.builds(
+    lambda rungs, proven: {"rungs": rungs, "proven": proven},
+    st.lists(
+        st.builds(
+            lambda every, days: {"every": every, "days": days},
+            st.sampled_from(["day", "week", "month", "year"]),
+            st.integers(1, 2600),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(1, 4),
+)
+
+
+def decided(found, policy, now=NOW):
+    answer = retention.ladder(found, policy, now)
+    return [e["id"] for e in answer["keep"]], [e["id"] for e in answer["expire"]]
+
+
+@given(dumps, policies)
+@settings(max_examples=300, deadline=None)
+def test_every_dump_is_decided_once_and_those_that_go_come_oldest_first(found, policy):
+    keep, expire = decided(found, policy)
+    assert sorted(keep + expire) == sorted(d["id"] for d in found)
+    assert expire == sorted(expire)
+    answer = retention.ladder(found, policy, NOW)
+    assert all(e["reason"] for e in answer["keep"] + answer["expire"])
+
+
+@given(dumps, policies)
+@settings(max_examples=300, deadline=None)
+def test_what_is_held_proven_or_the_last_in_a_store_stays(found, policy):
+    _keep, expire = decided(found, policy)
+    gone = set(expire)
+    assert not gone & {d["id"] for d in found if d["hold"]}
+    proven = sorted((d["id"] for d in found if d["proof"]["state"] != "unproven"), reverse=True)
+    assert not gone & set(proven[: policy["proven"]])
+    for store in STORES:
+        there = [d["id"] for d in found if store in d["stores"]]
+        assert not there or max(there) not in gone
+
+
+@given(dumps, policies)
+@settings(max_examples=300, deadline=None)
+def test_every_period_of_a_rung_that_had_a_dump_still_has_one(found, policy):
+    keep, _expire = decided(found, policy)
+    began = collection("plugins.module_utils.dumps").began
+    for rung in policy["rungs"]:
+        period = retention.PERIODS[rung["every"]]
+        within = {period(began(d["id"])) for d in found if NOW - began(d["id"]) <= timedelta(days=rung["days"])}
+        assert within <= {period(began(dump)) for dump in keep}
+
+
+@given(dumps, policies, st.integers(1, 400))
+@settings(max_examples=200, deadline=None)
+def test_expiring_twice_is_expiring_once_also_with_days_between(found, policy, days):
+    later = NOW + timedelta(days=days)
+    keep, _expire = decided(found, policy)
+    left = [d for d in found if d["id"] in keep]
+    assert decided(left, policy)[1] == []
+    straight = set(decided(found, policy, later)[0])
+    assert set(decided(left, policy, later)[0]) >= straight & set(keep)
+    assert straight <= set(keep)  # nothing went early that a later day would have kept
+
+
+@given(st.lists(st.integers(0, 900), max_size=30, unique=True), st.integers(1, 200), st.integers(1, 5), st.data())
+@settings(max_examples=300, deadline=None)
+def test_physical_backups_young_counted_or_proven_stay(ages, days, copies, data):
+    found = [
+        {
+            "label": (NOW - timedelta(days=age)).strftime("%Y%m%d-%H%M%SF"),
+            "repo": 1,
+            "stopped": (NOW - timedelta(days=age)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        for age in ages
+    ]
+    labels = sorted((b["label"] for b in found), reverse=True)
+    proven = data.draw(st.lists(st.sampled_from(labels), max_size=3)) if labels else []
+    gone = [b["label"] for b in retention.copies_and_days(found, days, copies, proven, NOW)]
+    assert gone == sorted(gone)
+    assert not set(gone) & set(labels[:copies])
+    assert not set(gone) & set(proven)
+    young = {b["label"] for b, age in zip(found, ages, strict=True) if age <= days}
+    assert not set(gone) & young
+    older = sorted((label for label in labels if label not in young), reverse=True)
+    assert not older or older[0] not in gone
+    kept_for_a_reason = set(labels[:copies]) | set(proven) | young | set(older[:1])
+    assert set(gone) == set(labels) - kept_for_a_reason

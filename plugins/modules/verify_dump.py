@@ -8,13 +8,14 @@ DOCUMENTATION = """
 module: verify_dump
 short_description: Read every byte of a dump from each store and compare it with the signed manifest
 description:
-  - Answers checks, for each store, as C(checks.json) has them. A check that failed is an answer; judge it where it is recorded.
-  - Only looks. Fails with exit code 3 when no store answers or none holds the dump.
+  - Answers checks, for each store, as C(checks.json) has them. A check that failed is an answer, unless C(require) is given.
+  - Only looks. Fails with exit code 3 when no store answers or none holds the dump, and with 6 when C(require) is not met.
 options:
   service: {description: The service the dump belongs to., type: str, required: true}
   id: {description: The dump; the newest one with a manifest when left out., type: str}
   public_keys: {description: Ed25519 public keys in PEM that may have signed., type: list, elements: str, required: true}
   min_bytes: {description: A smaller dump is not believed., type: int, default: 1024}
+  require: {description: How many stores must hold a copy that is as it was written., type: str, choices: [none, any, all], default: none}
 extends_documentation_fragment: [pgrescue.runbooks.stores]
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}
@@ -110,6 +111,7 @@ def main() -> None:
             "stores": stores.ARGUMENT,
             "public_keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
             "min_bytes": {"type": "int", "default": 1024},
+            "require": {"type": "str", "choices": ["none", "any", "all"], "default": "none"},
         },
         supports_check_mode=True,
     )
@@ -117,6 +119,14 @@ def main() -> None:
         answer = verify(module.params)
     except guards.Stop as stop:
         guards.fail(module, stop)
+    wanted = {"none": 0, "any": 1, "all": len(module.params["stores"])}[module.params["require"]]
+    if len(answer["verified_stores"]) < wanted:
+        wrong = [c for c in answer["checks"] if c["verdict"] == "failed" and c["tier"] == "must"]
+        said = ["%(host)s: %(name)s: %(observed)s" % c for c in wrong]
+        said += ["%s: %s" % item for item in sorted(answer["unreachable"].items())]
+        said = said or ["some stores do not hold it"]
+        text = "Dump %s is not whole everywhere: %s." % (answer["id"], "; ".join(said))
+        guards.fail(module, guards.Stop(text, guards.VALIDATION_FAILED), **answer)
     module.exit_json(changed=False, **answer)
 
 

@@ -18,6 +18,11 @@ def parse_lsn(text: str) -> int:
     return (int(high, 16) << 32) + int(low, 16)
 
 
+def format_lsn(position: int) -> str:
+    """The name of a position in bytes, such as `16/B374D848`."""
+    return "%X/%X" % (position >> 32, position & 0xFFFFFFFF)
+
+
 def segment_number(name: str, segment_bytes: int = DEFAULT_SEGMENT_BYTES) -> int:
     """Number of a segment since the beginning of WAL, whatever its timeline."""
     per_log = 0x100000000 // segment_bytes

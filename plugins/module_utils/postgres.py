@@ -40,11 +40,11 @@ def connect(module: Any, database: str = "postgres", **more: Any) -> Iterator[An
         connection.close()
 
 
-def control_data(module: Any, data_directory: str) -> "dict[str, str]":
+def control_data(module: Any, data_directory: str, programs: Optional[str] = None) -> "dict[str, str]":
     """`pg_controldata` of a directory; empty when there is no cluster in it."""
     if not os.path.exists(os.path.join(data_directory, "global", "pg_control")):
         return {}
-    program = os.path.join(BIN % module.params["version"], "pg_controldata")
+    program = os.path.join(programs or BIN % module.params["version"], "pg_controldata")
     _code, out, _err = module.run_command([program, data_directory], check_rc=True, environ_update={"LC_ALL": "C"})
     return observation.parse_controldata(out)
 

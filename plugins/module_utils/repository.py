@@ -8,6 +8,9 @@ from typing import Any, Iterable, Mapping, Optional
 from .guards import PRECONDITION, Stop
 from .lsn import SEGMENT_NAME, contiguous_end, segment_number, segment_timeline
 
+# What a proof notes at a backup, in the repository itself: its outcome, and when.
+PROOF, PROVEN = "pgrescue-proof", "pgrescue-proven"
+
 
 def _when(epoch: int) -> str:
     return datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -37,6 +40,8 @@ def candidates(info: "list[dict[str, Any]]", unreachable: Iterable[int] = ()) ->
                     "size_bytes": backup["info"]["size"],
                     "timeline": segment_timeline(backup["archive"]["stop"]),
                     "system_identifier": systems[(repo, backup["database"]["id"])],
+                    "proof": backup.get("annotation", {}).get(PROOF, "unproven"),
+                    "proven": backup.get("annotation", {}).get(PROVEN),
                     "error": bool(backup.get("error")),
                 }
             )
@@ -80,7 +85,7 @@ def judge(
         if reason:
             passed_over.append({"label": backup["label"], "repo": backup["repo"], "reason": reason})
         else:
-            usable.append({k: v for k, v in backup.items() if k not in ("error",)})
+            usable.append({**{k: v for k, v in backup.items() if k != "error"}, "reaches": reached})
     return usable, passed_over
 
 

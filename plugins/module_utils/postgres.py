@@ -71,6 +71,14 @@ def is_alive(directory: str) -> bool:
         return False
 
 
+def last_words(log: str, lines: int = 3) -> str:
+    """The end of a server's log, in one line."""
+    if not os.path.exists(log):
+        return "there is no log"
+    with open(log, encoding="utf-8", errors="replace") as text:
+        return " / ".join(text.read().splitlines()[-lines:])
+
+
 def wait_until(question: Callable[[], Any], deadline_s: float, poll_s: float = 0.1) -> Any:
     """The first true answer within `deadline_s` seconds, else the last answer."""
     end = time.monotonic() + deadline_s

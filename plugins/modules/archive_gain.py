@@ -12,7 +12,7 @@ description:
     on the timeline of the server that the archive belongs to.
 options:
   stanza: {description: Name of the stanza., type: str, required: true}
-  endpoints: {description: Number and C(host[:port]) of each repository's object store., type: dict, required: true}
+  endpoints: {description: "Number and C(host[:port]) of each repository's object store.", type: dict, required: true}
   before: {description: What an earlier call listed., type: dict}
   timeline: {description: The timeline of the production server; needed with C(before)., type: int}
   timeout_s: {description: How long a repository may stay silent in seconds., type: int, default: 15}
@@ -29,7 +29,11 @@ EXAMPLES = """
 """
 
 RETURN = """
-listing: {description: 'Repository, and what it holds.', returned: always, type: dict, sample: {"1": ["timeline 1"]}}
+listing:
+  description: Repository, and what it holds.
+  returned: always
+  type: dict
+  sample: {"1": ["timeline 1"]}
 checks: {description: The check., returned: when before is given, type: list, elements: dict}
 """
 

@@ -51,6 +51,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, places, postgres, records, scratch
 
 PORT = 5432
+STARTS_WITHIN_S = 10  # its first process, not its replay
 
 
 class Scratch:
@@ -68,11 +69,7 @@ class Scratch:
         """Run one of PostgreSQL's programs, or stop with what it said."""
         code, out, err = self.module.run_command([os.path.join(self.programs, program), *arguments])
         if code:
-            said = (err or out).strip()
-            if os.path.exists(self.log):
-                with open(self.log, encoding="utf-8", errors="replace") as log:
-                    said += "; its log ends with: " + " ".join(log.read().splitlines()[-3:])
-            raise guards.Stop("%s failed: %s" % (program, said), guards.STEP_FAILED)
+            raise guards.Stop("%s failed: %s" % (program, (err or out).strip()), guards.STEP_FAILED)
 
     def check(self) -> bool:
         """Whether something of this run is at the place; a refusal when it is another's."""
@@ -110,6 +107,9 @@ class Scratch:
         alone = " ".join("-c %s=%s" % (name, shlex.quote(str(value))) for name, value in sorted(values.items()))
         command = ["--pgdata=" + self.place, "--log=" + self.log, "--no-wait"]
         self.run("pg_ctl", "start", *command, "--options=-c config_file=%s %s" % (self.config, alone))
+        if not postgres.wait_until(lambda: postgres.is_alive(self.place), STARTS_WITHIN_S):
+            said = "The server did not start. Its log ends with: %s" % postgres.last_words(self.log)
+            raise guards.Stop(said, guards.STEP_FAILED)
 
     def remove(self) -> None:
         """Stop it and remove it with all its data."""

@@ -1,6 +1,6 @@
 """Faults that tests plant, and the check that must catch each; docs/faults.md is written from this table.
 
-A test that plants one calls `caught`, which fails when the named check did not fail, or when another one failed instead.
+A test that plants one calls `caught`, which fails when the named check did not fail, or another one failed instead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,21 @@ class Fault:
     caught_by: str
 
 
-FAULTS: dict[str, Fault] = {}
+FAULTS: dict[str, Fault] = {
+    "byte flipped in a backed-up file": Fault(
+        "one bit of a stored file of a backup", "every file of repository 1 matches its checksum"
+    ),
+    "byte flipped in archived WAL": Fault(
+        "one bit of an archived segment", "every file of repository 1 matches its checksum"
+    ),
+    "byte flipped in a list of the engine": Fault(
+        "one bit of backup.info, archive.info, a manifest, or the copy of one",
+        "both copies of the engine's lists in repository 1 are the same",
+    ),
+    "missing WAL segment": Fault("a segment taken out of the archive", "WAL in repository 1 has no gap"),
+    "no backup": Fault("a repository whose last backup was expired", "repository 1 holds a backup"),
+    "store that does not answer": Fault("an object store that is down", "repository 1 answers"),
+}
 
 
 def caught(fault: str, checks: Iterable[Mapping[str, Any]]) -> None:

@@ -63,7 +63,7 @@ def judge_copy(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[s
         check(
             "the copy follows no primary",
             "no primary_conninfo",
-            seen["primary_conninfo"] and "one is set" or "no primary_conninfo",
+            "one is set" if seen["primary_conninfo"] else "no primary_conninfo",
             not seen["primary_conninfo"],
         ),
         check(

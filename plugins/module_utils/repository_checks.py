@@ -38,9 +38,7 @@ def pairs(names: Iterable[str]) -> "list[str]":
     return sorted({name[: -len(".copy")] for name in names if name.endswith(".copy")})
 
 
-def judge_wal(
-    repo: int, backups: "Sequence[Mapping[str, Any]]", segments: Iterable[str]
-) -> "list[dict[str, Any]]":
+def judge_wal(repo: int, backups: "Sequence[Mapping[str, Any]]", segments: Iterable[str]) -> "list[dict[str, Any]]":
     """WAL is there without a gap, from the oldest backup on the newest timeline to the newest segment."""
     names = sorted(segments)
     if not backups:

@@ -53,6 +53,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, network, pgbackrest, repository
 
+
 def observe(engine: pgbackrest.Repositories, wanted: "str | None") -> "dict[str, object]":
     """Ask the repositories and fold their answers."""
     endpoints = engine.module.params["endpoints"]

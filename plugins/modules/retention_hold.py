@@ -57,9 +57,7 @@ def ask(module: AnsibleModule, repo: str, *arguments: str, **more: object) -> st
     """Run the engine against one repository; its output, or a refusal that carries what it said."""
     timeout = module.params["timeout_s"]
     options = ["--repo=" + repo, "--io-timeout=%d" % timeout, "--log-level-console=warn"]
-    code, out, err = pgbackrest.run(
-        module, module.params["stanza"], *options, *arguments, limit_s=2 * timeout, **more
-    )
+    code, out, err = pgbackrest.run(module, module.params["stanza"], *options, *arguments, limit_s=2 * timeout, **more)
     if code:
         raise guards.Stop(repository.reason((err + out).strip()), guards.STEP_FAILED)
     return out
@@ -75,7 +73,7 @@ def settle(module: AnsibleModule, repo: str) -> "tuple[list[str], bool]":
         for name in gone:
             ask(module, repo, "repo-rm", "%s/%s" % (FOLDER, name))
         if put:
-            ask(module, repo, "repo-put", "%s/%s" % (FOLDER, run), data=run)
+            ask(module, repo, "--raw", "repo-put", "%s/%s" % (FOLDER, run), data=run)
     return sorted(there), bool(gone or put)
 
 

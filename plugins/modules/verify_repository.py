@@ -75,10 +75,12 @@ class Verifier:
     def digest(self, path: str) -> str:
         """Of one of the engine's lists, decrypted; or what was said instead."""
         options = ["--repo=%d" % self.repo, "--io-timeout=%d" % self.module.params["timeout_s"]]
-        code, out, err = pgbackrest.run(
-            self.module, self.stanza, *options, "repo-get", path, limit_s=600
+        code, out, err = pgbackrest.run(self.module, self.stanza, *options, "repo-get", path, limit_s=600)
+        return (
+            hashlib.sha256(out.encode(errors="surrogateescape")).hexdigest()
+            if code == 0
+            else "unreadable: %s" % err[-200:]
         )
-        return hashlib.sha256(out.encode(errors="surrogateescape")).hexdigest() if code == 0 else "unreadable: %s" % err[-200:]
 
     def compare_lists(self) -> "dict[str, object]":
         """The lists that are kept twice."""
@@ -97,9 +99,7 @@ class Verifier:
         backups = [b for b in repository.candidates(info) if not b["error"]]
         system = backups[0]["system_identifier"] if backups else ""
         segments = {
-            name
-            for repo, archive in repository.archives(info, system)
-            for name in self.engine.segments(repo, archive)
+            name for repo, archive in repository.archives(info, system) for name in self.engine.segments(repo, archive)
         }
         own = [b for b in backups if b["system_identifier"] == system]
         return [*repository_checks.judge_wal(self.repo, own, segments), *repository_checks.judge_size(self.repo, own)]

@@ -45,7 +45,7 @@ def module(name: str) -> Callable[..., dict[str, Any]]:
 
 def as_user(user: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The answer of a call made in a child process as another user: PostgreSQL's programs refuse root."""
-    import psycopg  # noqa: F401 - loaded before its folder cannot be read any more
+    import psycopg
     import psycopg.rows  # noqa: F401
 
     account = pwd.getpwnam(user)

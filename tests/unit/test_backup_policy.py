@@ -105,7 +105,7 @@ def run(made, program, *more, **changed):
         "repositories": [{"endpoint": "", "retention_days": 0, "retention_full": 2}] * 2, **changed,
     }  # fmt: skip
     asked.write_text(json.dumps(wanted))
-    env = {"PATH": "/usr/bin:/bin", "PGBACKREST_CONFIG": str(made.config), "PGUSER": "postgres"}
+    env = {"PATH": "/usr/sbin:/usr/bin:/bin", "PGBACKREST_CONFIG": str(made.config), "PGUSER": "postgres"}
     command = [*made.own(), "/usr/bin/python3", str(program), str(asked), *more]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     return done, json.loads(result.read_text()) if result.exists() else None

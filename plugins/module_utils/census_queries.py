@@ -12,9 +12,9 @@ OF_SYSTEM = "(n.nspname IN ('pg_catalog', 'information_schema', 'pg_toast') OR n
 
 def _member(catalog: str, oid: str) -> str:
     """Whether an extension made it."""
-    return (
-        "EXISTS (SELECT FROM pg_depend d WHERE d.classid = '%s'::regclass AND d.objid = %s AND d.deptype = 'e')"
-        % (catalog, oid)
+    return "EXISTS (SELECT FROM pg_depend d WHERE d.classid = '%s'::regclass AND d.objid = %s AND d.deptype = 'e')" % (
+        catalog,
+        oid,
     )
 
 
@@ -32,7 +32,7 @@ WITH relation AS (
 COUNTABLE = (
     _relations("rmpf", members=True)
     + """
-SELECT name, oid, relkind::text, relpersistence = 'u' AS unlogged, relispopulated AS populated,
+SELECT name, relkind::text, relpersistence = 'u' AS unlogged, relispopulated AS populated,
        has_table_privilege(oid, 'SELECT') AS readable, row_security_active(oid) AS filtered,
        %s AND NOT EXISTS (SELECT FROM pg_extension e WHERE relation.oid = ANY (e.extconfig)) AS of_extension
   FROM relation ORDER BY name COLLATE "C" """
@@ -42,7 +42,7 @@ SELECT name, oid, relkind::text, relpersistence = 'u' AS unlogged, relispopulate
 SEQUENCES = (
     _relations("S", members=True)
     + """
-SELECT relation.name, relation.oid, relpersistence = 'u' AS unlogged,
+SELECT relation.name, relpersistence = 'u' AS unlogged,
        has_sequence_privilege(relation.oid, 'SELECT') AS readable,
        format('%s from %s, %s to %s by %s%s', format_type(seqtypid, NULL), seqstart, seqmin, seqmax, seqincrement,
               CASE WHEN seqcycle THEN ' cycle' END) AS definition,
@@ -52,11 +52,7 @@ SELECT relation.name, relation.oid, relpersistence = 'u' AS unlogged,
   FROM relation JOIN pg_sequence ON seqrelid = relation.oid ORDER BY name COLLATE "C" """
 )
 
-# The name of the database is left out, for a copy may have another one.
-_NAMED = (
-    "CASE classid WHEN 'pg_database'::regclass THEN 'database' ELSE"
-    " (SELECT type || ' ' || identity FROM pg_identify_object(classid, objid, objsubid)) END"
-)
+_NAMED = "(SELECT type || ' ' || identity FROM pg_identify_object(classid, objid, objsubid))"
 
 _ACLS = """
   SELECT 'pg_class'::regclass::oid AS classid, oid AS objid, 0 AS objsubid, relowner AS owner, relacl AS acl,
@@ -71,11 +67,41 @@ _ACLS = """
   UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, 0, fdwowner, fdwacl, 'F' FROM pg_foreign_data_wrapper
   UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 0, srvowner, srvacl, 'S' FROM pg_foreign_server
   UNION ALL SELECT 'pg_largeobject'::regclass, oid, 0, lomowner, lomacl, 'L' FROM pg_largeobject_metadata
-  UNION ALL SELECT 'pg_database'::regclass, oid, 0, datdba, datacl, 'd' FROM pg_database WHERE datname = current_database()
   UNION ALL SELECT 'pg_default_acl'::regclass, oid, 0, defaclrole, defaclacl, lower(defaclobjtype::text)
               FROM pg_default_acl WHERE defaclnamespace = 0"""
 
+# Columns that a sequence feeds, because they own it or it is their default: where its next value must be beyond.
+FED = (
+    _relations("rpf", members=True)
+    + """
+SELECT DISTINCT format('%I.%I', n.nspname, s.relname), relation.name, quote_ident(attname), seqincrement > 0, relation.relkind = 'p'
+  FROM (SELECT objid AS sequence, refobjid AS relid, refobjsubid AS attnum FROM pg_depend
+         WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i') AND refobjsubid > 0
+        UNION SELECT refobjid, adrelid, adnum FROM pg_depend JOIN pg_attrdef f ON f.oid = objid
+         WHERE classid = 'pg_attrdef'::regclass AND refclassid = 'pg_class'::regclass) AS fed
+  JOIN pg_sequence ON seqrelid = sequence AND NOT seqcycle JOIN pg_class s ON s.oid = sequence
+  JOIN pg_namespace n ON n.oid = s.relnamespace JOIN relation ON relation.oid = relid AND relation.relkind IN ('r', 'p')
+  JOIN pg_attribute a ON attrelid = relid AND a.attnum = fed.attnum
+ WHERE atttypid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype)
+ ORDER BY 1, 2, 3"""
+)
+
 # What was granted beyond, and taken away from, what an object has without anybody's doing: an ACL that is NULL is that default.
+_SAID = """
+entry AS (
+  SELECT classid, objid, objsubid, owner, 'to' AS direction, x.* FROM explained, aclexplode(nullif(acl, '{}')) AS x
+  EXCEPT SELECT classid, objid, objsubid, owner, 'to', x.* FROM explained, aclexplode(nullif(initial, '{}')) AS x
+  UNION ALL (
+  SELECT classid, objid, objsubid, owner, 'from', x.* FROM explained, aclexplode(nullif(initial, '{}')) AS x
+  EXCEPT SELECT classid, objid, objsubid, owner, 'from', x.* FROM explained, aclexplode(nullif(acl, '{}')) AS x)),
+said AS (
+  SELECT classid, objid, objsubid, direction, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END AS role,
+         string_agg(privilege_type || CASE WHEN is_grantable THEN ' with grant option' ELSE '' END
+                    || CASE WHEN grantor <> owner THEN ' by ' || pg_get_userbyid(grantor) ELSE '' END, ', '
+                    ORDER BY privilege_type COLLATE "C", is_grantable) AS privileges
+    FROM entry GROUP BY classid, objid, objsubid, direction, grantee)
+"""
+
 GRANTS = """
 WITH object AS (%s
   UNION ALL SELECT 'pg_default_acl'::regclass, oid, 0, defaclrole, defaclacl, '-' FROM pg_default_acl WHERE defaclnamespace <> 0),
@@ -84,24 +110,30 @@ explained AS (
          coalesce(i.initprivs, CASE WHEN kind <> '-' THEN acldefault(kind::"char", owner) END, '{}') AS initial
     FROM object LEFT JOIN pg_init_privs i ON i.classoid = classid AND i.objoid = objid AND i.objsubid = object.objsubid
          AND NOT (classid = 'pg_namespace'::regclass AND objid IN (SELECT oid FROM pg_namespace WHERE nspname = 'public'))
-   WHERE acl IS NOT NULL),
-entry AS (
-  SELECT classid, objid, objsubid, owner, 'to' AS direction, x.* FROM explained, aclexplode(acl) AS x
-  EXCEPT SELECT classid, objid, objsubid, owner, 'to', x.* FROM explained, aclexplode(initial) AS x
-  UNION ALL (
-  SELECT classid, objid, objsubid, owner, 'from', x.* FROM explained, aclexplode(initial) AS x
-  EXCEPT SELECT classid, objid, objsubid, owner, 'from', x.* FROM explained, aclexplode(acl) AS x)),
-said AS (
-  SELECT classid, objid, objsubid, direction, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END AS role,
-         string_agg(privilege_type || CASE WHEN is_grantable THEN ' with grant option' ELSE '' END
-                    || CASE WHEN grantor <> owner THEN ' by ' || pg_get_userbyid(grantor) ELSE '' END, ', '
-                    ORDER BY privilege_type COLLATE "C", is_grantable) AS privileges
-    FROM entry GROUP BY classid, objid, objsubid, direction, grantee)
+   WHERE acl IS NOT NULL), %s
 SELECT %s || ' ' || direction || ' ' || role, privileges FROM said WHERE classid <> 'pg_largeobject'::regclass
 UNION ALL
 SELECT 'large objects ' || direction || ' ' || role || ': ' || privileges, count(*)::text
   FROM said WHERE classid = 'pg_largeobject'::regclass GROUP BY direction, role, privileges
-""" % (_ACLS, _NAMED)
+""" % (_ACLS, _SAID, _NAMED)
+
+# Of what all databases share; PARAMETERS is empty before 15.
+CLUSTER_GRANTS = (
+    """
+WITH object AS (
+  SELECT 'pg_database'::regclass::oid AS classid, oid AS objid, 'database ' || datname AS name, datdba AS owner, datacl AS acl,
+         'd' AS kind FROM pg_database
+  UNION ALL SELECT 'pg_tablespace'::regclass, oid, 'tablespace ' || spcname, spcowner, spcacl, 't' FROM pg_tablespace
+  PARAMETERS),
+explained AS (
+  SELECT classid, objid, 0 AS objsubid, owner, acl, acldefault(kind::"char", owner) AS initial FROM object WHERE acl IS NOT NULL),
+"""
+    + _SAID
+    + "SELECT name || ' ' || direction || ' ' || role, privileges FROM said JOIN object USING (classid, objid)"
+)
+PARAMETERS = (
+    "UNION ALL SELECT 'pg_parameter_acl'::regclass, oid, 'parameter ' || parname, 10, paracl, 'p' FROM pg_parameter_acl"
+)
 
 _OWNED = {
     "pg_class": ("relowner", "relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND relpersistence <> 't'"),
@@ -144,6 +176,9 @@ UNION ALL SELECT 'large objects of ' || pg_get_userbyid(lomowner), count(*)::tex
 )
 
 _UNOWNED = {  # catalog: what it says beyond the name, and which rows
+    "pg_namespace": ("''", "nspname !~ '^pg_(toast_)?temp_'"),
+    "pg_language": ("lanplcallfoid::regproc", "true"),
+    "pg_opfamily": ("''", "true"),
     "pg_am": ("amhandler::text", "true"),
     "pg_cast": ("concat_ws(' ', castfunc::regprocedure, castcontext, castmethod)", "true"),
     "pg_rewrite": ("concat_ws(' ', ev_enabled, pg_get_ruledef(o.oid))", "rulename <> '_RETURN'"),
@@ -162,7 +197,11 @@ _UNOWNED = {  # catalog: what it says beyond the name, and which rows
     "pg_opclass": ("concat_ws(' ', opckeytype::regtype, opcdefault)", "true"),
     "pg_conversion": ("concat_ws(' ', conproc, condefault)", "true"),
     "pg_foreign_data_wrapper": ("concat_ws(' ', fdwhandler::regproc, fdwvalidator::regproc)", "true"),
-    "pg_foreign_server": ("concat_ws(' ', srvtype, srvversion)", "true"),
+    # as a digest, for what some wrapper takes for an option may be a secret
+    "pg_foreign_server": (
+        "concat_ws(' ', srvtype, srvversion, left(encode(sha256(convert_to(srvoptions::text, 'UTF8')), 'hex'), 16))",
+        "true",
+    ),
 }
 
 OBJECTS = (
@@ -191,11 +230,13 @@ SELECT name, concat_ws('; ', CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'p
        CASE WHEN relreplident <> 'd' AND relkind IN ('r', 'p', 'm') THEN 'replica identity ' || relreplident::text END,
        (SELECT 'tablespace ' || spcname FROM pg_tablespace t WHERE t.oid = reltablespace),
        (SELECT 'access method ' || amname FROM pg_am a WHERE a.oid = relam AND amname <> 'heap'),
-       (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(reloptions) AS o)) FROM relation""",
+       (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(reloptions) AS o),
+       (SELECT 'server ' || srvname || array_to_string(ftoptions, ', ') FROM pg_foreign_table JOIN pg_foreign_server s ON s.oid = ftserver
+         WHERE ftrelid = relation.oid)) FROM relation""",
     "columns": _relations("rpf")
     + """
 SELECT format('%s.%I', name, attname), concat_ws(' ', format_type(atttypid, atttypmod),
-       (SELECT 'collate ' || pg_describe_object('pg_collation'::regclass, attcollation, 0) FROM pg_type t
+       (SELECT 'collate ' || attcollation::regcollation FROM pg_type t
          WHERE t.oid = atttypid AND typcollation <> attcollation),
        CASE WHEN attnotnull THEN 'not null' END,
        CASE WHEN attidentity <> '' THEN 'identity ' || attidentity::text WHEN attgenerated <> '' THEN 'generated ' || attgenerated::text END,
@@ -274,8 +315,13 @@ SELECT evtname::text, concat_ws(' ', evtevent, evtfoid::regproc, evtenabled, arr
 SELECT pubname::text, concat_ws(' ', CASE WHEN puballtables THEN 'all tables' END, CASE WHEN pubinsert THEN 'insert' END,
        CASE WHEN pubupdate THEN 'update' END, CASE WHEN pubdelete THEN 'delete' END, CASE WHEN pubtruncate THEN 'truncate' END,
        CASE WHEN pubviaroot THEN 'via root' END,
-       (SELECT 'of ' || string_agg(format('%I.%I', schemaname, tablename), ', ' ORDER BY schemaname, tablename)
+       (SELECT 'of ' || string_agg(format('%I.%I', schemaname, tablename) || coalesce(' where ' || (to_jsonb(t) ->> 'rowfilter'), ''), ', ' ORDER BY schemaname, tablename)
           FROM pg_publication_tables t WHERE t.pubname = p.pubname AND NOT puballtables)) FROM pg_publication p""",
+    "collations": """
+SELECT pg_describe_object('pg_collation'::regclass, oid, 0), pg_collation_actual_version(oid) FROM pg_collation
+ WHERE oid IN (SELECT attcollation FROM pg_attribute WHERE attrelid >= 16384 AND attcollation <> 100) OR oid >= 16384
+    OR collcollate = (SELECT datcollate FROM pg_database WHERE datname = current_database()) AND collprovider = 'c'
+       AND collencoding = (SELECT encoding FROM pg_database WHERE datname = current_database())""",
     "subscriptions": """
 SELECT subname::text, '' FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())""",
     "settings": """
@@ -308,8 +354,7 @@ SELECT m.rolname || ' in ' || r.rolname, string_agg(concat_ws(' ', CASE WHEN adm
  WHERE m.rolname !~ '^pg_' GROUP BY m.rolname, r.rolname""",
     "tablespaces": """
 SELECT spcname::text, jsonb_build_object('owner', pg_get_userbyid(spcowner), 'location', pg_tablespace_location(oid),
-       'options', array_to_string(spcoptions, ', '), 'acl', (SELECT jsonb_agg(x::text ORDER BY x::text COLLATE "C")
-       FROM unnest(coalesce(spcacl, acldefault('t', spcowner))) AS x)) FROM pg_tablespace""",
+       'options', array_to_string(spcoptions, ', ')) FROM pg_tablespace""",
     "databases": """
 SELECT datname::text, jsonb_build_object('owner', pg_get_userbyid(datdba), 'encoding', pg_encoding_to_char(encoding),
        'collate', datcollate, 'ctype', datctype, 'locale_provider', coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'),
@@ -317,15 +362,11 @@ SELECT datname::text, jsonb_build_object('owner', pg_get_userbyid(datdba), 'enco
        'collation_version', to_jsonb(d) ->> 'datcollversion', 'template', datistemplate, 'connectable', datallowconn,
        'connections', datconnlimit, 'tablespace', (SELECT spcname FROM pg_tablespace t WHERE t.oid = dattablespace),
        'size_bytes', CASE WHEN has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
-                          THEN pg_database_size(oid) END,
-       'acl', (SELECT jsonb_agg(x::text ORDER BY x::text COLLATE "C") FROM unnest(coalesce(datacl, acldefault('d', datdba))) AS x))
+                          THEN pg_database_size(oid) END)
   FROM pg_database d""",
     "settings": """
 SELECT 'role ' || pg_get_userbyid(setrole), (SELECT string_agg(c, '; ' ORDER BY c COLLATE "C") FROM unnest(setconfig) AS c)
   FROM pg_db_role_setting WHERE setdatabase = 0""",
 }
-# Since 15: who may set or alter which parameter.
-PARAMETER_GRANTS = """
-SELECT parname || ' to ' || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END,
-       string_agg(privilege_type, ', ' ORDER BY privilege_type COLLATE "C")
-  FROM pg_parameter_acl, aclexplode(paracl) GROUP BY parname, grantee"""
+# What the operating system's libraries say now, which is not in the copied files: text is sorted by it. 14 knows none for a database.
+COLLATIONS_OF_DATABASES = "SELECT datname::text, pg_database_collation_actual_version(oid) FROM pg_database"

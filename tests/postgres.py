@@ -19,6 +19,7 @@ from typing import Any, Self
 import psycopg
 
 INSTALLED = Path("/usr/lib/postgresql")
+FETCHED = Path(__file__).resolve().parents[1] / ".cache" / "postgres"
 QUICK = {
     "fsync": "off",
     "shared_buffers": "16MB",
@@ -36,8 +37,12 @@ def until(true: Callable[[], Any], seconds: float, sentence: str) -> Any:
     return found
 
 
-def programs() -> Path:
-    """The folder of the newest PostgreSQL installed."""
+def programs(version: int | None = None) -> Path:
+    """The folder of the newest PostgreSQL installed, or of a major version's that tests/fetch_postgres brought."""
+    if version:
+        if not (FETCHED / str(version) / "bin" / "postgres").exists():
+            raise RuntimeError(f"PostgreSQL {version} is not below {FETCHED}: run tests/fetch_postgres")
+        return FETCHED / str(version) / "bin"
     found = sorted((p for p in INSTALLED.glob("*/bin") if (p / "initdb").exists()), key=lambda p: int(p.parent.name))
     if not found:
         raise RuntimeError(f"no PostgreSQL below {INSTALLED}: install the package postgresql")
@@ -51,7 +56,10 @@ def free_port() -> int:
 
 
 class PostgresServer:
-    """One server on a loopback address. As root it runs as user postgres, for PostgreSQL refuses root."""
+    """One server on a loopback address. As root it runs as user postgres, for PostgreSQL refuses root.
+
+    A `version` takes a server that tests/fetch_postgres brought: it has no clients and no pg_basebackup.
+    """
 
     def __init__(
         self,
@@ -60,7 +68,11 @@ class PostgresServer:
         port: int | None = None,
         settings: dict[str, str | int] | None = None,
         source: PostgresServer | None = None,
+        version: int | None = None,
+        initdb: tuple[str, ...] = ("-k",),
     ) -> None:
+        self.programs = programs(version)
+        self.version = version or int(self.programs.parent.name)
         self.address = address
         self.port = port or free_port()
         self.user = "postgres" if os.geteuid() == 0 else getpass.getuser()
@@ -71,7 +83,7 @@ class PostgresServer:
             origin = ["-d", source.dsn, "-R", "-X", "stream", "-c", "fast"]
             self.run("pg_basebackup", "-D", self.data, *origin)
         else:
-            self.run("initdb", "-D", self.data, "-k", "-N", "-A", "trust", "-U", "postgres", "-E", "UTF8")
+            self.run("initdb", "-D", self.data, *initdb, "-N", "-A", "trust", "-U", "postgres", "-E", "UTF8")
         place = {"listen_addresses": address, "port": self.port, "unix_socket_directories": self.folder}
         with (self.data / "postgresql.auto.conf").open("a") as file:
             file.writelines(f"{key} = '{value}'\n" for key, value in {**QUICK, **place, **(settings or {})}.items())
@@ -83,7 +95,7 @@ class PostgresServer:
     def run(self, program: str, *arguments: Any) -> str:
         """Run one of PostgreSQL's programs as the server's user; its output."""
         other = os.geteuid() == 0
-        command = [*(["runuser", "-u", self.user, "--"] if other else []), str(programs() / program)]
+        command = [*(["runuser", "-u", self.user, "--"] if other else []), str(self.programs / program)]
         done = subprocess.run(
             [*command, *map(str, arguments)], cwd=self.folder, capture_output=True, text=True, check=False
         )

@@ -20,14 +20,27 @@ CONNECTION_ARGUMENTS = {
 }
 
 
+# Of a module that may also ask a server somewhere else. When a version is given the server must be of it.
+SERVER_ARGUMENTS = {
+    **CONNECTION_ARGUMENTS,
+    "version": {"type": "int"},
+    "url": {"type": "str", "no_log": True},
+}
+
+
 @contextmanager
 def connect(module: Any, database: str = "postgres", **more: Any) -> Iterator[Any]:
-    """A connection as the operating-system user, in autocommit, with PostgreSQL's messages in English."""
+    """A connection as the operating-system user, in autocommit, with PostgreSQL's messages in English.
+
+    A module's `url`, when it has one, says where and as whom instead.
+    """
     import psycopg
 
+    url = module.params.get("url")
+    local = {"host": module.params["socket_directory"], "port": module.params["port"]}
     connection = psycopg.connect(
-        host=module.params["socket_directory"],
-        port=module.params["port"],
+        url or "",
+        **({} if url else local),
         dbname=database,
         connect_timeout=5,
         application_name="pgrescue",

@@ -5,7 +5,14 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, Sequence
 
-SECRET = ("secret",)  # of a repository, not to be handed on
+NAMED = (
+    "endpoint",
+    "region",
+    "bucket",
+    "key",
+    "retention_days",
+    "retention_full",
+)  # of a repository; nothing else is handed on
 
 
 def observed_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], answering: Iterable[str]) -> "dict[str, Any]":
@@ -38,7 +45,10 @@ def units(said: str) -> "dict[str, dict[str, str]]":
 
 def promised_repositories(repositories: Sequence[Mapping[str, Any]]) -> "list[dict[str, Any]]":
     """The repositories as the inventory names them, without their secrets."""
-    return [{key: value for key, value in repo.items() if key not in SECRET} for repo in repositories]
+    return [
+        {**{key: repo[key] for key in NAMED if key in repo}, "encrypted": bool(repo.get("cipher_pass"))}
+        for repo in repositories
+    ]
 
 
 def one_to_ask(hosts: Mapping[str, Any]) -> str:

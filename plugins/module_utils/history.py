@@ -9,11 +9,13 @@ import json
 import os
 import re
 from datetime import datetime
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from . import records
-from .lsn import DEFAULT_SEGMENT_BYTES, SEGMENT_NAME, segment_number
+from .lsn import DEFAULT_SEGMENT_BYTES, parse_lsn, segment_number
 
+STARTED = re.compile(r"^Start the (server|copy),")
+REPLAYED = re.compile(r"replayed to ([0-9A-F]+/[0-9A-F]+)")
 RESTORED = re.compile(r"^Backup (\S+) from repository \d+, .* restored")
 LET_GO = (3, 4, 8)  # exit codes of runs that were refused or given up: they prove and disprove nothing
 
@@ -53,27 +55,31 @@ def _speeds(plan: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> "di
         != 1
     ):
         return {}  # a phase that was interrupted and gone on with measures the interruption
-    begun = _when(events, "start", phase="restore", step=None)
-    restored, writable = _when(events, "milestone", step="restored"), _when(events, "milestone", step="writable")
-    started = _when(events, "start", phase="restore", step="Start the server, without waiting for it")
+    begun = _first(events, lambda e: e["event"] == "start" and e.get("phase") == "restore")
+    restored = _first(events, lambda e: e["event"] == "milestone" and e.get("step") == "restored")
+    started = _first(events, lambda e: e["event"] == "start" and bool(STARTED.match(e.get("step") or "")))
+    writable = _first(events, lambda e: e["event"] == "milestone" and e.get("step") == "writable")
     said = [RESTORED.match(str(event.get("detail") or "")) for event in events if event["event"] == "decision"]
     labels = [match.group(1) for match in said if match]
     chosen = next((backup for backup in plan.get("candidates", []) if labels and backup["label"] == labels[0]), None)
     found: "dict[str, Any]" = {}
     if chosen and begun and restored:
-        found.update(fetched_bytes=chosen["size_bytes"], fetch_s=restored - begun)
-    end = (plan.get("archive_end") or {}).get("segment")
-    if chosen and started and writable and end and SEGMENT_NAME.match(end):
-        segments = segment_number(end) - segment_number(chosen["wal_start"]) + 1
-        found.update(replayed_bytes=max(segments, 1) * DEFAULT_SEGMENT_BYTES, replay_s=writable - started)
-    return found
+        found.update(fetched_bytes=chosen["size_bytes"], fetch_s=moment(restored["wall"]) - moment(begun["wall"]))
+    reached = REPLAYED.search(str(writable.get("detail") or "")) if writable else None
+    if chosen and started and writable and reached:
+        from_byte = segment_number(chosen["wal_start"]) * DEFAULT_SEGMENT_BYTES
+        found.update(
+            replayed_bytes=max(parse_lsn(reached.group(1)) - from_byte, 0),
+            replay_s=moment(writable["wall"]) - moment(started["wall"]),
+        )
+    return {key: round(value, 6) for key, value in found.items()}
 
 
-def _when(events: Sequence[Mapping[str, Any]], kind: str, **wanted: Any) -> Optional[float]:
-    """When the first such event was written."""
-    matching = (e for e in events if e["event"] == kind and all(e.get(key) == value for key, value in wanted.items()))
-    first = next(matching, None)
-    return moment(first["wall"]) if first else None
+def _first(
+    events: Sequence[Mapping[str, Any]], wanted: "Callable[[Mapping[str, Any]], bool]"
+) -> Optional[Mapping[str, Any]]:
+    """The first such event."""
+    return next(filter(wanted, events), None)
 
 
 def read(directory: str, service: str) -> "tuple[list[dict[str, Any]], list[str]]":

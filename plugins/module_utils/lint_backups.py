@@ -126,25 +126,19 @@ def fresh(service: Service) -> "Iterator[dict[str, Any]]":
 
 
 def retention(service: Service) -> "Iterator[dict[str, Any]]":
-    """What is kept must reach back as far as the policy says, by the schedule that fills it."""
-    policy, interval = service.promise.get("retention_s"), service.promise.get("full_interval_s")
+    """What is kept must reach back as far as the policy says: damage is often noticed days later."""
+    needed = max(service.promise.get("retention_s") or 0, service.rpo_s or 0)
     for number, repo in enumerate(service.promise.get("repositories") or [], 1):
-        kept = repo.get("retention_full")
-        if not policy or not interval or kept is None:
-            continue
-        reach = (kept - 1) * interval  # just after a new one is taken the oldest of `kept` is that old
-        needed = max(policy, service.rpo_s or 0)
-        if reach < needed:
+        kept = (repo.get("retention_days") or 0) * DAY_S
+        if kept < needed:
             yield finding(
                 "retention",
                 "error",
                 "protection",
                 "Backups are expired before the policy allows.",
-                "Set retention_full: %d for it." % (-(-needed // interval) + 1),
+                "Set retention_days: %d for it in pgbackrest_repositories." % -(-needed // DAY_S),
                 where="repository %d" % number,
-                retention_full=kept,
-                full_interval_s=interval,
-                reach_s=reach,
+                kept_s=kept,
                 policy_s=needed,
             )
 
@@ -221,19 +215,19 @@ def timers(service: Service) -> "Iterator[dict[str, Any]]":
 
 
 def holds(service: Service) -> "Iterator[dict[str, Any]]":
-    """While expiry is held for an incident the repository grows; somebody must let it go again."""
-    for hold in service.facts.get("holds") or []:
-        age = service.now_s - hold["since_s"]
-        if age > DAY_S:
-            yield finding(
-                "hold-forgotten",
-                "warning",
-                "protection",
-                "Expiry has been held since more than a day ago: %s" % hold["reason"],
-                "Let it go when the incident is over.",
-                where=hold.get("where", ""),
-                age_s=age,
-            )
+    """While a recovery holds a repository nothing is expired and it grows; somebody must let it go again."""
+    for repo in service.repositories:
+        for hold in repo.get("holds") or []:
+            if service.now_s - hold["since_s"] > DAY_S:
+                yield finding(
+                    "hold-forgotten",
+                    "warning",
+                    "protection",
+                    "Run %s has kept the repository from expiring anything for more than a day." % hold["run"],
+                    "When that recovery is over: pgrescue resume %s, or run playbooks/protect.yml." % hold["run"],
+                    where="repository %s" % repo["number"],
+                    age_s=service.now_s - hold["since_s"],
+                )
 
 
 RULES = (places, standby_region, answering, fresh, retention, encryption, unbroken, timers, holds)

@@ -288,12 +288,15 @@ def clocks(service: Service) -> "Iterator[dict[str, Any]]":
     for name, host in service.hosts.items():
         clock = (host.get("capacity") or {}).get("clock") or {}
         offset = clock.get("offset_s")
-        if clock.get("synchronized") is False or (offset is not None and abs(offset) > STRAYED_S):
+        strayed = offset is not None and abs(offset) > STRAYED_S
+        if strayed or clock.get("synchronized") is False:
             yield finding(
                 "clock",
-                "warning",
+                "warning" if strayed else "advice",
                 "rpo",
-                "The clock is not kept right; a restore to a point in time would miss it.",
+                "The clock is wrong; a restore to a point in time would miss it."
+                if strayed
+                else "Nothing on the host says that its clock is kept right; a restore to a point in time rests on it.",
                 "Let chrony keep it: apt install chrony.",
                 where=name,
                 offset_s=offset,

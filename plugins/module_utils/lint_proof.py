@@ -6,21 +6,24 @@ from typing import Any, Iterator
 
 from . import capacity
 from .findings import finding
-from .history import LET_GO
+from .history import LET_GO, moment
 from .observed import Service
-from .prediction import outgrown, predict
+from .prediction import FAR, outgrown, predict
 
 PROVE = "pgrescue prove -s %s"
-FAR = 4.0  # times the size that was measured: a prediction beyond that is a guess
 HORIZON_DAYS = 365
 
 
 def proven(service: Service) -> "Iterator[dict[str, Any]]":
     """A backup that was never restored is a hope."""
     ended = [run for run in service.runs if run.get("result") and run.get("exit_code") not in LET_GO]
-    passed = [run for run in ended if run["result"] == "passed" and "ended_s" in run]
+    shown = [run["ended_s"] for run in ended if run["result"] == "passed" and "ended_s" in run]
+    shown += [
+        moment(backup["proven"]) for backup in service.backups if backup["proof"] == "validated" and backup["proven"]
+    ]
     prove = PROVE % service.promise.get("service", "SERVICE")
-    if not passed:
+    allowed = service.promise.get("proof_interval_s")
+    if not shown:
         yield finding(
             "never-proven",
             "error",
@@ -29,20 +32,17 @@ def proven(service: Service) -> "Iterator[dict[str, Any]]":
             prove,
             runs=len(service.runs),
         )
-        return
-    age = service.now_s - passed[-1]["ended_s"]
-    allowed = service.promise.get("proof_interval_s")
-    if allowed and age > allowed:
+    elif allowed and service.now_s - max(shown) > allowed:
         yield finding(
             "proof-stale",
             "error",
             "protection",
             "The last restore that passed is older than the schedule of proofs allows.",
             prove,
-            age_s=age,
+            age_s=service.now_s - max(shown),
             allowed_s=allowed,
         )
-    if ended[-1]["result"] == "failed":
+    if ended and ended[-1]["result"] == "failed":
         failed = ended[-1].get("failed_checks") or []
         yield finding(
             "proof-failed",
@@ -52,6 +52,33 @@ def proven(service: Service) -> "Iterator[dict[str, Any]]":
             "Read its report, put the cause right, then: %s" % prove,
             exit_code=ended[-1].get("exit_code"),
         )
+
+
+def proven_backups(service: Service) -> "Iterator[dict[str, Any]]":
+    """Each repository may be the only one left, so each needs a proof of its own."""
+    prove = PROVE % service.promise.get("service", "SERVICE")
+    for repo in service.repositories:
+        where = "repository %s" % repo["number"]
+        for backup in repo["backups"]:
+            if backup["proof"] == "failed":
+                yield finding(
+                    "backup-disproven",
+                    "error",
+                    "protection",
+                    "Backup %s was restored and did not pass; do not count on it." % backup["label"],
+                    "Read the report of that proof, then take a full backup to this repository.",
+                    where=where,
+                )
+        if repo["backups"] and not any(backup["proof"] == "validated" for backup in repo["backups"]):
+            yield finding(
+                "repository-unproven",
+                "warning",
+                "protection",
+                "No backup of this repository was ever proven by a restore.",
+                "%s -e proof_repository=%s" % (prove, repo["number"]),
+                where=where,
+                backups=len(repo["backups"]),
+            )
 
 
 def restore_time(service: Service) -> "Iterator[dict[str, Any]]":
@@ -71,7 +98,7 @@ def restore_time(service: Service) -> "Iterator[dict[str, Any]]":
             data_bytes=data,
         )
         return
-    figures = {**found, "data_bytes": data, "wal_bytes": service.wal_bytes, "rto_s": service.rto_s}
+    figures = {**found, "data_bytes": data, "wal_bytes": service.wal_bytes}
     budget = service.phases.get("restore")
     if budget and found["restore_p95_s"] > budget:
         yield finding(
@@ -83,7 +110,7 @@ def restore_time(service: Service) -> "Iterator[dict[str, Any]]":
             **figures,
             budget_s=budget,
         )
-    if service.rto_s and found["back_p95_s"] > service.rto_s:
+    if service.rto_s and found.get("back_p95_s", 0.0) > service.rto_s:
         yield finding(
             "restore-time",
             "error" if found["back_p50_s"] > service.rto_s else "warning",
@@ -91,6 +118,7 @@ def restore_time(service: Service) -> "Iterator[dict[str, Any]]":
             "A recovery by restore would take longer than the objective.",
             "Keep a standby to fail over to, fetch more files side by side (recovery_processes), or raise objectives.rto_s.",
             **figures,
+            rto_s=service.rto_s,
         )
     if data > FAR * found["measured_bytes"]:
         yield finding(
@@ -123,4 +151,4 @@ def _outgrown(service: Service, data: float) -> "Iterator[dict[str, Any]]":
         )
 
 
-RULES = (proven, restore_time)
+RULES = (proven, proven_backups, restore_time)

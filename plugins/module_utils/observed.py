@@ -1,4 +1,4 @@
-"""What is promised of a service and what was seen of it, as the linter's rules ask for it. Pure; docs/lint.md says the shapes."""
+"""What is promised of a service and what was seen of it, as the linter's rules ask for it. Pure."""
 
 from __future__ import annotations
 

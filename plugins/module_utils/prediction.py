@@ -7,6 +7,7 @@ from typing import Any, Mapping, Optional, Sequence
 from .trend import median, quantile, slope
 
 FAR_APART = 2.0  # sizes that differ by this factor tell fixed cost and throughput apart
+FAR = 4.0  # times the size that was measured: what is said beyond that is a guess
 WORST = 0.95
 
 
@@ -31,14 +32,16 @@ class Line:
 
 
 def measured(runs: Sequence[Mapping[str, Any]]) -> "list[Mapping[str, Any]]":
-    """The runs that measured a whole recovery and both of its speeds."""
-    return [run for run in runs if {"rta_s", "fetch_s", "replay_s"} <= set(run)]
+    """The runs that measured how fast data was fetched and WAL replayed: recoveries, and proofs."""
+    return [run for run in runs if {"fetch_s", "replay_s"} <= set(run)]
 
 
 def predict(runs: Sequence[Mapping[str, Any]], data_bytes: float, wal_bytes: float) -> "Optional[dict[str, Any]]":
     """Seconds to restore and to be back, as half of the runs would do it and as all but one in twenty would.
 
-    The worse figures are the better ones times how much slower than its own prediction a run was.
+    To be back is left out where only proofs were run: nobody waited for them.
+    A run is held against what would have been predicted for it: one of a comparable size says by which factor it can be
+    slower, one of far less data only by how many seconds.
     """
     known = measured(runs)
     if not known:
@@ -50,19 +53,22 @@ def predict(runs: Sequence[Mapping[str, Any]], data_bytes: float, wal_bytes: flo
         return fetch(data) + replay(wal)
 
     now = restore(data_bytes, wal_bytes)
-    ratios = [
-        (run["fetch_s"] + run["replay_s"]) / (restore(run["fetched_bytes"], run["replayed_bytes"]) or 1.0)
-        for run in known
-    ]
-    others = [max(run["rta_s"] - run["fetch_s"] - run["replay_s"], 0.0) for run in known]
-    return {
+    worse = []
+    for run in known:
+        took, expected = run["fetch_s"] + run["replay_s"], restore(run["fetched_bytes"], run["replayed_bytes"])
+        comparable = run["fetched_bytes"] * FAR >= data_bytes
+        worse.append(now * took / (expected or 1.0) if comparable else now + took - expected)
+    found = {
         "runs": len(known),
         "measured_bytes": max(run["fetched_bytes"] for run in known),
-        "restore_p50_s": round(now * median(ratios), 3),
-        "restore_p95_s": round(now * quantile(ratios, WORST), 3),
-        "back_p50_s": round(now * median(ratios) + median(others), 3),
-        "back_p95_s": round(now * quantile(ratios, WORST) + quantile(others, WORST), 3),
+        "restore_p50_s": round(median(worse), 3),
+        "restore_p95_s": round(quantile(worse, WORST), 3),
     }
+    others = [max(run["rta_s"] - run["fetch_s"] - run["replay_s"], 0.0) for run in known if "rta_s" in run]
+    if others:
+        found["back_p50_s"] = round(found["restore_p50_s"] + median(others), 3)
+        found["back_p95_s"] = round(found["restore_p95_s"] + quantile(others, WORST), 3)
+    return found
 
 
 def outgrown(
@@ -77,7 +83,7 @@ def outgrown(
 
     def too_long(days: int) -> bool:
         found = predict(runs, data_bytes + per_day * days, wal_bytes)
-        return bool(found and found["back_p50_s"] > limit_s)
+        return bool(found and found.get("back_p50_s", 0.0) > limit_s)
 
     if per_day <= 0 or not too_long(horizon_days):
         return None

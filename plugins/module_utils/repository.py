@@ -156,6 +156,8 @@ def _backup(backup: Mapping[str, Any]) -> "dict[str, Any]":
         "stored_bytes": sizes["repository"]["delta"],
         "wal_start": backup["archive"]["start"],
         "wal_stop": backup["archive"]["stop"],
+        "proof": backup.get("annotation", {}).get(PROOF, "unproven"),
+        "proven": backup.get("annotation", {}).get(PROVEN),
         "error": bool(backup.get("error")),
     }
 

@@ -53,7 +53,7 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import postgres
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import places, postgres
 
 EXTENSIONS = "/usr/share/postgresql/%s/extension"
 
@@ -84,17 +84,12 @@ def filesystem(path: str) -> "dict[str, object]":
     }
 
 
-def folder_bytes(folder: str, leave_out: str = "") -> int:
-    """The bytes of the files below a folder; a file that a running server removes meanwhile does not count."""
-    total = 0
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if os.path.join(here, name) != leave_out]
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(here, name)).st_size
-            except FileNotFoundError:
-                continue
-    return total
+def cluster_bytes(data: str, wal: str) -> int:
+    """What a cluster takes on its disks: its tablespaces with it, its WAL not."""
+    spaces = os.path.join(data, "pg_tblspc")
+    linked = [os.path.realpath(entry.path) for entry in os.scandir(spaces)] if os.path.isdir(spaces) else []
+    inside = places.used_bytes(wal) if wal.startswith(data + os.sep) else 0
+    return places.used_bytes(data) - inside + sum(map(places.used_bytes, linked))
 
 
 def waiting(wal: str) -> "tuple[int, float]":
@@ -156,11 +151,11 @@ def main() -> None:
     wal = os.path.realpath(os.path.join(data, "pg_wal"))
     files = EXTENSIONS % p["version"]
     ready, oldest = waiting(wal)
-    places = {"data": data, "wal": wal, "restore": p["restore_root"], "spool": p["spool"]}
+    uses = {"data": data, "wal": wal, "restore": p["restore_root"], "spool": p["spool"]}
     capacity = {
-        "filesystems": {use: filesystem(path) for use, path in places.items()},
-        "cluster_bytes": folder_bytes(data, os.path.join(data, "pg_wal")),
-        "wal_bytes": folder_bytes(wal),
+        "filesystems": {use: filesystem(path) for use, path in uses.items()},
+        "cluster_bytes": cluster_bytes(data, wal),
+        "wal_bytes": places.used_bytes(wal),
         "ready_count": ready,
         "oldest_ready_s": oldest,
         "cpus": len(os.sched_getaffinity(0)),

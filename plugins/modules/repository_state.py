@@ -9,7 +9,7 @@ module: repository_state
 short_description: Observe what each repository of a stanza holds, one by one
 description:
   - Answers for each repository by itself whether it answers, whether it is encrypted, which backups it holds, and whether its
-    archive has a gap. M(pgrescue.runbooks.backup_catalog) answers what can be restored from all of them together.
+    archive has a gap, and whether a run keeps it from expiring. M(pgrescue.runbooks.backup_catalog) answers what can be restored from all of them together.
   - Only looks. Run it on a host that has the repositories' configuration, as the user that owns the cluster.
   - A repository that does not answer is an observation, told in C(problem).
 options:
@@ -43,11 +43,13 @@ repositories:
   elements: dict
   sample: [{number: 1, problem: null, encrypted: false, system_identifier: "7432", backups: [{label: 20261124-214222F, type: full,
            started_s: 1795556542, stopped_s: 1795556543, size_bytes: 23495609, stored_bytes: 4523000, wal_start: "1", wal_stop: "2",
-           error: false}], newest_segment: "3", newest_segment_s: 1795556600, gaps: [{after: "1", until: "3", since_s: 1795556600}]}]
+           proof: validated, proven: "2026-11-24T21:58:49Z", error: false}], holds: [{run: run-1, since_s: 1795556600}], newest_segment: "3", newest_segment_s: 1795556600, gaps: [{after: "1", until: "3", since_s: 1795556600}]}]
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, repository
+
+HOLDS = "hold"  # where M(pgrescue.runbooks.retention_hold) puts its notes
 
 
 def observe(module: AnsibleModule, number: int) -> "dict[str, object]":
@@ -56,7 +58,10 @@ def observe(module: AnsibleModule, number: int) -> "dict[str, object]":
     try:
         info = engine.ask("--repo=%d" % number, "--output=json", "info")
         state = repository.state(info, number)
-        if state["archive_id"]:
+        if not state["problem"]:
+            noted = engine.files(number, HOLDS)
+            state["holds"] = [{"run": name, "since_s": note["time"]} for name, note in sorted(noted.items())]
+        if state.get("archive_id"):
             stored = engine.segments(number, state["archive_id"])
             state.update(repository.archive_state(stored, state["backups"], module.params["segment_bytes"]))
     except guards.Stop as stop:

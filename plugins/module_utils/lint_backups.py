@@ -152,8 +152,7 @@ def encryption(service: Service) -> "Iterator[dict[str, Any]]":
                 "warning",
                 "protection",
                 "The repository is not encrypted by pgBackRest: whoever can read the bucket reads the database.",
-                "Set repo%d-cipher-type = aes-256-cbc and a passphrase kept outside; it needs a new stanza."
-                % repo["number"],
+                "Set cipher_pass for it in pgbackrest_repositories; what is there already needs a new bucket.",
                 where="repository %s" % repo["number"],
             )
 

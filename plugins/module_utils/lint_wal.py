@@ -9,6 +9,7 @@ from .observed import Service
 from .trend import quantile
 
 UNLIMITED = -1
+SHORTEST_S = 10  # archive_timeout; each forced segment is a whole one, so a shorter one costs more than a standby
 NEVER = ("", "(disabled)", "/bin/true", "true", "/bin/false", "false")
 
 
@@ -53,44 +54,48 @@ def archive_command(service: Service) -> "Iterator[dict[str, Any]]":
         )
 
 
+def confirmed(service: Service) -> bool:
+    """Whether a standby has each commit before the client is told of it."""
+    senders = service.server.get("senders") or []
+    return any(sender["sync_state"] in ("sync", "quorum") and sender["state"] == "streaming" for sender in senders)
+
+
 def archive_timeout(service: Service) -> "Iterator[dict[str, Any]]":
     """A segment that is not full leaves the host after archive_timeout at the latest; never, when that is 0."""
-    timeout = service.settings.get("archive_timeout")
+    timeout, rpo = service.settings.get("archive_timeout"), service.rpo_s
     if timeout is None or service.settings.get("archive_mode") == "off":
         return
-    too_long = service.rpo_s is not None and timeout > service.rpo_s
-    if timeout == 0 or too_long:
-        wanted = int(min(60, service.rpo_s / 2)) if service.rpo_s else 60
+    if timeout == 0 or (rpo is not None and SHORTEST_S <= rpo < timeout):
+        wanted = int(min(60, max(rpo / 2, SHORTEST_S))) if rpo else 60
         yield finding(
             "archive-timeout",
-            "error",
+            "warning" if confirmed(service) else "error",
             "rpo",
             "A quiet database may keep commits out of the archive for longer than is promised."
             if timeout
             else "A quiet database may keep commits out of the archive without end: archive_timeout is off.",
-            "Set postgres_archive_timeout: %ds and run playbooks/protect.yml." % max(wanted, 1),
+            "Set postgres_archive_timeout: %ds and run playbooks/protect.yml." % wanted,
             archive_timeout_s=timeout,
-            rpo_s=service.rpo_s,
+            rpo_s=rpo,
         )
 
 
 def synchronous_standby(service: Service) -> "Iterator[dict[str, Any]]":
-    """Less loss than archive_timeout can only be had from a standby that has the commit before the client is told."""
-    timeout = service.settings.get("archive_timeout")
-    if timeout is None or service.rpo_s is None or service.rpo_s >= (timeout or float("inf")):
+    """An archive cannot be made to keep less than some seconds: a standby has to have the commit before the client is told."""
+    timeout, rpo = service.settings.get("archive_timeout"), service.rpo_s
+    if not timeout or rpo is None or rpo >= min(timeout, SHORTEST_S) or confirmed(service):
         return
-    senders = service.server.get("senders") or []
-    if not any(sender["sync_state"] in ("sync", "quorum") and sender["state"] == "streaming" for sender in senders):
-        yield finding(
-            "synchronous-standby",
-            "error",
-            "rpo",
-            "No standby confirms commits, and the archive alone loses more than is promised.",
-            "Set synchronous_standby_names to a quorum of two standbys, such as 'ANY 1 (%s)'."
-            % ", ".join(sender["name"] for sender in senders),
-            rpo_s=service.rpo_s,
-            archive_timeout_s=timeout,
-        )
+    names = [sender["name"] for sender in service.server.get("senders") or []]
+    yield finding(
+        "synchronous-standby",
+        "error",
+        "rpo",
+        "No standby confirms commits, and the archive alone loses more than is promised.",
+        "Set synchronous_standby_names to any one of several standbys, such as 'ANY 1 (%s)'." % ", ".join(names),
+        rpo_s=rpo,
+        archive_timeout_s=timeout,
+        standbys=len(names),
+    )
 
 
 def archiver(service: Service) -> "Iterator[dict[str, Any]]":

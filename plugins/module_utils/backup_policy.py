@@ -56,6 +56,8 @@ def fulls_to_keep(
     for_window = min(young + 1, len(fulls))
     proven = [b for b in backups if b.get("proof") == "validated"]
     newest_proven = sorted(proven, key=lambda b: str(b["stopped"]), reverse=True)[:proven_copies]
-    roots = [str(b["label"])[:16] for b in newest_proven]  # the label of a diff or incr begins with that of its full one
+    roots = [
+        str(b["label"])[:16] for b in newest_proven
+    ]  # the label of a diff or incr begins with that of its full one
     for_proof = max([place for place, b in enumerate(fulls, 1) if str(b["label"]) in roots], default=0)
     return max(for_window, min(copies, len(fulls)), for_proof, 1)

@@ -57,9 +57,7 @@ def ask(module: AnsibleModule, repo: str, *arguments: str, **more: object) -> st
     """Run the engine against one repository; its output, or a refusal that carries what it said."""
     timeout = module.params["timeout_s"]
     options = ["--repo=" + repo, "--io-timeout=%d" % timeout, "--log-level-console=warn"]
-    code, out, err = pgbackrest.run(
-        module, module.params["stanza"], *options, *arguments, limit_s=2 * timeout, **more
-    )
+    code, out, err = pgbackrest.run(module, module.params["stanza"], *options, *arguments, limit_s=2 * timeout, **more)
     if code:
         raise guards.Stop(repository.reason((err + out).strip()), guards.STEP_FAILED)
     return out

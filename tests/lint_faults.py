@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from datetime import UTC, datetime
 from typing import Any
 
 from faults import Fault
@@ -161,9 +162,33 @@ def sound() -> tuple[Facts, Facts]:
         },
         "repositories": [repository(1), repository(2)],
         "runs": [run()],
-        "dumps": [],
+        "dumps": {},
     }
     return promise, facts
+
+
+def dump(days_ago: float, **more: Any) -> Facts:
+    """A dump that took five minutes, as the catalogue lists it."""
+    finished = datetime.fromtimestamp(NOW - days_ago * DAY, UTC)
+    return {
+        "id": f"dump-{days_ago}",
+        "finished": finished.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "duration_s": 300.0,
+        "stores": ["east", "west"],
+        "proof": {"state": "validated", "stale": False},
+        "hold": None,
+        "anomalies": [],
+        **more,
+    }
+
+
+def dumped() -> tuple[Facts, Facts]:
+    """A service that is protected by dumps alone, and promises no more than they keep."""
+    promise, facts = sound()
+    promise.update(engines=["dump"], dump_interval_s=6 * HOUR, repositories=[], standbys={})
+    promise["objectives"]["rpo_s"] = 8 * HOUR
+    catalog = {"dumps": [dump(0.1), dump(0.35), dump(0.6)], "refused": [], "unfinished": [], "unreachable": {}}
+    return promise, {**facts, "hosts": {}, "repositories": [], "dumps": catalog}
 
 
 def put(value: Any, *path: Any) -> Callable[[Facts, Facts], None]:
@@ -241,6 +266,15 @@ GAP = {"after": "000000010000000000000052", "until": "000000010000000000000054",
 OLD_GAP = {"after": "000000010000000000000020", "until": "000000010000000000000022", "since_s": NOW - DAY}
 DB1 = ("facts", "hosts", "db1")
 REPO1 = ("facts", "repositories", 0)
+REPLICA = {
+    "source": "a",
+    "destination": "b",
+    "problem": None,
+    "objects": 10,
+    "missing": [],
+    "lag_s": 0.0,
+    "late": False,
+}
 SLOT = (*DB1, "server", "slots", 0)
 TIMER = (*DB1, "timers")
 
@@ -456,6 +490,18 @@ PLANTED: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]] = {
         "hold-forgotten",
         "warning",
     ),
+    "replica late": (
+        "an object is missing since 20 minutes",
+        put([{**REPLICA, "lag_s": 1200.0, "missing": ["b/1"], "late": True}], "facts", "replicas"),
+        "replica-late",
+        "error",
+    ),
+    "replica unseen": (
+        "a bucket does not answer",
+        put([{**REPLICA, "problem": "timed out"}], "facts", "replicas"),
+        "replica-unseen",
+        "error",
+    ),
     "never proven": (
         "no run passed, no backup is proven",
         all_of(
@@ -555,11 +601,63 @@ PLANTED: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]] = {
     ),
     "name lives long": ("a time to live of 100 s", put(100, "promise", "endpoint", "ttl_s"), "endpoint-ttl", "warning"),
 }
-LINT = {f"lint: {name}": Fault(words, found) for name, (words, _plant, found, _level) in PLANTED.items()}
+NEWEST = ("facts", "dumps", "dumps", 0)
+PLANTED_IN_DUMPS: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]] = {
+    "dumps against four hours": (
+        "a dump every six hours, four hours of loss are promised",
+        put(4 * HOUR, "promise", "objectives", "rpo_s"),
+        "dump-without-wal",
+        "error",
+    ),
+    "no dump": ("the stores hold none", put([], "facts", "dumps", "dumps"), "no-dump", "error"),
+    "dump late": ("the newest is of yesterday", put([dump(1)], "facts", "dumps", "dumps"), "dump-late", "error"),
+    "dump in one store": ("a store lacks it", put(["east"], *NEWEST, "stores"), "dump-one-store", "error"),
+    "dump unlike the others": ("its size", put(["10 bytes"], *NEWEST, "anomalies"), "dump-unusual", "warning"),
+    "dump disproven": (
+        "its proof failed",
+        put({"state": "failed", "stale": False}, *NEWEST, "proof"),
+        "dump-disproven",
+        "error",
+    ),
+    "dumps unproven": (
+        "none was ever restored",
+        put([dump(0.1, proof={"state": "unproven", "stale": False})], "facts", "dumps", "dumps"),
+        "dump-unproven",
+        "warning",
+    ),
+    "proofs of dumps stale": (
+        "all proofs are old",
+        put([dump(0.1, proof={"state": "restored", "stale": True})], "facts", "dumps", "dumps"),
+        "dump-proof-stale",
+        "warning",
+    ),
+    "store of dumps down": (
+        "one answers nothing",
+        put({"west": "timed out"}, "facts", "dumps", "unreachable"),
+        "dump-store-silent",
+        "error",
+    ),
+    "dump changed": (
+        "a copy is not as its manifest says",
+        put([{"id": "d", "store": "west", "reason": "db/1/1.dat is missing"}], "facts", "dumps", "refused"),
+        "dump-refused",
+        "error",
+    ),
+    "hold of a dump forgotten": (
+        "held since two days",
+        put({"at": "2026-11-22T00:00:00.000000Z"}, *NEWEST, "hold"),
+        "hold-forgotten",
+        "warning",
+    ),
+}
+LINT = {
+    f"lint: {name}": Fault(words, found)
+    for name, (words, _plant, found, _level) in {**PLANTED, **PLANTED_IN_DUMPS}.items()
+}
 
 
 def planted(name: str) -> tuple[Facts, Facts]:
-    """Promise and facts of the sound service with one fault in it."""
-    promise, facts = map(deepcopy, sound())
-    PLANTED[name][1](promise, facts)
+    """Promise and facts of a sound service with one fault in it."""
+    promise, facts = map(deepcopy, sound() if name in PLANTED else dumped())
+    {**PLANTED, **PLANTED_IN_DUMPS}[name][1](promise, facts)
     return promise, facts

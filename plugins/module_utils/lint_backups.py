@@ -70,7 +70,7 @@ def answering(service: Service) -> "Iterator[dict[str, Any]]":
                 "error",
                 "protection",
                 "The repository cannot be asked: %s" % repo["problem"],
-                "pgbackrest --stanza=%s --repo=%s info" % (service.promise.get("service", "STANZA"), repo["number"]),
+                "pgbackrest --stanza=%s --repo=%s info" % (service.name, repo["number"]),
                 where="repository %s" % repo["number"],
             )
     if not service.facts.get("repositories"):
@@ -105,7 +105,7 @@ def fresh(service: Service) -> "Iterator[dict[str, Any]]":
                 "error",
                 "protection",
                 "The repository holds no backup that can be used.",
-                "ansible-playbook playbooks/protect.yml -e service=%s" % service.promise.get("service", "SERVICE"),
+                "ansible-playbook playbooks/protect.yml -e service=%s" % service.name,
                 where=where,
             )
         elif interval:
@@ -229,4 +229,32 @@ def holds(service: Service) -> "Iterator[dict[str, Any]]":
                 )
 
 
-RULES = (places, standby_region, answering, fresh, retention, encryption, unbroken, timers, holds)
+def replicas(service: Service) -> "Iterator[dict[str, Any]]":
+    """Where a bucket is replicated, the replica is as young as is promised; nothing but reading both shows that."""
+    for replica in service.facts.get("replicas") or []:
+        where = "%s to %s" % (replica["source"], replica["destination"])
+        if replica.get("problem"):
+            yield finding(
+                "replica-unseen",
+                "error",
+                "protection",
+                "The replica could not be compared with its source: %s" % replica["problem"],
+                "Put the address or the credentials right in bucket_replication_source and bucket_replication_destination.",
+                where=where,
+            )
+        elif replica["late"]:
+            yield finding(
+                "replica-late",
+                "error",
+                "protection",
+                "The replica lacks what was written to the source too long ago.",
+                "See the rule's failures in the bucket's replication metrics; what was there before the rule needs "
+                "bucket_replication_existing: true.",
+                where=where,
+                lag_s=replica["lag_s"],
+                missing=len(replica["missing"]),
+                objects=replica["objects"],
+            )
+
+
+RULES = (places, standby_region, answering, fresh, retention, encryption, unbroken, timers, holds, replicas)

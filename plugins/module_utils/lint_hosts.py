@@ -82,8 +82,7 @@ def standbys(service: Service) -> "Iterator[dict[str, Any]]":
                 "error",
                 "rto",
                 "Region %s has fewer standbys than are promised." % region,
-                "ansible-playbook playbooks/rebuild_standbys.yml -e service=%s"
-                % service.promise.get("service", "SERVICE"),
+                "ansible-playbook playbooks/rebuild_standbys.yml -e service=%s" % service.name,
                 where=region,
                 standbys=len(there),
                 promised=wanted,

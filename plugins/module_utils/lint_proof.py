@@ -21,7 +21,7 @@ def proven(service: Service) -> "Iterator[dict[str, Any]]":
     shown += [
         moment(backup["proven"]) for backup in service.backups if backup["proof"] == "validated" and backup["proven"]
     ]
-    prove = PROVE % service.promise.get("service", "SERVICE")
+    prove = PROVE % service.name
     allowed = service.promise.get("proof_interval_s")
     if not shown:
         yield finding(
@@ -56,7 +56,7 @@ def proven(service: Service) -> "Iterator[dict[str, Any]]":
 
 def proven_backups(service: Service) -> "Iterator[dict[str, Any]]":
     """Each repository may be the only one left, so each needs a proof of its own."""
-    prove = PROVE % service.promise.get("service", "SERVICE")
+    prove = PROVE % service.name
     for repo in service.repositories:
         where = "repository %s" % repo["number"]
         for backup in repo["backups"]:
@@ -84,7 +84,7 @@ def proven_backups(service: Service) -> "Iterator[dict[str, Any]]":
 def restore_time(service: Service) -> "Iterator[dict[str, Any]]":
     """What a recovery of the data as it is now would take, from what earlier ones measured."""
     data = service.data_bytes
-    prove = PROVE % service.promise.get("service", "SERVICE")
+    prove = PROVE % service.name
     if not data:
         return
     found = predict(service.runs, data, service.wal_bytes)

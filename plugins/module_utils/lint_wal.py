@@ -17,8 +17,7 @@ def loss_without_wal(service: Service) -> "Iterator[dict[str, Any]]":
     """With backups alone a failure just before the next one ends loses everything since the last began."""
     if not service.settings or service.settings.get("archive_mode") != "off":
         return
-    dumps = service.facts.get("dumps") or []
-    taken = [copy["stopped_s"] - copy["started_s"] for copy in [*service.backups, *dumps]]
+    taken = [backup["stopped_s"] - backup["started_s"] for backup in service.backups]
     interval = service.promise.get("backup_interval_s") or 0
     duration = quantile(taken, 0.95) if taken else 0.0
     worst = interval + duration + (service.promise.get("reaction_s") or 0)
@@ -105,7 +104,7 @@ def archiver(service: Service) -> "Iterator[dict[str, Any]]":
     patience = max(2 * (service.settings.get("archive_timeout") or 0), 120)
     command = (
         "SELECT * FROM pg_stat_archiver; the server's log names the reason. Then: pgbackrest --stanza=%s check"
-        % service.promise.get("service", "STANZA")
+        % service.name
     )
     figures = {"waiting_segments": count, "oldest_waits_s": waits, "rpo_s": service.rpo_s}
     if seen.get("failing"):

@@ -19,6 +19,11 @@ class Service:
         self.rto_s: "Optional[float]" = self.objectives.get("rto_s")
         self.phases: "Mapping[str, float]" = self.objectives.get("phases") or {}
         self.hosts: "Mapping[str, Mapping[str, Any]]" = facts.get("hosts") or {}
+        self.name = str(promise.get("service", "SERVICE"))
+        # how it is protected: physical (pgBackRest), dump, or both
+        self.engines: "list[str]" = list(promise.get("engines") or ["physical"])
+        self.catalog: "Mapping[str, Any]" = facts.get("dumps") or {}
+        self.dumps: "list[Mapping[str, Any]]" = self.catalog.get("dumps") or []  # newest first
         self.runs: "list[Mapping[str, Any]]" = facts.get("runs") or []
 
     def in_role(self, *roles: str) -> "dict[str, Mapping[str, Any]]":

@@ -9,10 +9,24 @@ module: lint_service
 short_description: Judge how a service is protected against what it promises
 description:
   - Compares a promise with what was observed and answers what is wrong, worst first, each with the change that would put it right.
-  - Only thinks. Run it anywhere; what it is told, it believes.
+  - Only thinks. Run it anywhere; what it is told, it believes. What was not seen is either a finding of its own or passed over.
 options:
-  promise: {description: 'Objectives and settings from the inventory; no secrets.', type: dict, required: true}
-  facts: {description: 'What was observed of hosts, repositories and runs. C(now_s) is the clock of this host when left out.', type: dict, required: true}
+  promise:
+    description:
+      - Objectives and settings from the inventory, without secrets - C(service), C(engines) (physical, dump), C(objectives), C(standbys)
+        wanted in each region, C(endpoint.ttl_s), C(repositories) (region, key, retention_days), C(backup_interval_s),
+        C(dump_interval_s), C(retention_s), C(proof_interval_s), C(reaction_s) and C(timers).
+    type: dict
+    required: true
+  facts:
+    description:
+      - What was observed - C(hosts) by name (region, answers, problem, and state, server, capacity and timers as
+        M(pgrescue.runbooks.cluster_state), M(pgrescue.runbooks.server_settings), M(pgrescue.runbooks.host_capacity) and systemctl tell
+        them), C(repositories) of M(pgrescue.runbooks.repository_state), C(runs) of M(pgrescue.runbooks.run_history), C(replicas) of
+        M(pgrescue.runbooks.replication_lag), and C(dumps), the catalogue of dumps.
+      - C(now_s), epoch seconds, is the clock of this host when left out.
+    type: dict
+    required: true
   strict: {description: Fail with exit code 3 when there is a finding of level error., type: bool, default: false}
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}

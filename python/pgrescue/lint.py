@@ -38,8 +38,7 @@ def look(service: str, inventory: str, console: Console) -> list[dict[str, Any]]
     """The findings; None, and the reason printed, when the playbook did not come to its end."""
     play = runner.start(PLAYBOOK, inventory, {"service": service})
     failed = play.wait()
-    stats = [event for event in play.runner.events if event["event"] == "playbook_on_stats"]
-    handed: Mapping[str, Any] = stats[-1]["event_data"].get("artifact_data", {}) if stats else {}
+    handed = play.results()
     if "findings" not in handed:
         said = "; ".join(play.failures()) or play.output()
         console.print(f"{PLAYBOOK} failed ({failed}). Nothing was changed. {said}", markup=False, highlight=False)

@@ -6,7 +6,25 @@ import re
 
 import pytest
 from faults import FAULTS, caught
-from lint_faults import DAY, GB, LINT, MINUTE, NOW, PLANTED, all_of, backup, planted, put, run, setting, sound
+from lint_faults import (
+    DAY,
+    GB,
+    HOUR,
+    LINT,
+    MINUTE,
+    NOW,
+    PLANTED,
+    PLANTED_IN_DUMPS,
+    REPLICA,
+    all_of,
+    backup,
+    dumped,
+    planted,
+    put,
+    run,
+    setting,
+    sound,
+)
 from modules import module, refused
 from pgrescue import lint as command
 from pgrescue.core.lint import findings
@@ -14,6 +32,7 @@ from pgrescue.lint_view import render
 from rich.console import Console
 
 FAULTS.update(LINT)
+ALL = {**PLANTED, **PLANTED_IN_DUMPS}
 
 
 def ids(promise, facts):
@@ -22,6 +41,7 @@ def ids(promise, facts):
 
 def test_nothing_is_found_where_everything_is_as_promised():
     assert findings(*sound()) == []
+    assert findings(*dumped()) == []
 
 
 # what a fault takes down with it
@@ -33,9 +53,9 @@ ALSO = {
 }
 
 
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("name", ALL)
 def test_a_planted_fault_is_found_at_its_level(name):
-    _words, _plant, expected, level = PLANTED[name]
+    _words, _plant, expected, level = ALL[name]
     found = [one for one in findings(*planted(name)) if one["id"] not in ALSO.get(name, [])]
     caught(f"lint: {name}", [{"name": one, "verdict": "failed"} for one in dict.fromkeys(f["id"] for f in found)])
     assert {one["level"] for one in found if one["id"] == expected} == {level}
@@ -60,6 +80,7 @@ NOT_YET = {
     "a gap that may still be filled": put(
         [{"after": "1" * 24, "until": "2" * 24, "since_s": NOW - MINUTE}], "facts", "repositories", 0, "gaps"
     ),
+    "a replica that is as young as is promised": put([REPLICA], "facts", "replicas"),
     "a hold of this night": put([{"run": "run-1", "since_s": NOW - 8 * 3600}], "facts", "repositories", 0, "holds"),
     "a run that was refused": put([run(2), run(1, result="failed", exit_code=4)], "facts", "runs"),
     "five seconds with a standby that confirms": all_of(
@@ -87,6 +108,21 @@ def test_without_wal_the_worst_case_is_told_in_figures():
     assert findings(promise, facts)[0]["level"] == "error"
     promise["objectives"]["rpo_s"] = 2 * DAY
     assert findings(promise, facts)[0]["level"] == "warning"
+
+
+def test_daily_dumps_do_not_keep_a_day():
+    """E2: the content of a dump is of the instant it began, so a day is lost and the dump's duration besides."""
+    promise, facts = dumped()
+    promise.update(dump_interval_s=DAY, reaction_s=0)
+    promise["objectives"]["rpo_s"] = DAY
+    (found,) = findings(promise, facts)
+    assert (found["id"], found["level"]) == ("dump-without-wal", "error")
+    assert found["because"]["worst_loss_s"] == DAY + 300
+    assert found["because"]["worst_loss_after_one_failed_dump_s"] == 2 * DAY + 300
+    both, facts = sound()
+    both["engines"], facts["dumps"] = ["physical", "dump"], dumped()[1]["dumps"]
+    both["objectives"]["rpo_s"] = HOUR
+    assert ids(both, facts) == []
 
 
 def test_a_lost_service_is_judged_by_what_is_left():

@@ -157,6 +157,28 @@ def encryption(service: Service) -> "Iterator[dict[str, Any]]":
             )
 
 
+def speed(service: Service) -> "Iterator[dict[str, Any]]":
+    """Two choices that look faster and seldom are."""
+    cpus = (service.primary[1].get("capacity") or {}).get("cpus") or 1
+    if service.promise.get("compression") == "none":
+        yield finding(
+            "uncompressed",
+            "advice",
+            "rto",
+            "Backups are not compressed; over a network that makes most restores slower, not faster.",
+            "Measure it here (bench/compression.py), or set pgbackrest_compression: lz4.",
+        )
+    if 1 in (service.promise.get("processes") or []) and cpus > 1:
+        yield finding(
+            "one-process",
+            "advice",
+            "rto",
+            "One file at a time is backed up or fetched, and the hosts have more processors.",
+            "Set pgbackrest_processes and recovery_processes to 0: as many as there are.",
+            cpus=cpus,
+        )
+
+
 def unbroken(service: Service) -> "Iterator[dict[str, Any]]":
     """What follows a gap in the archive cannot be replayed from a backup before it."""
     for repo in service.repositories:
@@ -257,4 +279,4 @@ def replicas(service: Service) -> "Iterator[dict[str, Any]]":
             )
 
 
-RULES = (places, standby_region, answering, fresh, retention, encryption, unbroken, timers, holds, replicas)
+RULES = (places, standby_region, answering, fresh, retention, encryption, speed, unbroken, timers, holds, replicas)

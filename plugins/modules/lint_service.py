@@ -15,7 +15,7 @@ options:
     description:
       - Objectives and settings from the inventory, without secrets - C(service), C(engines) (physical, dump), C(objectives), C(standbys)
         wanted in each region, C(endpoint.ttl_s), C(repositories) (region, key, retention_days), C(backup_interval_s),
-        C(dump_interval_s), C(retention_s), C(proof_interval_s), C(reaction_s) and C(timers).
+        C(dump_interval_s), C(compression), C(processes), C(retention_s), C(proof_interval_s), C(reaction_s) and C(timers).
     type: dict
     required: true
   facts:

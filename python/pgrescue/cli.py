@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from pgrescue import drill as drills
-from pgrescue import lab, record, recovery, runner, upkeep
+from pgrescue import lab, lint, record, recovery, runner, upkeep
 from pgrescue.manifest import MANIFEST, verify_manifest
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
@@ -208,6 +208,16 @@ def prove(
     mode = {"proof_mode": "random"} if at_random else {}
     drawn = {} if seed is None else {"proof_seed": str(seed)}
     keep_up("prove", service, inventory, engine, {**mode, **drawn, **variables(extra)})
+
+
+@app.command("lint")
+def lint_service(
+    service: Service = "shop",
+    inventory: Inventory = LAB,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say which objective cannot be met, why, and what would change that; exit 3 when there is one."""
+    raise typer.Exit(lint.run(service, inventory_path(inventory), as_json, Console()))
 
 
 @app.command()

@@ -13,15 +13,13 @@ from pgrescue.lint_view import render
 
 PLAYBOOK = "playbooks/lint.yml"
 _WIDEST = 80
-FINE, WARNED, BROKEN = 0, 1, 3
-_CODES = {"error": BROKEN, "warning": WARNED, "advice": FINE}
+FINE, BROKEN = 0, 3
 
 
 def run(service: str, inventory: str, as_json: bool, console: Console) -> int:
     """Lint a service and print what was found; the exit code of the command.
 
-    0 when there is nothing worse than advice, 1 with warnings, 3 with an error, or when the service could not be
-    looked at.
+    3 when an objective cannot be met or the service could not be looked at, 0 otherwise.
     """
     found = look(service, inventory, console)
     if found is None:
@@ -48,4 +46,4 @@ def look(service: str, inventory: str, console: Console) -> list[dict[str, Any]]
 
 def exit_code(findings: Sequence[Mapping[str, Any]]) -> int:
     """What the worst finding comes to."""
-    return max((_CODES[found["level"]] for found in findings), default=FINE)
+    return BROKEN if any(found["level"] == "error" for found in findings) else FINE

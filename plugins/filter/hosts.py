@@ -58,6 +58,16 @@ def hosts_that_are(states: Mapping[str, Any], role: str) -> "list[str]":
     return [host for host, seen in states.items() if seen["role"] == role]
 
 
+def acknowledging(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "list[str]":
+    """Hosts whose standby a commit can wait for: not one that stays behind on purpose, nor one fed by the archive alone."""
+    return [
+        host
+        for host in hosts
+        if hostvars[host].get("standby_source", "stream") == "stream"
+        and str(hostvars[host].get("standby_delay", "0")) == "0"
+    ]
+
+
 def to_fence(states: Mapping[str, Any], target: str) -> "list[str]":
     """Hosts whose server must be stopped for good: every one that may accept writes, but the target of the recovery."""
     return [host for host, seen in states.items() if seen["role"] in ("primary", "unresponsive") and host != target]
@@ -76,4 +86,5 @@ class FilterModule:
             "to_fence": to_fence,
             "configured": configured,
             "hosts_that_are": hosts_that_are,
+            "acknowledging": acknowledging,
         }

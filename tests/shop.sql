@@ -3,6 +3,8 @@ CREATE SCHEMA sales;
 CREATE EXTENSION hstore;
 CREATE EXTENSION pg_trgm SCHEMA sales;
 CREATE EXTENSION postgres_fdw;
+CREATE EXTENSION tablefunc;
+CREATE EXTENSION pageinspect;
 
 CREATE TYPE sales.state AS ENUM ('open', 'paid', 'sent');
 CREATE TYPE sales.address AS (street text, town text);
@@ -53,6 +55,7 @@ SELECT nextval('sales.countdown') FROM generate_series(1, 5);
 SELECT lo_from_bytea(0, 'large');
 
 CREATE VIEW sales.open_orders AS SELECT * FROM sales.orders WHERE state = 'open';
+CREATE VIEW sales.sent_orders AS SELECT * FROM sales.orders WHERE state = 'sent';
 CREATE RULE no_delete AS ON DELETE TO sales.open_orders DO INSTEAD NOTHING;
 CREATE MATERIALIZED VIEW sales.totals AS SELECT customer, sum(total) AS total FROM sales.orders GROUP BY customer;
 CREATE UNIQUE INDEX ON sales.totals (customer);

@@ -219,20 +219,19 @@ UNION ALL SELECT format('user mapping of %I for %I', srvname, usename), '' FROM 
 
 # Aspect of the census: names and values, as text or as JSON. Values of those in DIGESTED are replaced by a digest.
 ASPECTS = {
-    "relations": _relations("rpmvf")
+    "relations": _relations("rpf")
     + """
 SELECT name, concat_ws('; ', CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned by ' || pg_get_partkeydef(oid)
-                                           WHEN 'm' THEN 'materialized view' WHEN 'v' THEN 'view' ELSE 'foreign table' END,
+                                           ELSE 'foreign table' END,
        CASE relpersistence WHEN 'u' THEN 'unlogged' END,
-       (SELECT 'child of ' || string_agg(pg_describe_object('pg_class'::regclass, inhparent, 0), ', ' ORDER BY inhseqno)
-          FROM pg_inherits WHERE inhrelid = oid),
+       (SELECT 'child of ' || string_agg(inhparent::regclass::text, ', ' ORDER BY inhseqno) FROM pg_inherits WHERE inhrelid = oid),
        pg_get_expr(relpartbound, oid),
-       CASE WHEN relreplident <> 'd' AND relkind IN ('r', 'p', 'm') THEN 'replica identity ' || relreplident::text END,
+       CASE WHEN relreplident <> 'd' AND relkind IN ('r', 'p') THEN 'replica identity ' || relreplident::text END,
        (SELECT 'tablespace ' || spcname FROM pg_tablespace t WHERE t.oid = reltablespace),
        (SELECT 'access method ' || amname FROM pg_am a WHERE a.oid = relam AND amname <> 'heap'),
        (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(reloptions) AS o),
-       (SELECT 'server ' || srvname || array_to_string(ftoptions, ', ') FROM pg_foreign_table JOIN pg_foreign_server s ON s.oid = ftserver
-         WHERE ftrelid = relation.oid)) FROM relation""",
+       (SELECT concat_ws(' ', 'server', srvname, array_to_string(ftoptions, ', '))
+          FROM pg_foreign_table JOIN pg_foreign_server s ON s.oid = ftserver WHERE ftrelid = relation.oid)) FROM relation""",
     "columns": _relations("rpf")
     + """
 SELECT format('%s.%I', name, attname), concat_ws(' ', format_type(atttypid, atttypmod),
@@ -288,7 +287,11 @@ SELECT format('%%I.%%I(%%s)', nspname, proname, pg_get_function_identity_argumen
             ELSE pg_get_functiondef(p.oid) END
   FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE NOT %s AND NOT %s"""
     % (OF_SYSTEM, _member("pg_proc", "p.oid")),
-    "views": _relations("vm") + "SELECT name, pg_get_viewdef(oid) FROM relation",
+    "views": _relations("vm")
+    + """
+SELECT name, concat_ws('; ', CASE relkind WHEN 'm' THEN 'materialized' END, CASE WHEN relispopulated THEN 'populated' END,
+       (SELECT spcname FROM pg_tablespace t WHERE t.oid = reltablespace),
+       (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(reloptions) AS o), pg_get_viewdef(oid)) FROM relation""",
     "types": """
 SELECT format_type(t.oid, NULL), CASE typtype
        WHEN 'e' THEN 'enum ' || (SELECT string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder) FROM pg_enum
@@ -329,7 +332,7 @@ SELECT CASE setrole WHEN 0 THEN 'database' ELSE 'role ' || pg_get_userbyid(setro
        (SELECT string_agg(c, '; ' ORDER BY c COLLATE "C") FROM unnest(setconfig) AS c)
   FROM pg_db_role_setting WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())""",
     "counts": """
-SELECT 'comments', (SELECT count(*) FROM pg_description x WHERE objoid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d
+SELECT 'comments', (SELECT count(*) FROM pg_description x WHERE objoid >= 16384 AND classoid <> 'pg_extension'::regclass AND NOT EXISTS (SELECT FROM pg_depend d
                      WHERE d.classid = x.classoid AND d.objid = x.objoid AND d.deptype = 'e'))
 UNION ALL SELECT 'security labels', (SELECT count(*) FROM pg_seclabel)
 UNION ALL SELECT 'large objects', (SELECT count(*) FROM pg_largeobject_metadata)""",

@@ -17,7 +17,8 @@ SUMMED = ("sales.customers", "sales.events")
 PLANTED = {
     "index dropped": "DROP INDEX sales.orders_customer",
     "index invalid": "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'sales.orders_customer'::regclass",
-    "index of another definition": "DROP INDEX sales.orders_customer; CREATE INDEX orders_customer ON sales.orders (total)",
+    "index of another definition": """
+        DROP INDEX sales.orders_customer; CREATE INDEX orders_customer ON sales.orders (total)""",
     "grant dropped": "REVOKE SELECT ON sales.orders FROM clerk",
     "column grant dropped": "REVOKE SELECT (name) ON sales.customers FROM reader",
     "grant to everybody": "GRANT SELECT ON sales.customers TO PUBLIC",

@@ -84,8 +84,11 @@ FAULTS: dict[str, Fault] = {
         "a row inserted while pg_index.indisready was false", "every index is sound and holds every row of its table"
     ),
     "unique index holds a value twice": Fault(
-        "a second one inserted while the index was marked as not unique",
+        "a row given the key of another one while the index was marked as not unique",
         "every index is sound and holds every row of its table",
+    ),
+    "GIN index out of order": Fault(
+        "two entries of a page exchanged", "every index is sound and holds every row of its table"
     ),
     "foreign key violated": Fault("UPDATE with session_replication_role = replica", "every foreign key holds"),
     "CHECK violated": Fault("added NOT VALID, then marked as validated", "every CHECK constraint holds"),

@@ -52,7 +52,11 @@ SELECT relation.name, relpersistence = 'u' AS unlogged,
   FROM relation JOIN pg_sequence ON seqrelid = relation.oid ORDER BY name COLLATE "C" """
 )
 
-_NAMED = "(SELECT type || ' ' || identity FROM pg_identify_object(classid, objid, objsubid))"
+# Some versions say "on language" of a transform, others "language".
+_NAMED = (
+    "(SELECT type || ' ' || replace(identity, ' on language ', ' language ')"
+    " FROM pg_identify_object(classid, objid, objsubid))"
+)
 
 _ACLS = """
   SELECT 'pg_class'::regclass::oid AS classid, oid AS objid, 0 AS objsubid, relowner AS owner, relacl AS acl,
@@ -193,7 +197,7 @@ _UNOWNED = {  # catalog: what it says beyond the name, and which rows
         "true",
     ),
     "pg_collation": ("to_jsonb(o) - '{oid,collnamespace,collowner,collversion}'::text[] #>> '{}'", "true"),
-    "pg_operator": ("concat_ws(' ', oprcode, oprrest, oprjoin)", "true"),
+    "pg_operator": ("concat_ws(' ', oprcode, oprrest, oprjoin)", "oprcode <> 0"),  # a shell is of no use
     "pg_opclass": ("concat_ws(' ', opckeytype::regtype, opcdefault)", "true"),
     "pg_conversion": ("concat_ws(' ', conproc, condefault)", "true"),
     "pg_foreign_data_wrapper": ("concat_ws(' ', fdwhandler::regproc, fdwvalidator::regproc)", "true"),
@@ -255,7 +259,7 @@ SELECT format('%I.%I', n.nspname, i.relname), jsonb_build_object('definition', p
     + """
 SELECT coalesce(name, format_type(contypid, NULL)) || ' ' || quote_ident(conname),
        jsonb_build_object('definition', pg_get_constraintdef(c.oid), 'validated',
-                          convalidated OR to_jsonb(c) ->> 'conenforced' = 'false')
+                          convalidated OR coalesce(to_jsonb(c) ->> 'conenforced' = 'false', false), 'inherited', conparentid <> 0)
   FROM pg_constraint c LEFT JOIN relation ON relation.oid = conrelid
  WHERE contype <> 't' AND (name IS NOT NULL OR contypid <> 0 AND c.oid >= 16384 AND NOT %s)
    AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = c.conparentid AND p.conrelid = c.conrelid)"""
@@ -332,8 +336,10 @@ SELECT CASE setrole WHEN 0 THEN 'database' ELSE 'role ' || pg_get_userbyid(setro
        (SELECT string_agg(c, '; ' ORDER BY c COLLATE "C") FROM unnest(setconfig) AS c)
   FROM pg_db_role_setting WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())""",
     "counts": """
-SELECT 'comments', (SELECT count(*) FROM pg_description x WHERE objoid >= 16384 AND classoid <> 'pg_extension'::regclass AND NOT EXISTS (SELECT FROM pg_depend d
-                     WHERE d.classid = x.classoid AND d.objid = x.objoid AND d.deptype = 'e'))
+SELECT 'comments', (SELECT count(*) FROM pg_description x WHERE (objoid >= 16384 OR classoid = 'pg_largeobject'::regclass)
+                     AND classoid <> 'pg_extension'::regclass AND NOT EXISTS (SELECT FROM pg_depend d
+                         WHERE d.classid = x.classoid AND d.objid = x.objoid AND d.deptype = 'e')
+                     AND (pg_identify_object(classoid, objoid, objsubid)).identity <> '')  -- some outlive what they were about
 UNION ALL SELECT 'security labels', (SELECT count(*) FROM pg_seclabel)
 UNION ALL SELECT 'large objects', (SELECT count(*) FROM pg_largeobject_metadata)""",
 }

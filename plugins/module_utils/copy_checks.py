@@ -175,7 +175,7 @@ def check_storage(here: Database) -> "set[str]":
             damaged |= here.each(PAGES, [(r[4], queries.READ % (schema, r[0])) for r in intact("rmtiS")])
     with here.extension("amcheck", HEAPS) as schema:
         if schema:
-            heaps = [(r[4], queries.HEAP % (schema, r[0])) for r in intact("rmt")]
+            heaps = [(r[4], queries.HEAP % (schema, r[0])) for r in intact("rmt") if r[2] == "heap"]
             damaged |= here.each(HEAPS, heaps, lambda rows: ["block %s, item %s: %s" % row for row in rows[:3]])
             methods = {"btree": queries.BTREE_SINCE_17 if here.major >= 17 else queries.BTREE}
             if here.major >= 18:

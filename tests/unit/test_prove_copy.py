@@ -21,9 +21,11 @@ def shop(request):
         yield Shop(server)
 
 
-@pytest.fixture(autouse=True)
-def as_postgres(monkeypatch):
-    monkeypatch.setenv("PGUSER", "postgres")
+@pytest.fixture(scope="module", autouse=True)
+def as_postgres():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGUSER", "postgres")
+        yield
 
 
 @pytest.fixture
@@ -201,3 +203,111 @@ def test_what_there_was_no_time_for_is_told(shop):
     assert "truncated" in {check["verdict"] for check in checks}
     caught("no time for all checks", [check for check in checks if check["name"] != ASSERTION["name"]])
     assert "more" in checks[-1]["observed"]
+
+
+@pytest.mark.parametrize("shop", [17, 18], indirect=True, ids=lambda version: f"postgresql-{version}")
+def test_a_value_twice_in_a_unique_index_is_caught(shop, copy):
+    """Which amcheck can tell since 17."""
+    index = "UPDATE pg_index SET indisunique = {} WHERE indexrelid = 'sales.orders_pkey'::regclass; "
+    shop.run(
+        copy,
+        index.format("false")
+        + "DROP PUBLICATION changes; UPDATE sales.orders SET id = 8 WHERE id = 7; "
+        + index.format("true"),
+    )
+    caught("unique index holds a value twice", prove(shop, copy))
+
+
+def test_a_gin_index_out_of_order_is_caught():
+    """Which amcheck can tell since 18."""
+    with PostgresServer(version=18, initdb=("--no-data-checksums",)) as server:
+        shop = Shop(server)
+        shop.run("shop", "SELECT gin_clean_pending_list('sales.orders_note')")
+        with shop.copy() as name:
+            path = shop.file(name, "sales.orders_note")
+            content = path.read_bytes()
+            pages = [content[at : at + PAGE] for at in range(0, len(content), PAGE)]
+            # a leaf of the entry tree: the flags of GIN at the end of the page say nothing but "leaf"
+            number = next(n for n, page in enumerate(pages) if page[-2:] == b"\x02\x00")
+            page = pages[number]
+            pages[number] = page[:24] + page[28:32] + page[24:28] + page[32:]  # the first two line pointers exchanged
+            path.write_bytes(b"".join(pages))
+            caught("GIN index out of order", prove(shop, name))
+
+
+NEWEST = """
+CREATE EXTENSION btree_gist;
+CREATE TABLE rooms (id int, at daterange, PRIMARY KEY (id, at WITHOUT OVERLAPS));
+CREATE TABLE bookings (
+    id int PRIMARY KEY, room int, at daterange,
+    FOREIGN KEY (room, PERIOD at) REFERENCES rooms (id, PERIOD at)
+);
+CREATE TABLE made (a int, b int GENERATED ALWAYS AS (a * 2) VIRTUAL, CHECK (b < 100), CHECK (a > 5) NOT ENFORCED);
+INSERT INTO rooms VALUES (1, '[2025-01-01,2025-06-01)'), (1, '[2025-06-01,2026-01-01)');
+INSERT INTO bookings VALUES (1, 1, '[2025-05-01,2025-07-01)'), (2, NULL, '[2025-05-01,2025-07-01)');
+INSERT INTO made VALUES (1);
+"""
+
+
+@pytest.mark.parametrize("shop", [18], indirect=True, ids=["postgresql-18"])
+def test_what_only_the_newest_version_has_is_checked_too(shop, copy):
+    shop.run(copy, NEWEST)
+    expected = census(shop, copy)
+    assert [check for check in prove(shop, copy, expected=expected) if check["verdict"] != "passed"] == []
+    shop.run(
+        copy, "SET session_replication_role = replica; UPDATE bookings SET at = '[2025-05-01,2026-07-01)' WHERE id = 1"
+    )
+    caught("foreign key violated", prove(shop, copy, expected=expected))
+
+
+@pytest.fixture(scope="module")
+def restored():
+    """A primary that archives, what its paused standby held, and a copy that was restored to just there."""
+    with PostgresServer() as primary:
+        archive = primary.folder / "archive"
+        archive.mkdir()
+        shutil.chown(archive, primary.user)
+        primary.psql("ALTER SYSTEM SET archive_mode = on")
+        primary.psql(f"ALTER SYSTEM SET archive_command = 'cp %p {archive}/%f'")
+        primary.stop()
+        shop = Shop(primary.start())
+        with primary.standby_of() as standby:
+            target = PostgresServer(source=primary, settings={"restore_command": f"cp {archive}/%f %p"})
+            shop.run("shop", "DELETE FROM sales.orders WHERE id > 900; SELECT nextval('sales.countdown')")
+            ((written,),) = primary.psql("SELECT pg_current_wal_lsn()")
+            until(lambda: standby.psql(f"SELECT pg_last_wal_replay_lsn() >= '{written}'")[0][0], 20, "it is replayed")
+            at_standby = {"port": standby.port, "socket_directory": str(standby.folder)}
+            answer = module("census")(**at_standby, pause_replay=True, fingerprint_tables=["sales.customers"])
+            shop.run("shop", "DELETE FROM sales.orders; SELECT nextval('sales.countdown')")
+            primary.psql("SELECT pg_switch_wal()")
+            (target.data / "standby.signal").rename(target.data / "recovery.signal")
+            with (target.data / "postgresql.auto.conf").open("a") as file:
+                file.write(f"recovery_target_lsn = '{answer['census']['lsn']}'\n")
+                file.write("recovery_target_inclusive = off\nrecovery_target_action = promote\narchive_mode = off\n")
+            with target:
+                until(lambda: not target.psql("SELECT pg_is_in_recovery()")[0][0], 30, "the copy is promoted")
+                yield answer["census"], target, primary, standby
+
+
+def proven(server, **more):
+    return module("prove_copy")(port=server.port, socket_directory=str(server.folder), kind="physical", **more)
+
+
+def test_a_copy_restored_to_where_the_standby_stood_is_exactly_what_it_held(restored):
+    expected, target, _primary, _standby = restored
+    checks = proven(target, expected=expected)["checks"]
+    assert [check for check in checks if check["verdict"] != "passed"] == []
+    assert expected["databases"]["shop"]["tables"]["sales.orders"] == 900
+    assert expected["databases"]["shop"]["unlogged"] == {"sales.sessions": None}
+
+
+def test_a_server_that_is_no_copy_is_refused(restored):
+    _expected, target, primary, standby = restored
+    assert refused(proven(standby), 3, "in recovery", "Nothing was changed")
+    assert refused(proven(primary), 4, "standby replicates", "Nothing was changed")
+    assert refused(proven(target, version=9), 3, "not 9")
+    assert refused(
+        proven(target, databases=["shop"], assertions=[{**ASSERTION, "database": "nowhere", "expect": 0}]), 5, "nowhere"
+    )
+    answer = module("prove_copy")(check=True, port=1, socket_directory="/tmp", kind="logical")
+    assert (answer["changed"], answer["checks"]) == (False, [])

@@ -88,7 +88,7 @@ class Reader:
 
     def named(self, aspect: str, query: str) -> "dict[str, Any]":
         """A query of names and values as a mapping, in the order of the names."""
-        return dict(sorted(self.ask(aspect, query) or []))
+        return dict(sorted(self.ask(aspect, query) or [], key=lambda row: str(row[0])))
 
 
 def database(

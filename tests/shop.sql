@@ -54,7 +54,7 @@ INSERT INTO sales.derived VALUES (3, 3);
 SELECT nextval('sales.countdown') FROM generate_series(1, 5);
 SELECT lo_from_bytea(0, 'large');
 
-CREATE VIEW sales.open_orders AS SELECT * FROM sales.orders WHERE state = 'open';
+CREATE VIEW sales.open_orders WITH (security_barrier) AS SELECT * FROM sales.orders WHERE state = 'open';
 CREATE VIEW sales.sent_orders AS SELECT * FROM sales.orders WHERE state = 'sent';
 CREATE RULE no_delete AS ON DELETE TO sales.open_orders DO INSTEAD NOTHING;
 CREATE MATERIALIZED VIEW sales.totals AS SELECT customer, sum(total) AS total FROM sales.orders GROUP BY customer;

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Mapping
 
 Census = Mapping[str, Any]
-Answer = "tuple[list[str], int]"
 AHEAD = 33  # values by which WAL may hold a sequence ahead of what a primary shows
 
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 
@@ -52,6 +53,9 @@ PLANTED = {
     "rule dropped": "DROP RULE no_delete ON sales.open_orders",
     "text search changed": "ALTER TEXT SEARCH CONFIGURATION sales.plain DROP MAPPING FOR word",
     "publication dropped": "DROP PUBLICATION changes",
+    "subscription added": "CREATE SUBSCRIPTION taker CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)",
+    "foreign server changed": "ALTER SERVER elsewhere OPTIONS (SET host '127.0.0.2')",
+    "security of a view lost": "ALTER VIEW sales.open_orders RESET (security_barrier)",
     "database setting dropped": "ALTER DATABASE shop RESET ALL",
     "comment dropped": "COMMENT ON TABLE sales.orders IS NULL",
     "large object missing": "SELECT lo_unlink(oid) FROM pg_largeobject_metadata",
@@ -116,6 +120,21 @@ def test_a_database_that_is_missing_and_another_collation_are_caught(shop):
     observed["cluster"]["databases"]["shop"]["actual_collation_version"] = "2.28"
     caught("other collation", compare(expected, observed))
     assert failed(compare(expected, observed, "logical")) == {}
+
+
+def test_a_tablespace_that_is_missing_is_caught_and_its_place_does_not_matter(shop):
+    folder = shop.server.folder / "tablespace"
+    folder.mkdir(exist_ok=True)
+    shutil.chown(folder, shop.server.user)
+    shop.server.psql(f"CREATE TABLESPACE elsewhere LOCATION '{folder}'")
+    try:
+        expected = shop.census("shop")
+    finally:
+        shop.server.psql("DROP TABLESPACE elsewhere")
+    caught("tablespace missing", compare(expected, shop.census("shop")))
+    observed = copy.deepcopy(expected)
+    observed["cluster"]["tablespaces"]["elsewhere"]["location"] = "/another/place"
+    assert failed(compare(expected, observed)) == {}
 
 
 def test_what_a_role_may_not_read_is_named_and_fails_the_comparison(shop):

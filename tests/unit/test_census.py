@@ -149,6 +149,18 @@ def test_what_a_role_may_not_read_is_named_and_fails_the_comparison(shop):
     caught("table not readable", compare(whole, observed))
 
 
+def test_a_role_that_may_read_everything_counts_the_same_as_a_superuser(shop, expected):
+    shop.server.psql("CREATE ROLE counter LOGIN BYPASSRLS; GRANT pg_read_all_data TO counter")
+    census = collection("plugins.module_utils.census")
+    try:
+        with shop.connect("shop", user="counter") as connection, connection.transaction():
+            seen = census.database(connection, SUMMED)
+            assert census.cluster(connection)["unreadable"] == {}
+    finally:
+        shop.server.psql("DROP ROLE counter")
+    assert seen == expected["databases"]["shop"]
+
+
 def test_rows_that_row_security_hides_are_not_counted_as_if_they_were_all(shop):
     with shop.connect("shop") as connection, connection.transaction():
         connection.execute("SET LOCAL ROLE clerk")

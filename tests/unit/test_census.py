@@ -172,6 +172,28 @@ def test_no_secret_is_in_a_census(shop):
     assert "secret of the mapping" not in json.dumps(shop.census("shop"))
 
 
+def test_what_was_given_and_taken_is_told_against_what_everything_has_by_default(expected):
+    assert expected["databases"]["shop"]["grants"] == GRANTS | (
+        {"schema public to PUBLIC": "CREATE, USAGE"} if expected["cluster"]["server_version_num"] < 150000 else {}
+    )
+
+
+GRANTS = {
+    "default acl for role clerk on sequences to reader": "USAGE",
+    "default acl for role clerk on types from PUBLIC": "USAGE",
+    "default acl for role postgres in schema sales on tables to reader": "SELECT",
+    "function pg_catalog.pg_ls_waldir() to reader": "EXECUTE",
+    "function sales.total_of(integer) from PUBLIC": "EXECUTE",
+    "schema public to PUBLIC": "USAGE",
+    "schema sales to clerk": "USAGE",
+    "schema sales to reader": "USAGE",
+    "sequence sales.orders_id_seq to clerk": "USAGE",
+    "table column sales.customers.id to reader": "SELECT",
+    "table column sales.customers.name to reader": "SELECT",
+    "table sales.orders to clerk": "INSERT with grant option, SELECT with grant option",
+}
+
+
 def test_explicit_default_rights_are_the_same_as_none(shop, expected):
     grants = "GRANT ALL ON sales.base TO postgres; GRANT EXECUTE ON PROCEDURE sales.tidy() TO PUBLIC"
     assert failed(compare(expected, shop.census("shop", grants, fingerprint_tables=SUMMED))) == {}

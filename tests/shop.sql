@@ -3,6 +3,8 @@ CREATE SCHEMA sales;
 CREATE EXTENSION hstore;
 CREATE EXTENSION pg_trgm SCHEMA sales;
 CREATE EXTENSION postgres_fdw;
+CREATE EXTENSION tablefunc;
+CREATE EXTENSION pageinspect;
 
 CREATE TYPE sales.state AS ENUM ('open', 'paid', 'sent');
 CREATE TYPE sales.address AS (street text, town text);
@@ -52,7 +54,8 @@ INSERT INTO sales.derived VALUES (3, 3);
 SELECT nextval('sales.countdown') FROM generate_series(1, 5);
 SELECT lo_from_bytea(0, 'large');
 
-CREATE VIEW sales.open_orders AS SELECT * FROM sales.orders WHERE state = 'open';
+CREATE VIEW sales.open_orders WITH (security_barrier) AS SELECT * FROM sales.orders WHERE state = 'open';
+CREATE VIEW sales.sent_orders AS SELECT * FROM sales.orders WHERE state = 'sent';
 CREATE RULE no_delete AS ON DELETE TO sales.open_orders DO INSTEAD NOTHING;
 CREATE MATERIALIZED VIEW sales.totals AS SELECT customer, sum(total) AS total FROM sales.orders GROUP BY customer;
 CREATE UNIQUE INDEX ON sales.totals (customer);
@@ -80,5 +83,7 @@ GRANT USAGE ON SEQUENCE sales.orders_id_seq TO clerk;
 REVOKE EXECUTE ON FUNCTION sales.total_of(int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_waldir() TO reader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA sales GRANT SELECT ON TABLES TO reader;
+ALTER DEFAULT PRIVILEGES FOR ROLE clerk REVOKE USAGE ON TYPES FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES FOR ROLE clerk GRANT USAGE ON SEQUENCES TO reader;
 ALTER TABLE sales.events OWNER TO clerk;
 COMMENT ON TABLE sales.orders IS 'what was ordered';

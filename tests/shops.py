@@ -1,4 +1,4 @@
-"""A sample database with one of every kind of object, on servers of every major version, and copies of it to plant faults in."""
+"""A sample database with one of every kind of object, on any major version, and copies of it to plant faults in."""
 
 from __future__ import annotations
 
@@ -66,10 +66,13 @@ class Shop:
         ((path,),) = self.run(database, f"SELECT pg_relation_filepath('{relation}')")
         return self.server.data / str(path)
 
-    def census(self, database: str, **more: Any) -> dict[str, Any]:
-        """The census of the cluster with one database, told as `shop`."""
+    def census(self, database: str, plant: str = "", **more: Any) -> dict[str, Any]:
+        """The census of the cluster with one database, told as `shop`; what is planted before is rolled back after."""
         census = collection("plugins.module_utils.census")
-        with self.connect(database) as connection, connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        with self.connect(database) as connection, connection.transaction(force_rollback=True):
+            if plant:
+                connection.execute(plant)
+            else:
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             about = census.database(connection, **more)
             return {"lsn": None, "cluster": census.cluster(connection), "databases": {"shop": about}}

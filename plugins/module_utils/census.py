@@ -10,6 +10,7 @@ import hashlib
 from contextlib import contextmanager
 from typing import Any, Callable, Collection, Iterator, Optional
 
+from . import census_objects
 from . import census_queries as queries
 
 # Fixes how values are written, so that the same row gives the same text, and ends a wait for somebody's lock.
@@ -88,7 +89,7 @@ class Reader:
 
     def named(self, aspect: str, query: str) -> "dict[str, Any]":
         """A query of names and values as a mapping, in the order of the names."""
-        return dict(sorted(self.ask(aspect, query) or []))
+        return dict(sorted(self.ask(aspect, query) or [], key=lambda row: str(row[0])))
 
 
 def database(
@@ -119,13 +120,11 @@ def cluster(connection: Any) -> "dict[str, Any]":
     reader = Reader(connection)
     number = int(reader.value("server version", "SHOW server_version_num"))
     found: "dict[str, Any]" = {aspect: reader.named(aspect, query) for aspect, query in queries.CLUSTER_ASPECTS.items()}
-    grants = queries.CLUSTER_GRANTS.replace("PARAMETERS", queries.PARAMETERS if number >= 150000 else "")
+    grants = census_objects.CLUSTER_GRANTS.replace("PARAMETERS", census_objects.PARAMETERS if number >= 150000 else "")
     found["grants"] = reader.named("grants", grants)
     collations = reader.named("collations", queries.COLLATIONS_OF_DATABASES) if number >= 150000 else {}
     for name, about in found["databases"].items():
         about["actual_collation_version"] = collations.get(name)
-        if about["size_bytes"] is None:
-            reader.unreadable["size of " + name] = "needs CONNECT, or membership in pg_read_all_stats"
     found["server_version"] = reader.value("server version", "SHOW server_version")
     found["server_version_num"] = number
     found["unreadable"] = reader.unreadable

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Mapping
 
 Census = Mapping[str, Any]
-Answer = "tuple[list[str], int]"
 AHEAD = 33  # values by which WAL may hold a sequence ahead of what a primary shows
 
 
@@ -116,23 +115,31 @@ def behind(how: Manner, want: Census, found: Census) -> "tuple[list[str], int]":
 
 
 def indexes(how: Manner, want: Census, found: Census) -> "tuple[list[str], int]":
-    """A dump passes over an index that is invalid."""
+    """A dump passes over an index that is invalid, but for that of a partitioned table."""
     a, b = sides("indexes", want, found)
     if how.alone:
         return ["%s is invalid" % name for name, seen in b.items() if not seen["valid"]], len(b)
     if how.logical:
-        a = {name: seen for name, seen in a.items() if seen["valid"]}
+        invalid = [name for name, seen in a.items() if not seen["valid"]]
+        a, b = ({name: seen for name, seen in side.items() if name not in invalid} for side in (a, b))
     return differing(*defined(how, a, b)), len(a)
 
 
 def constraints(how: Manner, want: Census, found: Census) -> "tuple[list[str], int]":
-    """Since 18 a NOT NULL is a constraint with a name."""
+    """Since 18 a NOT NULL is a constraint with a name. What a partition has of its parent is named anew from a dump."""
     a, b = sides("constraints", want, found)
     if how.alone:
         return ["%s is not validated" % name for name, seen in b.items() if not seen["validated"]], len(b)
-    if not how.same_major:
-        a, b = ({n: c for n, c in side.items() if not c["definition"].startswith("NOT NULL")} for side in (a, b))
+    a, b = ({name: seen for name, seen in side.items() if not derived(how, seen)} for side in (a, b))
     return differing(*defined(how, a, b)), len(a)
+
+
+def derived(how: Manner, seen: Mapping[str, Any]) -> bool:
+    """Whether a constraint is not looked for by its name."""
+    definition = seen["definition"]
+    if definition.startswith("NOT NULL"):
+        return not how.same_major
+    return how.logical and definition.startswith("FOREIGN KEY") and bool(seen["inherited"])
 
 
 def defined(how: Manner, want: Mapping[str, Any], found: Mapping[str, Any]) -> "tuple[dict[str, Any], dict[str, Any]]":
@@ -159,7 +166,15 @@ def grants(how: Manner, want: Census, found: Census) -> "tuple[list[str], int]":
     gone = set(want["owners"]) - set(found["owners"])
     on_it = tuple(name + " " for name in gone) + tuple(name.replace(" ", " column ", 1) + "." for name in gone)
     a = {name: said for name, said in a.items() if not name.startswith(on_it)}
+    if not how.same_major:
+        a, b = known_to_all(a), known_to_all(b)
     return differing(a, b), len(a)
+
+
+def known_to_all(grants: Mapping[str, str]) -> "dict[str, str]":
+    """Without MAINTAIN, which came with 17 and is in everything that is granted or revoked whole."""
+    kept = {name: re.sub(r"(, )?MAINTAIN( with grant option)?( by [^,]*)?", "", said) for name, said in grants.items()}
+    return {name: said.lstrip(", ") for name, said in kept.items() if said}
 
 
 def extensions(how: Manner, want: Census, found: Census) -> "tuple[list[str], int]":

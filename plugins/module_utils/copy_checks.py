@@ -37,6 +37,7 @@ class Proof:
         self.looked_at: "dict[str, int]" = {}
         self.spent: "dict[str, float]" = {}
         self.left_out: "dict[str, list[str]]" = {}
+        self.limits: "dict[str, list[str]]" = {}  # what a check cannot tell, which its reader should know
 
     def remaining_ms(self) -> Optional[int]:
         """What is left of the time; None when there is no limit."""
@@ -69,7 +70,9 @@ class Proof:
         made = []
         for name in (name for name in names if name in self.problems):
             wrong, left = self.problems[name], self.left_out.get(name, [])
-            seen = shortened(wrong) or "no problem among %d" % self.looked_at[name]
+            seen = shortened(wrong) or "; ".join(
+                ["no problem among %d" % self.looked_at[name], *self.limits.get(name, [])]
+            )
             made.append(check(name, "no problem", seen, not wrong, self.spent[name]))
             if left and not wrong:
                 made[-1].update(verdict="truncated", observed="%s, %d left out" % (seen, len(left)))
@@ -170,17 +173,24 @@ def check_storage(here: Database) -> "set[str]":
 
     files = [(r[4], queries.FILE % (r[0], r[0])) for r in relations]
     damaged |= here.each(FILES, files, lambda rows: [said for (said,) in rows])
+    if here.rows("SELECT 1 WHERE current_setting('data_checksums') = 'off'"):
+        here.proof.limits[PAGES] = ["without data checksums, which would tell more"]
     with here.extension("pg_prewarm", PAGES) as schema:
         if schema:
             damaged |= here.each(PAGES, [(r[4], queries.READ % (schema, r[0])) for r in intact("rmtiS")])
     with here.extension("amcheck", HEAPS) as schema:
         if schema:
-            heaps = [(r[4], queries.HEAP % (schema, r[0])) for r in intact("rmt")]
+            heaps = [(r[4], queries.HEAP % (schema, r[0])) for r in intact("rmt") if r[2] == "heap"]
             damaged |= here.each(HEAPS, heaps, lambda rows: ["block %s, item %s: %s" % row for row in rows[:3]])
             methods = {"btree": queries.BTREE_SINCE_17 if here.major >= 17 else queries.BTREE}
             if here.major >= 18:
                 methods["gin"] = queries.GIN
-            indexes = [r for r in intact("i") if r[3] and r[2] in methods]
+            valid = [r for r in intact("i") if r[3]]
+            indexes = [r for r in valid if r[2] in methods]
+            only_read = sorted({r[2] for r in valid} - set(methods))
+            if only_read:
+                said = "%s: %d of %s were only read" % (here.name, len(valid) - len(indexes), ", ".join(only_read))
+                here.proof.limits.setdefault(INDEXES, []).append(said)
             damaged |= here.each(INDEXES, [(r[4], methods[r[2]] % (schema, r[0])) for r in indexes])
     return unreadable()
 

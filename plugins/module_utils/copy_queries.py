@@ -20,7 +20,7 @@ SELECT s.oid, s.kind, s.method, s.valid, coalesce(t.name || ' (toast)' || CASE s
  ORDER BY 5
 """
 FILE = "SELECT 'its file is missing: ' || pg_relation_filepath(%d) WHERE pg_stat_file(pg_relation_filepath(%d), true) IS NULL"
-READ = "SELECT %s.pg_prewarm(%d, 'buffer') LIMIT 0"
+READ = "SELECT %s.pg_prewarm(%d, 'buffer')"
 HEAP = "SELECT blkno, offnum, msg FROM %s.verify_heapam(%d::regclass)"
 BTREE = "SELECT %s.bt_index_parent_check(%d::regclass, true, false)"
 BTREE_SINCE_17 = "SELECT %s.bt_index_parent_check(%d::regclass, true, false, true)"

@@ -112,6 +112,26 @@ FAULTS: dict[str, Fault] = {
     "database does not answer": Fault("the folder of a database moved away", "every database answers"),
     "business assertion false": Fault("a statement that gives another value", "every order has a customer"),
     "no time for all checks": Fault("a deadline of 10 ms", "all checks were made within 0.01 s"),
+    # told by the signed manifest of a dump
+    "dump_data_flipped": Fault("one bit of a dump's data file", "every file is as it was written"),
+    "dump_contents_flipped": Fault("one bit of a dump's toc.dat", "every file is as it was written"),
+    "dump_globals_flipped": Fault("one bit of a dump's globals.sql", "every file is as it was written"),
+    "dump_manifest_flipped": Fault("one bit of a dump's manifest", "the manifest is signed by a key we know"),
+    "dump_file_shortened": Fault("a data file of a dump lacks its last byte", "every file is as it was written"),
+    "dump_file_missing": Fault("a data file of a dump is gone", "every file of the dump is there"),
+    "dump_file_added": Fault("a file that no manifest names", "nothing else is in the dump's folder"),
+    "dump_signed_by_a_stranger": Fault("only another public key is known", "the manifest is signed by a key we know"),
+    "dump_in_anothers_place": Fault(
+        "an older dump in the folder of a newer one", "the manifest is signed by a key we know"
+    ),
+    "dump_with_two_stories": Fault("one store's manifest signed again", "the manifest is signed by a key we know"),
+    "dump_too_small": Fault("a floor above the dump's size", "the dump is not smaller than it may be"),
+    "dump_unlike_the_ones_before": Fault("a table of noise since the last dump", "the dump is like the ones before it"),
+    "original_flipped": Fault("one bit of an original backup", "the backup matches the checksum beside it"),
+    "original_gzip_flipped": Fault("one bit of a compressed one without checksum", "the backup can be read to its end"),
+    "original_cut_off": Fault("an original backup without its end", "the backup ends as pg_dump ends one"),
+    "original_too_small": Fault("a floor above its size", "the backup is not smaller than it may be"),
+    "original_hostile": Fault("a command of psql in it", "the backup holds nothing but what pg_dump writes"),
 }
 
 

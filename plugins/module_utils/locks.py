@@ -1,0 +1,34 @@
+"""A lock that lasts as long as the processes that hold it, so that a kill leaves nothing behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import Iterator
+
+from . import postgres
+from .guards import Stop
+
+MOMENT_S = 5  # for the programs of a killed holder to end
+
+
+@contextmanager
+def alone(path: str, what: str) -> Iterator[int]:
+    """Hold the lock, or refuse; programs that are started inherit the descriptor and hold it too."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def held() -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
+
+    try:
+        if not postgres.wait_until(held, MOMENT_S):
+            raise Stop("Another process makes %s on this host. Nothing was changed." % what)
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,139 @@
+"""What may expire, and why: pure. What is held, proven or the last of its kind stays, whatever a policy says."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any, Callable, Iterable, Mapping, Optional
+
+from . import dumps as naming
+from .guards import PRECONDITION, Stop
+
+Backup = Mapping[str, Any]
+
+PERIODS: "dict[str, Callable[[datetime], str]]" = {
+    "day": lambda at: at.strftime("%Y-%m-%d"),
+    "week": lambda at: "%d-W%02d" % at.isocalendar()[:2],
+    "month": lambda at: at.strftime("%Y-%m"),
+    "year": lambda at: at.strftime("%Y"),
+}
+
+
+def check_policy(policy: Mapping[str, Any]) -> None:
+    """Refuse a policy that would keep nothing, or that says what we do not know."""
+    rungs = policy.get("rungs") or []
+    wrong = [r for r in rungs if r.get("every") not in PERIODS or not int(r.get("days") or 0) > 0]
+    if not rungs or wrong or set(policy) - {"rungs", "proven"} or int(policy.get("proven", 1)) < 1:
+        raise Stop(
+            "The retention %r is not one: it needs rungs, each with every (%s) and days, and proven, at least 1. "
+            "Nothing was changed." % (dict(policy), ", ".join(PERIODS)),
+            PRECONDITION,
+        )
+
+
+def ladder(dumps: "Iterable[Backup]", policy: Mapping[str, Any], now: datetime) -> "dict[str, list[dict[str, str]]]":
+    """Which dumps to keep and which may go, oldest first, each with the reason.
+
+    A dump has `id`, `stores`, `proof` and `hold`, as a catalog lists it. On each rung of the policy the newest dump of every
+    period that began within `days` stays.
+    """
+    check_policy(policy)
+    newest_first = sorted(dumps, key=lambda d: str(d["id"]), reverse=True)
+    reasons: "dict[str, str]" = {}
+
+    def keep(dump: Backup, reason: str) -> None:
+        reasons.setdefault(dump["id"], reason)
+
+    for dump in newest_first:
+        if dump["hold"]:
+            keep(dump, "held: %s" % dump["hold"].get("reason", "no reason given"))
+    stores = sorted({store for dump in newest_first for store in dump["stores"]})
+    for store in stores:
+        keep(next(d for d in newest_first if store in d["stores"]), "the newest in %s" % store)
+    proven = [d for d in newest_first if d["proof"]["state"] in naming.PROVEN]
+    for dump in proven[: int(policy.get("proven", 1))]:
+        keep(dump, "among the newest that are proven")
+    for rung in policy["rungs"]:
+        taken = set()
+        for dump in newest_first:
+            begun = naming.began(dump["id"])
+            period = PERIODS[rung["every"]](begun)
+            if period not in taken and now - begun <= timedelta(days=int(rung["days"])):
+                keep(dump, "the newest of %s %s" % (rung["every"], period))
+            taken.add(period)
+    longest = max(int(rung["days"]) for rung in policy["rungs"])
+    return {
+        "keep": [{"id": d["id"], "reason": reasons[d["id"]]} for d in newest_first if d["id"] in reasons],
+        "expire": [
+            {"id": d["id"], "reason": _gone(naming.began(d["id"]), now, longest)}
+            for d in reversed(newest_first)
+            if d["id"] not in reasons
+        ],
+    }
+
+
+def _gone(begun: datetime, now: datetime, longest: int) -> str:
+    age = (now - begun).days
+    if age >= longest:
+        return "%d days old; nothing is kept beyond %d" % (age, longest)
+    return "%d days old; a newer one stands for each period it is in" % age
+
+
+def copies_and_days(
+    backups: "Iterable[Backup]", days: int, copies: int, proven: Iterable[str], now: datetime
+) -> "list[dict[str, Any]]":
+    """Which physical backups may go, oldest first, each with the reason; `proven` are the labels to keep in any case.
+
+    A full backup and those that build on it stay and go together. The newest set from before the last `days` days stays too:
+    recovery to the beginning of that time starts from it.
+    """
+    known, kept = set(proven), []
+    sets: "dict[tuple[Any, str], list[Backup]]" = {}
+    for backup in backups:
+        sets.setdefault((backup.get("repo"), full(backup["label"])), []).append(backup)
+    by_age = sorted(sets.items(), key=lambda item: max(b["stopped"] for b in item[1]), reverse=True)
+    seen: "dict[Any, int]" = {}
+    before: "set[Any]" = set()
+    for (repo, label), members in by_age:
+        seen[repo] = seen.get(repo, 0) + 1
+        young = now - max(_stopped(b) for b in members) <= timedelta(days=days)
+        complete = any(b["label"] == label for b in members)  # what has lost its full backup restores nothing
+        first = complete and not young and repo not in before
+        if first:
+            before.add(repo)
+        if young or first or seen[repo] <= copies or known & {b["label"] for b in members}:
+            kept.append((repo, label))
+    gone = [b for key, members in by_age if key not in kept for b in members]
+    reason = "older than %d days, and not among the newest %d full backups of its repository" % (days, copies)
+    return [
+        {"label": b["label"], "repo": b.get("repo"), "reason": reason}
+        for b in sorted(gone, key=lambda b: (b["stopped"], b["label"]))
+    ]
+
+
+def full(label: str) -> str:
+    """The full backup that a backup builds on, from pgBackRest's label."""
+    return label.partition("_")[0]
+
+
+def _stopped(backup: Backup) -> datetime:
+    return when(backup["stopped"])
+
+
+def when(text: str) -> datetime:
+    """A time without a fraction."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+
+
+def old_enough(begun: datetime, now: datetime, days: int) -> bool:
+    """Whether what was begun then, and never finished, is sure to be nobody's work any more."""
+    return now - begun > timedelta(days=days)
+
+
+def held(holds: "Mapping[str, Optional[Mapping[str, Any]]]") -> None:
+    """Refuse while anybody holds all dumps of the service."""
+    said = ["%s: %s" % (store, hold.get("reason", "no reason given")) for store, hold in sorted(holds.items()) if hold]
+    if said:
+        raise Stop(
+            "The dumps of this service are held (%s). Nothing expires until %s is removed there. Nothing was changed."
+            % ("; ".join(said), naming.HOLD)
+        )

@@ -1,0 +1,191 @@
+#!/usr/bin/python
+# Copyright: the pgrescue authors. Apache-2.0
+"""Restore the newest dump that verifies into databases that do not exist yet."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: restore_dump
+short_description: Restore the newest dump that verifies into databases that do not exist yet
+description:
+  - Brings the first of C(dumps) whose every file matches its digest and then restores it; one that does not match in any store is
+    passed over, and the result says why. Files that an interrupted attempt brought are kept.
+  - Refuses (exit code 4) a server that has a database of that name, or is older than the dump. Nothing is changed then. It never
+    restores into a database that exists, and never drops one.
+  - Roles that are missing are made first, without passwords; existing ones are left as they are. Tablespaces are not made.
+  - Reaches the server by C(url), or as the operating-system user through its socket.
+options:
+  service: {description: The service the dump belongs to., type: str, required: true}
+  dumps: {description: Ids of dumps in the order to try them., type: list, elements: str, required: true}
+  public_keys: {description: Ed25519 public keys in PEM that may have signed., type: list, elements: str, required: true}
+  url: {description: Connection URL of the server to restore into., type: str}
+  port: {description: Port of the server on this host., type: int, default: 5432}
+  socket_directory: {description: Where its socket is., type: path, default: /var/run/postgresql}
+  databases: {description: Databases to restore; all of the dump when left out., type: list, elements: str}
+  rename:
+    description: Databases that shall have another name. Their settings and grants on the database itself are not restored.
+    type: dict
+    default: {}
+  jobs: {description: How many tables to restore at once; the number of processors when 0., type: int, default: 0}
+  program_directory: {description: Where C(pg_restore) is; found by the server's version when left out., type: path}
+  work_directory:
+    description: Where the dump is brought to. It must fit.
+    type: path
+    default: /var/lib/pgrescue/restores
+extends_documentation_fragment: [pgrescue.runbooks.stores]
+attributes:
+  check_mode: {support: full, description: 'Guards are checked, and what would be restored is named; nothing is brought or restored.'}
+author: [The pgrescue authors]
+"""
+
+EXAMPLES = """
+- name: Restore the newest dump that verifies
+  pgrescue.runbooks.restore_dump:
+    service: shop
+    dumps: "{{ dump_catalog.dumps | map(attribute='id') }}"
+    stores: "{{ dump_stores }}"
+    public_keys: "{{ dump_public_keys }}"
+    port: 5499
+  become: true
+  become_user: postgres
+"""
+
+RETURN = """
+id: {description: The dump that was restored., returned: success, type: str}
+databases: {description: 'What was restored: C(name) as it is now, C(dumped_as), and C(restore_s).', returned: success, type: list, elements: dict}
+roles: {description: Roles that were made; they have no password., returned: success, type: list, elements: str}
+passed_over: {description: Dumps that did not verify, each with the reason., returned: always, type: list, elements: dict}
+manifest: {description: The manifest of the dump., returned: success, type: dict}
+"""
+
+import os
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
+    buckets,
+    dump_restore,
+    dump_store,
+    dumps,
+    guards,
+    libpq,
+    locks,
+    stores,
+)
+
+
+class Fetch:
+    """Bringing one dump from whatever store has its files."""
+
+    def __init__(self, p: "dict[str, object]") -> None:
+        self.p = p
+        self.stores = [buckets.Bucket(store) for store in p["stores"]]
+
+    def manifest(self, dump: str) -> "dict[str, object]":
+        """The manifest of a dump from the first store that has a good one, or why there is none."""
+        found, failed = buckets.each(self.stores, lambda bucket: self._asked(bucket, dump))
+        good = [answer for answer in found.values() if not isinstance(answer, str)]
+        if good and all(answer == good[0] for answer in good):
+            return good[0]
+        said = {**failed, **{name: answer for name, answer in found.items() if isinstance(answer, str)}}
+        raise guards.Stop(
+            "its stores hold different manifests" if good else "; ".join("%s: %s" % i for i in sorted(said.items())),
+            guards.PRECONDITION,
+        )
+
+    def _asked(self, bucket: buckets.Bucket, dump: str) -> "dict[str, object] | str":
+        try:
+            return dump_store.payload(bucket, self.p["service"], dump, self.p["public_keys"])
+        except guards.Stop as stop:
+            return str(stop)
+
+    def files(self, payload: "dict[str, object]", root: str, wanted: "list[str]") -> None:
+        """Bring files of the dump below `root`; one that is there and right is kept."""
+        every = dumps.files(payload)
+        buckets.many({name: (lambda n=name: self._file(payload["id"], n, every[n], root)) for name in wanted})
+
+    def _file(self, dump: str, name: str, facts: "dict[str, object]", root: str) -> None:
+        path = os.path.join(root, name)
+        if os.path.exists(path) and buckets.file_digest(path) == facts:
+            return
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        key = dumps.folder(self.p["service"], dump) + name
+        said = []
+        for bucket in self.stores:
+            came, failed = buckets.each([bucket], lambda b: b.get(key, path + ".partial"))
+            if came.get(bucket.name) == facts:
+                os.replace(path + ".partial", path)
+                return
+            said.append("%s: %s" % (bucket.name, failed.get(bucket.name, "it is not as it was written")))
+        raise guards.Stop("%s cannot be brought (%s)" % (name, "; ".join(said)), guards.PRECONDITION)
+
+
+def first_whole(module: AnsibleModule, server: "dict[str, object]") -> "tuple[dict, list, str, list]":
+    """Bring dumps in turn until one is whole: its manifest, what to restore of it, where it is, and those passed over."""
+    p, fetch, passed_over = module.params, Fetch(module.params), []
+    for dump in p["dumps"]:
+        try:
+            payload = fetch.manifest(dump)
+            plan = dumps.chosen(payload, p["databases"], p["rename"])
+            dumps.check_target(payload, server["version"], server["databases"], [name for _entry, name in plan])
+            root = os.path.join(p["work_directory"], p["service"], dump)
+            names = [f["name"] for entry, _name in plan for f in entry["files"]]
+            if not module.check_mode:
+                fetch.files(payload, root, names + ([dumps.GLOBALS] if payload["globals"] else []))
+            return payload, plan, root, passed_over
+        except guards.Stop as stop:
+            if stop.exit_code != guards.PRECONDITION:
+                raise
+            passed_over.append({"id": dump, "reason": str(stop)})
+    said = "; ".join("%(id)s: %(reason)s" % b for b in passed_over) or "none was named"
+    raise guards.Stop(
+        "No dump of %s can be restored (%s). Nothing was changed." % (p["service"], said), guards.PRECONDITION
+    )
+
+
+def main() -> None:
+    """Guard, bring, restore."""
+    module = AnsibleModule(
+        argument_spec={
+            "service": {"type": "str", "required": True},
+            "dumps": {"type": "list", "elements": "str", "required": True},
+            "stores": stores.ARGUMENT,
+            "public_keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
+            "url": {"type": "str", "no_log": True},
+            "port": {"type": "int", "default": 5432},
+            "socket_directory": {"type": "path", "default": "/var/run/postgresql"},
+            "databases": {"type": "list", "elements": "str"},
+            "rename": {"type": "dict", "default": {}},
+            "jobs": {"type": "int", "default": 0},
+            "program_directory": {"type": "path"},
+            "work_directory": {"type": "path", "default": "/var/lib/pgrescue/restores"},
+        },
+        supports_check_mode=True,
+    )
+    p, passed_over = module.params, []
+    try:
+        url = p["url"] or "postgresql://?host=%s&port=%d" % (p["socket_directory"], p["port"])
+        libpq.hide(module, url)
+        server = dump_restore.observe(url)
+        lock = os.path.join(p["work_directory"], p["service"] + ".lock")
+        with locks.alone(lock, "a restore of %s" % p["service"]) as held:
+            payload, plan, root, passed_over = first_whole(module, server)
+            tool = dump_restore.tool(module, server["version"], payload)
+            named = [{"name": name, "dumped_as": entry["name"]} for entry, name in plan]
+            about = {"id": payload["id"], "passed_over": passed_over, "manifest": payload}
+            if module.check_mode:
+                module.exit_json(changed=True, databases=named, roles=[], **about)
+            roles = dump_restore.make_roles(url, root) if payload["globals"] else []
+            took = [dump_restore.database(module, tool, url, root, entry, name, held) for entry, name in plan]
+            shutil.rmtree(root)
+    except guards.Stop as stop:
+        guards.fail(module, stop, passed_over=passed_over)
+    databases = [{**line, "restore_s": seconds} for line, seconds in zip(named, took)]
+    said = ["Dump %(id)s passed over: %(reason)s" % b for b in passed_over]
+    said.append("Dump %s restored; every file matched the signed manifest" % payload["id"])
+    notes = [{"event": "decision", "detail": line} for line in said]
+    module.exit_json(changed=True, databases=databases, roles=roles, journal=notes, **about)
+
+
+if __name__ == "__main__":
+    main()

@@ -25,6 +25,7 @@ lint: venv  ## ansible-lint (production), ruff, mypy
 	ANSIBLE_HOST_PATTERN_MISMATCH=warning ansible-lint --offline -q
 
 unit: venv tools  ## unit and property tests; modules run against a real PostgreSQL started by the test
+	@tests/fetch_postgres
 	pytest
 
 molecule: lab  ## one scenario per promise, on the lab's hosts

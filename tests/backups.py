@@ -43,13 +43,17 @@ class Repositories:
         server.start()
         self.run("stanza-create")
 
+    def own(self) -> list[str]:
+        """Give everything to the server's user; how a command is begun that shall run as that user."""
+        if os.geteuid() != 0:
+            return []
+        for path in [self.folder, *self.folder.rglob("*")]:
+            shutil.chown(path, self.server.user, self.server.user)
+        return ["runuser", "-u", self.server.user, "--"]
+
     def run(self, *arguments: str) -> str:
-        """Run pgBackRest as the server's user, whom everything is given to; its output."""
-        if os.geteuid() == 0:
-            for path in [self.folder, *self.folder.rglob("*")]:
-                shutil.chown(path, self.server.user, self.server.user)
-        user = ["runuser", "-u", self.server.user, "--"] if os.geteuid() == 0 else []
-        command = [*user, "pgbackrest", f"--config={self.config}", "--stanza=test", *arguments]
+        """Run pgBackRest as the server's user; its output."""
+        command = [*self.own(), "pgbackrest", f"--config={self.config}", "--stanza=test", *arguments]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)}: {done.stderr or done.stdout}")

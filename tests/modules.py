@@ -6,6 +6,8 @@ import contextlib
 import importlib
 import io
 import json
+import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,33 @@ def module(name: str) -> Callable[..., dict[str, Any]]:
         return answer
 
     return call
+
+
+def as_user(user: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The answer of a call made in a child process as another user: PostgreSQL's programs refuse root."""
+    import psycopg
+    import psycopg.rows  # noqa: F401
+
+    account = pwd.getpwnam(user)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(account.pw_gid)
+            os.setuid(account.pw_uid)
+            os.environ["HOME"] = account.pw_dir
+            answer = call()
+        except BaseException as error:
+            answer = {"failed": True, "msg": repr(error), "exit_code": -1}
+        with os.fdopen(write, "w") as out:
+            json.dump(answer, out)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as source:
+        answered: dict[str, Any] = json.load(source)
+    os.waitpid(child, 0)
+    return answered
 
 
 def refused(answer: dict[str, Any], code: int, *words: str) -> bool:

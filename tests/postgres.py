@@ -38,7 +38,7 @@ def until(true: Callable[[], Any], seconds: float, sentence: str) -> Any:
 
 
 def programs(version: int | None = None) -> Path:
-    """The folder of the newest PostgreSQL installed, or of the one of a major version that tests/fetch_postgres brought."""
+    """The folder of the newest PostgreSQL installed, or of a major version's that tests/fetch_postgres brought."""
     if version:
         if not (FETCHED / str(version) / "bin" / "postgres").exists():
             raise RuntimeError(f"PostgreSQL {version} is not below {FETCHED}: run tests/fetch_postgres")
@@ -72,6 +72,7 @@ class PostgresServer:
         initdb: tuple[str, ...] = ("-k",),
     ) -> None:
         self.programs = programs(version)
+        self.version = version or int(self.programs.parent.name)
         self.address = address
         self.port = port or free_port()
         self.user = "postgres" if os.geteuid() == 0 else getpass.getuser()

@@ -53,6 +53,21 @@ def configured(states: Mapping[str, Any]) -> "list[str]":
     return [host for host, seen in states.items() if seen.get("data_directory")]
 
 
+def hosts_that_are(states: Mapping[str, Any], role: str) -> "list[str]":
+    """Hosts that were seen as C(role)."""
+    return [host for host, seen in states.items() if seen["role"] == role]
+
+
+def acknowledging(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "list[str]":
+    """Hosts whose standby a commit can wait for: not one that stays behind on purpose, nor one fed by the archive alone."""
+    return [
+        host
+        for host in hosts
+        if hostvars[host].get("standby_source", "stream") == "stream"
+        and str(hostvars[host].get("standby_delay", "0")) == "0"
+    ]
+
+
 def to_fence(states: Mapping[str, Any], target: str) -> "list[str]":
     """Hosts whose server must be stopped for good: every one that may accept writes, but the target of the recovery."""
     return [host for host, seen in states.items() if seen["role"] in ("primary", "unresponsive") and host != target]
@@ -70,4 +85,6 @@ class FilterModule:
             "suspects": suspects,
             "to_fence": to_fence,
             "configured": configured,
+            "hosts_that_are": hosts_that_are,
+            "acknowledging": acknowledging,
         }

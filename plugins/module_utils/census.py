@@ -7,8 +7,10 @@ needed; what may not be read is named under `unreadable`, never left out.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Iterable, Optional
+from contextlib import contextmanager
+from typing import Any, Callable, Collection, Iterator, Optional
 
+from . import census_objects
 from . import census_queries as queries
 
 # Fixes how values are written, so that the same row gives the same text, and ends a wait for somebody's lock.
@@ -23,121 +25,188 @@ PINNED = {
     "lc_monetary": "C",
     "lock_timeout": "10s",
 }
+# Rows are counted in the table itself: an index that lacks some of them would hide them.
+FROM_THE_HEAP = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_bitmapscan": "off"}
+NEEDS_SELECT = "no right to read it: needs SELECT, or membership in pg_read_all_data"
+NEEDS_BYPASSRLS = "row security hides rows of it: needs BYPASSRLS"
+NO_TIME = "there was no time to read it"
 
 
 class Reader:
-    """Asks one question after the other; one that fails is named and does not keep the next from its answer."""
+    """Asks one question after the other; one that fails is named and does not keep the next from its answer.
 
-    def __init__(self, connection: Any) -> None:
+    `remaining_ms` says how much time is left, when it is limited.
+    """
+
+    def __init__(self, connection: Any, remaining_ms: "Callable[[], Optional[int]]" = lambda: None) -> None:
         self.connection = connection
+        self.remaining_ms = remaining_ms
         self.unreadable: "dict[str, str]" = {}
+        self.set(PINNED)
+        self.in_recovery = bool(self.value("recovery", "SELECT pg_is_in_recovery()"))
 
-    def pin(self) -> None:
-        for name, value in PINNED.items():
+    def set(self, settings: "dict[str, str]") -> None:
+        """Change settings until the transaction ends."""
+        for name, value in settings.items():
             self.connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
+
+    @contextmanager
+    def heap_only(self) -> "Iterator[None]":
+        """Read tables without their indexes."""
+        before = {name: self.value(name, "SELECT current_setting('%s')" % name) for name in FROM_THE_HEAP}
+        self.set(FROM_THE_HEAP)
+        yield
+        self.set(before)
 
     def ask(self, what: str, query: Any) -> "Optional[list[tuple[Any, ...]]]":
         """The rows of the answer; None, and a note of why, when there is none."""
         import psycopg
         from psycopg.rows import tuple_row
 
+        remaining = self.remaining_ms()
+        if remaining is not None and remaining <= 0:
+            self.unreadable[what] = NO_TIME
+            return None
         try:
-            with self.connection.transaction(), self.connection.cursor(row_factory=tuple_row) as cursor:
+            # rolled back, so that the lock of each table is let go and not all are held together
+            with (
+                self.connection.transaction(force_rollback=True),
+                self.connection.cursor(row_factory=tuple_row) as cursor,
+            ):
+                if remaining is not None:
+                    cursor.execute("SET LOCAL statement_timeout = %d" % remaining)
                 return list(cursor.execute(query).fetchall())
         except psycopg.Error as error:
             if self.connection.closed:
                 raise
-            self.unreadable[what] = str(error).strip().splitlines()[0]
+            cut = remaining is not None and isinstance(error, psycopg.errors.QueryCanceled)
+            self.unreadable[what] = NO_TIME if cut else str(error).strip().splitlines()[0]
             return None
+
+    def value(self, what: str, query: Any) -> Any:
+        """The one value of the answer."""
+        return (self.ask(what, query) or [(None,)])[0][0]
 
     def named(self, aspect: str, query: str) -> "dict[str, Any]":
         """A query of names and values as a mapping, in the order of the names."""
-        return dict(sorted(self.ask(aspect, query) or []))
+        return dict(sorted(self.ask(aspect, query) or [], key=lambda row: str(row[0])))
 
 
-def database(connection: Any, fingerprint_tables: Iterable[str] = ()) -> "dict[str, Any]":
+def database(
+    connection: Any,
+    fingerprint_tables: Collection[str] = (),
+    skip: Collection[str] = (),
+    remaining_ms: "Callable[[], Optional[int]]" = lambda: None,
+) -> "dict[str, Any]":
     """Everything of the database the connection is in, as its current transaction sees it.
 
-    The settings in PINNED stay set until that transaction ends.
+    Rows of the tables in `skip` are not read. The settings in PINNED stay set until the transaction ends.
     """
-    reader = Reader(connection)
-    reader.pin()
+    reader = Reader(connection, remaining_ms)
     found: "dict[str, Any]" = {aspect: reader.named(aspect, query) for aspect, query in queries.ASPECTS.items()}
     for aspect in queries.DIGESTED:
         found[aspect] = {name: digest(said) for name, said in found[aspect].items()}
-    found.update(rows(reader), sequences=sequences(reader))
-    found["fingerprints"] = {name: fingerprint(reader, name) for name in sorted(set(fingerprint_tables))}
-    found["unreadable"] = reader.unreadable
-    return found
+    with reader.heap_only():
+        found.update(rows(reader, skip))
+        found["fingerprints"] = {
+            name: fingerprint(reader, name) for name in sorted(set(fingerprint_tables) - set(skip))
+        }
+    found["sequences"] = sequences(reader, skip)
+    return {**found, "skipped": sorted(skip), "unreadable": reader.unreadable}
 
 
 def cluster(connection: Any) -> "dict[str, Any]":
     """Everything that is not of one database. No password is read."""
     reader = Reader(connection)
-    reader.pin()
-    number = int((reader.ask("server version", "SHOW server_version_num") or [(0,)])[0][0])
-    asked = dict(queries.CLUSTER_ASPECTS)
-    if number >= 150000:
-        asked["parameter_grants"] = queries.PARAMETER_GRANTS
-    found: "dict[str, Any]" = {aspect: reader.named(aspect, query) for aspect, query in asked.items()}
-    found["server_version"] = (reader.ask("server version", "SHOW server_version") or [("",)])[0][0]
+    number = int(reader.value("server version", "SHOW server_version_num"))
+    found: "dict[str, Any]" = {aspect: reader.named(aspect, query) for aspect, query in queries.CLUSTER_ASPECTS.items()}
+    grants = census_objects.CLUSTER_GRANTS.replace("PARAMETERS", census_objects.PARAMETERS if number >= 150000 else "")
+    found["grants"] = reader.named("grants", grants)
+    collations = reader.named("collations", queries.COLLATIONS_OF_DATABASES) if number >= 150000 else {}
+    for name, about in found["databases"].items():
+        about["actual_collation_version"] = collations.get(name)
+    found["server_version"] = reader.value("server version", "SHOW server_version")
     found["server_version_num"] = number
     found["unreadable"] = reader.unreadable
     return found
 
 
-def rows(reader: Reader) -> "dict[str, dict[str, Any]]":
+def rows(reader: Reader, skip: Collection[str]) -> "dict[str, dict[str, Any]]":
     """Exact rows by table. What a physical restore does not bring back, or another server holds, is apart."""
     from psycopg import sql
 
     found: "dict[str, dict[str, Any]]" = {"tables": {}, "unlogged": {}, "extension_tables": {}, "foreign_tables": {}}
-    for name, oid, kind, unlogged, populated, readable, filtered, of_extension in (
+    for name, kind, unlogged, populated, readable, filtered, of_extension in (
         reader.ask("tables", queries.COUNTABLE) or []
     ):
+        place = found["unlogged" if unlogged else "extension_tables" if of_extension else "tables"]
         if kind == "f":
             found["foreign_tables"][name] = None
-        elif kind == "p" or not populated:
+        elif unlogged and reader.in_recovery:  # a standby has none of its rows
+            place[name] = None
+        elif kind == "p" or not populated or name in skip:
             continue
         elif not readable:
-            reader.unreadable[name] = "no right to read it: needs SELECT or membership in pg_read_all_data"
+            reader.unreadable[name] = NEEDS_SELECT
         elif filtered:
-            reader.unreadable[name] = "row security hides rows of it: needs BYPASSRLS"
+            reader.unreadable[name] = NEEDS_BYPASSRLS
         else:
-            place = "unlogged" if unlogged else "extension_tables" if of_extension else "tables"
             answer = reader.ask(name, sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.SQL(name)))
             if answer:
-                found[place][name] = answer[0][0]
+                place[name] = answer[0][0]
     return found
 
 
-def sequences(reader: Reader) -> "dict[str, dict[str, Any]]":
-    """Where every sequence stands. An unlogged one is not brought back by a physical restore, which `unlogged` says."""
+def sequences(reader: Reader, skip: Collection[str]) -> "dict[str, dict[str, Any]]":
+    """Where every sequence stands, and which column that it feeds has come as far.
+
+    An unlogged one is not brought back by a physical restore, which `unlogged` says.
+    """
     from psycopg import sql
 
+    fed: "dict[str, list[tuple[Any, ...]]]" = {}
+    for name, *column in reader.ask("columns with sequences", queries.FED) or []:
+        fed.setdefault(name, []).append(tuple(column))
     found = {}
-    for name, _oid, unlogged, readable, definition, owned_by in reader.ask("sequences", queries.SEQUENCES) or []:
-        if not readable:
-            reader.unreadable[name] = "no right to read it: needs SELECT or membership in pg_read_all_data"
-            continue
-        stands = reader.ask(name, sql.SQL("SELECT last_value, is_called FROM {}").format(sql.SQL(name)))
-        if stands:
-            found[name] = {
-                "last_value": stands[0][0],
-                "is_called": stands[0][1],
-                "owned_by": owned_by,
-                "definition": definition,
-                "unlogged": unlogged,
-            }
+    for name, unlogged, readable, definition, owned_by in reader.ask("sequences", queries.SEQUENCES) or []:
+        about = {"owned_by": owned_by, "definition": definition, "unlogged": unlogged}
+        if unlogged and reader.in_recovery:
+            found[name] = {**about, "last_value": None, "is_called": None, "behind": None}
+        elif not readable:
+            reader.unreadable[name] = NEEDS_SELECT
+        else:
+            stands = reader.ask(name, sql.SQL("SELECT last_value, is_called FROM {}").format(sql.SQL(name)))
+            if stands:
+                last, called = stands[0]
+                behind = [said for column in fed.get(name, []) for said in reached(reader, last, called, skip, *column)]
+                found[name] = {**about, "last_value": last, "is_called": called, "behind": ", ".join(behind) or None}
     return found
 
 
-def fingerprint(reader: Reader, name: str) -> Optional[str]:
+def reached(
+    reader: Reader, last: int, called: bool, skip: Collection[str], table: str, column: str, rising: bool, whole: bool
+) -> "list[str]":
+    """The column and how far it is, if the sequence would next give a value that is not beyond it."""
+    from psycopg import sql
+
+    if table in skip or table in reader.unreadable:
+        return []
+    query = "SELECT {}({}) FROM {} {}".format("max" if rising else "min", column, "" if whole else "ONLY", table)
+    farthest = reader.value("%s.%s" % (table, column), sql.SQL(query))
+    if farthest is None:
+        return []
+    beyond = farthest > last if rising else farthest < last
+    return ["%s.%s reaches %d" % (table, column, farthest)] if beyond or (farthest == last and not called) else []
+
+
+def fingerprint(reader: Reader, name: str) -> "Optional[dict[str, Any]]":
     """A sum over the text of every row, whatever their order; that of a partitioned table covers its partitions."""
     from psycopg import sql
 
-    query = 'SELECT count(*) || %s || coalesce(sum(hashtextextended(pgrescue_row::text COLLATE "C", 0)::numeric), 0) FROM {} AS pgrescue_row'
-    answer = reader.ask("fingerprint of " + name, sql.SQL(query.replace("%s", "' rows, '")).format(sql.SQL(name)))
-    return str(answer[0][0]) if answer else None
+    query = """SELECT count(*), coalesce(sum(hashtextextended(pgrescue_row::text COLLATE "C", 0)::numeric), 0)::text
+                 FROM {} AS pgrescue_row"""
+    answer = reader.ask("content of " + name, sql.SQL(query).format(sql.SQL(name)))
+    return {"rows": answer[0][0], "sum": answer[0][1]} if answer else None
 
 
 def digest(said: Optional[str]) -> str:

@@ -7,20 +7,15 @@ stand and fall with the extension and its version. What initdb or an extension g
 
 from __future__ import annotations
 
+from . import census_objects
+from .census_objects import member
+
 OF_SYSTEM = "(n.nspname IN ('pg_catalog', 'information_schema', 'pg_toast') OR n.nspname ~ '^pg_(toast_)?temp_')"
-
-
-def _member(catalog: str, oid: str) -> str:
-    """Whether an extension made it."""
-    return "EXISTS (SELECT FROM pg_depend d WHERE d.classid = '%s'::regclass AND d.objid = %s AND d.deptype = 'e')" % (
-        catalog,
-        oid,
-    )
 
 
 def _relations(kinds: str, members: bool = False) -> str:
     """A query's beginning: the relations of these kinds, with their full names."""
-    extensions = "" if members else "AND NOT " + _member("pg_class", "c.oid")
+    extensions = "" if members else "AND NOT " + member("pg_class", "c.oid")
     return """
 WITH relation AS (
   SELECT c.*, format('%%I.%%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -28,21 +23,21 @@ WITH relation AS (
 """ % (", ".join("'%s'" % kind for kind in kinds), OF_SYSTEM, extensions)
 
 
-# Name, oid, and what decides how rows are counted: config says that an extension has its rows dumped.
+# What decides how rows are counted. Rows that an extension names as its configuration are dumped as a user's.
 COUNTABLE = (
     _relations("rmpf", members=True)
     + """
-SELECT name, oid, relkind::text, relpersistence = 'u' AS unlogged, relispopulated AS populated,
+SELECT name, relkind::text, relpersistence = 'u' AS unlogged, relispopulated AS populated,
        has_table_privilege(oid, 'SELECT') AS readable, row_security_active(oid) AS filtered,
        %s AND NOT EXISTS (SELECT FROM pg_extension e WHERE relation.oid = ANY (e.extconfig)) AS of_extension
   FROM relation ORDER BY name COLLATE "C" """
-    % _member("pg_class", "relation.oid")
+    % member("pg_class", "relation.oid")
 )
 
 SEQUENCES = (
     _relations("S", members=True)
     + """
-SELECT relation.name, relation.oid, relpersistence = 'u' AS unlogged,
+SELECT relation.name, relpersistence = 'u' AS unlogged,
        has_sequence_privilege(relation.oid, 'SELECT') AS readable,
        format('%s from %s, %s to %s by %s%s', format_type(seqtypid, NULL), seqstart, seqmin, seqmax, seqincrement,
               CASE WHEN seqcycle THEN ' cycle' END) AS definition,
@@ -52,150 +47,41 @@ SELECT relation.name, relation.oid, relpersistence = 'u' AS unlogged,
   FROM relation JOIN pg_sequence ON seqrelid = relation.oid ORDER BY name COLLATE "C" """
 )
 
-# The name of the database is left out, for a copy may have another one.
-_NAMED = (
-    "CASE classid WHEN 'pg_database'::regclass THEN 'database' ELSE"
-    " (SELECT type || ' ' || identity FROM pg_identify_object(classid, objid, objsubid)) END"
-)
-
-_ACLS = """
-  SELECT 'pg_class'::regclass::oid AS classid, oid AS objid, 0 AS objsubid, relowner AS owner, relacl AS acl,
-         CASE relkind WHEN 'S' THEN 's' ELSE 'r' END AS kind FROM pg_class
-   WHERE relpersistence <> 't' AND relnamespace <> 'information_schema'::regnamespace
-  UNION ALL SELECT 'pg_class'::regclass, attrelid, attnum, relowner, attacl, 'c'
-              FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE relpersistence <> 't'
-  UNION ALL SELECT 'pg_proc'::regclass, oid, 0, proowner, proacl, 'f' FROM pg_proc
-  UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, nspowner, nspacl, 'n' FROM pg_namespace WHERE nspname <> 'information_schema'
-  UNION ALL SELECT 'pg_type'::regclass, oid, 0, typowner, typacl, 'T' FROM pg_type
-  UNION ALL SELECT 'pg_language'::regclass, oid, 0, lanowner, lanacl, 'l' FROM pg_language
-  UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, 0, fdwowner, fdwacl, 'F' FROM pg_foreign_data_wrapper
-  UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 0, srvowner, srvacl, 'S' FROM pg_foreign_server
-  UNION ALL SELECT 'pg_largeobject'::regclass, oid, 0, lomowner, lomacl, 'L' FROM pg_largeobject_metadata
-  UNION ALL SELECT 'pg_database'::regclass, oid, 0, datdba, datacl, 'd' FROM pg_database WHERE datname = current_database()
-  UNION ALL SELECT 'pg_default_acl'::regclass, oid, 0, defaclrole, defaclacl, lower(defaclobjtype::text)
-              FROM pg_default_acl WHERE defaclnamespace = 0"""
-
-# What was granted beyond, and taken away from, what an object has without anybody's doing: an ACL that is NULL is that default.
-GRANTS = """
-WITH object AS (%s
-  UNION ALL SELECT 'pg_default_acl'::regclass, oid, 0, defaclrole, defaclacl, '-' FROM pg_default_acl WHERE defaclnamespace <> 0),
-explained AS (
-  SELECT classid, objid, object.objsubid, owner, acl,
-         coalesce(i.initprivs, CASE WHEN kind <> '-' THEN acldefault(kind::"char", owner) END, '{}') AS initial
-    FROM object LEFT JOIN pg_init_privs i ON i.classoid = classid AND i.objoid = objid AND i.objsubid = object.objsubid
-         AND NOT (classid = 'pg_namespace'::regclass AND objid IN (SELECT oid FROM pg_namespace WHERE nspname = 'public'))
-   WHERE acl IS NOT NULL),
-entry AS (
-  SELECT classid, objid, objsubid, owner, 'to' AS direction, x.* FROM explained, aclexplode(acl) AS x
-  EXCEPT SELECT classid, objid, objsubid, owner, 'to', x.* FROM explained, aclexplode(initial) AS x
-  UNION ALL (
-  SELECT classid, objid, objsubid, owner, 'from', x.* FROM explained, aclexplode(initial) AS x
-  EXCEPT SELECT classid, objid, objsubid, owner, 'from', x.* FROM explained, aclexplode(acl) AS x)),
-said AS (
-  SELECT classid, objid, objsubid, direction, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END AS role,
-         string_agg(privilege_type || CASE WHEN is_grantable THEN ' with grant option' ELSE '' END
-                    || CASE WHEN grantor <> owner THEN ' by ' || pg_get_userbyid(grantor) ELSE '' END, ', '
-                    ORDER BY privilege_type COLLATE "C", is_grantable) AS privileges
-    FROM entry GROUP BY classid, objid, objsubid, direction, grantee)
-SELECT %s || ' ' || direction || ' ' || role, privileges FROM said WHERE classid <> 'pg_largeobject'::regclass
-UNION ALL
-SELECT 'large objects ' || direction || ' ' || role || ': ' || privileges, count(*)::text
-  FROM said WHERE classid = 'pg_largeobject'::regclass GROUP BY direction, role, privileges
-""" % (_ACLS, _NAMED)
-
-_OWNED = {
-    "pg_class": ("relowner", "relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND relpersistence <> 't'"),
-    "pg_type": (
-        "typowner",
-        "typelem = 0 AND typtype <> 'm' AND (typrelid = 0 OR (SELECT relkind FROM pg_class c WHERE c.oid = typrelid) = 'c')"
-        " AND typnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_')",
-    ),
-    "pg_proc": ("proowner", "pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_')"),
-    "pg_namespace": ("nspowner", "nspname !~ '^pg_(toast_)?temp_'"),
-    "pg_operator": ("oprowner", "true"),
-    "pg_opclass": ("opcowner", "true"),
-    "pg_opfamily": ("opfowner", "true"),
-    "pg_collation": ("collowner", "true"),
-    "pg_conversion": ("conowner", "true"),
-    "pg_language": ("lanowner", "true"),
-    "pg_ts_config": ("cfgowner", "true"),
-    "pg_ts_dict": ("dictowner", "true"),
-    "pg_statistic_ext": ("stxowner", "true"),
-    "pg_foreign_data_wrapper": ("fdwowner", "true"),
-    "pg_foreign_server": ("srvowner", "true"),
-    "pg_event_trigger": ("evtowner", "true"),
-    "pg_publication": ("pubowner", "true"),
-    "pg_extension": ("extowner", "true"),
-}
-
-OWNERS = (
-    "WITH object AS ("
-    + " UNION ALL ".join(
-        "SELECT '%s'::regclass::oid AS classid, o.oid AS objid, 0 AS objsubid, %s AS owner FROM %s o WHERE (%s) AND NOT %s"
-        % (catalog, owner, catalog, where, _member(catalog, "o.oid"))
-        for catalog, (owner, where) in _OWNED.items()
-    )
-    + ") SELECT "
-    + _NAMED
-    + """, pg_get_userbyid(owner)::text FROM object
- WHERE objid >= 16384 OR classid = 'pg_namespace'::regclass AND objid IN (SELECT oid FROM pg_namespace WHERE nspname = 'public')
-UNION ALL SELECT 'large objects of ' || pg_get_userbyid(lomowner), count(*)::text FROM pg_largeobject_metadata GROUP BY lomowner
-"""
-)
-
-_UNOWNED = {  # catalog: what it says beyond the name, and which rows
-    "pg_am": ("amhandler::text", "true"),
-    "pg_cast": ("concat_ws(' ', castfunc::regprocedure, castcontext, castmethod)", "true"),
-    "pg_rewrite": ("concat_ws(' ', ev_enabled, pg_get_ruledef(o.oid))", "rulename <> '_RETURN'"),
-    "pg_statistic_ext": ("pg_get_statisticsobjdef(o.oid)", "true"),
-    "pg_transform": ("concat_ws(' ', trffromsql, trftosql)", "true"),
-    "pg_ts_parser": ("prsstart::text", "true"),
-    "pg_ts_template": ("tmpllexize::text", "true"),
-    "pg_ts_dict": ("coalesce(dictinitoption, '')", "true"),
-    "pg_ts_config": (
-        "(SELECT string_agg(maptokentype || ' ' || mapdict::regdictionary, ', ' ORDER BY maptokentype, mapseqno)"
-        " FROM pg_ts_config_map WHERE mapcfg = o.oid)",
-        "true",
-    ),
-    "pg_collation": ("to_jsonb(o) - '{oid,collnamespace,collowner,collversion}'::text[] #>> '{}'", "true"),
-    "pg_operator": ("concat_ws(' ', oprcode, oprrest, oprjoin)", "true"),
-    "pg_opclass": ("concat_ws(' ', opckeytype::regtype, opcdefault)", "true"),
-    "pg_conversion": ("concat_ws(' ', conproc, condefault)", "true"),
-    "pg_foreign_data_wrapper": ("concat_ws(' ', fdwhandler::regproc, fdwvalidator::regproc)", "true"),
-    "pg_foreign_server": ("concat_ws(' ', srvtype, srvversion)", "true"),
-}
-
-OBJECTS = (
-    "WITH object AS ("
-    + " UNION ALL ".join(
-        "SELECT '%s'::regclass::oid AS classid, o.oid AS objid, 0 AS objsubid, (%s)::text AS said FROM %s o"
-        " WHERE (%s) AND o.oid >= 16384 AND NOT %s" % (catalog, said, catalog, where, _member(catalog, "o.oid"))
-        for catalog, (said, where) in _UNOWNED.items()
-    )
-    + ") SELECT "
-    + _NAMED
-    + """, coalesce(said, '') FROM object
-UNION ALL SELECT format('user mapping of %I for %I', srvname, usename), '' FROM pg_user_mappings"""
+# Columns that a sequence feeds, because they own it or it is their default: where its next value must be beyond.
+FED = (
+    _relations("rpf", members=True)
+    + """
+SELECT DISTINCT format('%I.%I', n.nspname, s.relname), relation.name, quote_ident(attname), seqincrement > 0, relation.relkind = 'p'
+  FROM (SELECT objid AS sequence, refobjid AS relid, refobjsubid AS attnum FROM pg_depend
+         WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i') AND refobjsubid > 0
+        UNION SELECT refobjid, adrelid, adnum FROM pg_depend JOIN pg_attrdef f ON f.oid = objid
+         WHERE classid = 'pg_attrdef'::regclass AND refclassid = 'pg_class'::regclass) AS fed
+  JOIN pg_sequence ON seqrelid = sequence AND NOT seqcycle JOIN pg_class s ON s.oid = sequence
+  JOIN pg_namespace n ON n.oid = s.relnamespace JOIN relation ON relation.oid = relid AND relation.relkind IN ('r', 'p')
+  JOIN pg_attribute a ON attrelid = relid AND a.attnum = fed.attnum
+ WHERE atttypid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype)
+ ORDER BY 1, 2, 3"""
 )
 
 # Aspect of the census: names and values, as text or as JSON. Values of those in DIGESTED are replaced by a digest.
 ASPECTS = {
-    "relations": _relations("rpmvf")
+    "relations": _relations("rpf")
     + """
 SELECT name, concat_ws('; ', CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned by ' || pg_get_partkeydef(oid)
-                                           WHEN 'm' THEN 'materialized view' WHEN 'v' THEN 'view' ELSE 'foreign table' END,
+                                           ELSE 'foreign table' END,
        CASE relpersistence WHEN 'u' THEN 'unlogged' END,
-       (SELECT 'child of ' || string_agg(pg_describe_object('pg_class'::regclass, inhparent, 0), ', ' ORDER BY inhseqno)
-          FROM pg_inherits WHERE inhrelid = oid),
+       (SELECT 'child of ' || string_agg(inhparent::regclass::text, ', ' ORDER BY inhseqno) FROM pg_inherits WHERE inhrelid = oid),
        pg_get_expr(relpartbound, oid),
-       CASE WHEN relreplident <> 'd' AND relkind IN ('r', 'p', 'm') THEN 'replica identity ' || relreplident::text END,
+       CASE WHEN relreplident <> 'd' AND relkind IN ('r', 'p') THEN 'replica identity ' || relreplident::text END,
        (SELECT 'tablespace ' || spcname FROM pg_tablespace t WHERE t.oid = reltablespace),
        (SELECT 'access method ' || amname FROM pg_am a WHERE a.oid = relam AND amname <> 'heap'),
-       (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(reloptions) AS o)) FROM relation""",
+       (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(reloptions) AS o),
+       (SELECT concat_ws(' ', 'server', srvname, array_to_string(ftoptions, ', '))
+          FROM pg_foreign_table JOIN pg_foreign_server s ON s.oid = ftserver WHERE ftrelid = relation.oid)) FROM relation""",
     "columns": _relations("rpf")
     + """
 SELECT format('%s.%I', name, attname), concat_ws(' ', format_type(atttypid, atttypmod),
-       (SELECT 'collate ' || pg_describe_object('pg_collation'::regclass, attcollation, 0) FROM pg_type t
+       (SELECT 'collate ' || attcollation::regcollation FROM pg_type t
          WHERE t.oid = atttypid AND typcollation <> attcollation),
        CASE WHEN attnotnull THEN 'not null' END,
        CASE WHEN attidentity <> '' THEN 'identity ' || attidentity::text WHEN attgenerated <> '' THEN 'generated ' || attgenerated::text END,
@@ -215,13 +101,13 @@ SELECT format('%I.%I', n.nspname, i.relname), jsonb_build_object('definition', p
     + """
 SELECT coalesce(name, format_type(contypid, NULL)) || ' ' || quote_ident(conname),
        jsonb_build_object('definition', pg_get_constraintdef(c.oid), 'validated',
-                          convalidated OR to_jsonb(c) ->> 'conenforced' = 'false')
+                          convalidated OR coalesce(to_jsonb(c) ->> 'conenforced' = 'false', false), 'inherited', conparentid <> 0)
   FROM pg_constraint c LEFT JOIN relation ON relation.oid = conrelid
  WHERE contype <> 't' AND (name IS NOT NULL OR contypid <> 0 AND c.oid >= 16384 AND NOT %s)
    AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = c.conparentid AND p.conrelid = c.conrelid)"""
-    % _member("pg_type", "contypid"),
-    "grants": GRANTS,
-    "owners": OWNERS,
+    % member("pg_type", "contypid"),
+    "grants": census_objects.GRANTS,
+    "owners": census_objects.OWNERS,
     "row_security": _relations("rp")
     + """
 SELECT name, concat_ws(', ', CASE WHEN relrowsecurity THEN 'enabled' END, CASE WHEN relforcerowsecurity THEN 'forced' END)
@@ -246,8 +132,12 @@ SELECT format('%%I.%%I(%%s)', nspname, proname, pg_get_function_identity_argumen
                FROM pg_aggregate WHERE aggfnoid = p.oid))
             ELSE pg_get_functiondef(p.oid) END
   FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE NOT %s AND NOT %s"""
-    % (OF_SYSTEM, _member("pg_proc", "p.oid")),
-    "views": _relations("vm") + "SELECT name, pg_get_viewdef(oid) FROM relation",
+    % (OF_SYSTEM, member("pg_proc", "p.oid")),
+    "views": _relations("vm")
+    + """
+SELECT name, concat_ws('; ', CASE relkind WHEN 'm' THEN 'materialized' END, CASE WHEN relispopulated THEN 'populated' END,
+       (SELECT spcname FROM pg_tablespace t WHERE t.oid = reltablespace),
+       (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(reloptions) AS o), pg_get_viewdef(oid)) FROM relation""",
     "types": """
 SELECT format_type(t.oid, NULL), CASE typtype
        WHEN 'e' THEN 'enum ' || (SELECT string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder) FROM pg_enum
@@ -263,19 +153,24 @@ SELECT format_type(t.oid, NULL), CASE typtype
   FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
  WHERE NOT %s AND NOT %s AND typtype <> 'm' AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
    AND (typrelid = 0 OR (SELECT relkind FROM pg_class c WHERE c.oid = typrelid) = 'c')"""
-    % (OF_SYSTEM, _member("pg_type", "t.oid")),
-    "objects": OBJECTS,
+    % (OF_SYSTEM, member("pg_type", "t.oid")),
+    "objects": census_objects.OBJECTS,
     "extensions": "SELECT extname::text, extversion FROM pg_extension",
     "event_triggers": """
 SELECT evtname::text, concat_ws(' ', evtevent, evtfoid::regproc, evtenabled, array_to_string(evttags, ',')) FROM pg_event_trigger
  WHERE NOT """
-    + _member("pg_event_trigger", "pg_event_trigger.oid"),
+    + member("pg_event_trigger", "pg_event_trigger.oid"),
     "publications": """
 SELECT pubname::text, concat_ws(' ', CASE WHEN puballtables THEN 'all tables' END, CASE WHEN pubinsert THEN 'insert' END,
        CASE WHEN pubupdate THEN 'update' END, CASE WHEN pubdelete THEN 'delete' END, CASE WHEN pubtruncate THEN 'truncate' END,
        CASE WHEN pubviaroot THEN 'via root' END,
-       (SELECT 'of ' || string_agg(format('%I.%I', schemaname, tablename), ', ' ORDER BY schemaname, tablename)
+       (SELECT 'of ' || string_agg(format('%I.%I', schemaname, tablename) || coalesce(' where ' || (to_jsonb(t) ->> 'rowfilter'), ''), ', ' ORDER BY schemaname, tablename)
           FROM pg_publication_tables t WHERE t.pubname = p.pubname AND NOT puballtables)) FROM pg_publication p""",
+    "collations": """
+SELECT pg_describe_object('pg_collation'::regclass, oid, 0), pg_collation_actual_version(oid) FROM pg_collation
+ WHERE oid IN (SELECT attcollation FROM pg_attribute WHERE attrelid >= 16384 AND attcollation <> 100) OR oid >= 16384
+    OR collcollate = (SELECT datcollate FROM pg_database WHERE datname = current_database()) AND collprovider = 'c'
+       AND collencoding = (SELECT encoding FROM pg_database WHERE datname = current_database())""",
     "subscriptions": """
 SELECT subname::text, '' FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())""",
     "settings": """
@@ -283,8 +178,10 @@ SELECT CASE setrole WHEN 0 THEN 'database' ELSE 'role ' || pg_get_userbyid(setro
        (SELECT string_agg(c, '; ' ORDER BY c COLLATE "C") FROM unnest(setconfig) AS c)
   FROM pg_db_role_setting WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())""",
     "counts": """
-SELECT 'comments', (SELECT count(*) FROM pg_description x WHERE objoid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d
-                     WHERE d.classid = x.classoid AND d.objid = x.objoid AND d.deptype = 'e'))
+SELECT 'comments', (SELECT count(*) FROM pg_description x WHERE (objoid >= 16384 OR classoid = 'pg_largeobject'::regclass)
+                     AND classoid <> 'pg_extension'::regclass AND NOT EXISTS (SELECT FROM pg_depend d
+                         WHERE d.classid = x.classoid AND d.objid = x.objoid AND d.deptype = 'e')
+                     AND (pg_identify_object(classoid, objoid, objsubid)).identity <> '')  -- some outlive what they were about
 UNION ALL SELECT 'security labels', (SELECT count(*) FROM pg_seclabel)
 UNION ALL SELECT 'large objects', (SELECT count(*) FROM pg_largeobject_metadata)""",
 }
@@ -308,8 +205,7 @@ SELECT m.rolname || ' in ' || r.rolname, string_agg(concat_ws(' ', CASE WHEN adm
  WHERE m.rolname !~ '^pg_' GROUP BY m.rolname, r.rolname""",
     "tablespaces": """
 SELECT spcname::text, jsonb_build_object('owner', pg_get_userbyid(spcowner), 'location', pg_tablespace_location(oid),
-       'options', array_to_string(spcoptions, ', '), 'acl', (SELECT jsonb_agg(x::text ORDER BY x::text COLLATE "C")
-       FROM unnest(coalesce(spcacl, acldefault('t', spcowner))) AS x)) FROM pg_tablespace""",
+       'options', array_to_string(spcoptions, ', ')) FROM pg_tablespace""",
     "databases": """
 SELECT datname::text, jsonb_build_object('owner', pg_get_userbyid(datdba), 'encoding', pg_encoding_to_char(encoding),
        'collate', datcollate, 'ctype', datctype, 'locale_provider', coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'),
@@ -317,15 +213,11 @@ SELECT datname::text, jsonb_build_object('owner', pg_get_userbyid(datdba), 'enco
        'collation_version', to_jsonb(d) ->> 'datcollversion', 'template', datistemplate, 'connectable', datallowconn,
        'connections', datconnlimit, 'tablespace', (SELECT spcname FROM pg_tablespace t WHERE t.oid = dattablespace),
        'size_bytes', CASE WHEN has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
-                          THEN pg_database_size(oid) END,
-       'acl', (SELECT jsonb_agg(x::text ORDER BY x::text COLLATE "C") FROM unnest(coalesce(datacl, acldefault('d', datdba))) AS x))
+                          THEN pg_database_size(oid) END)
   FROM pg_database d""",
     "settings": """
 SELECT 'role ' || pg_get_userbyid(setrole), (SELECT string_agg(c, '; ' ORDER BY c COLLATE "C") FROM unnest(setconfig) AS c)
   FROM pg_db_role_setting WHERE setdatabase = 0""",
 }
-# Since 15: who may set or alter which parameter.
-PARAMETER_GRANTS = """
-SELECT parname || ' to ' || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END,
-       string_agg(privilege_type, ', ' ORDER BY privilege_type COLLATE "C")
-  FROM pg_parameter_acl, aclexplode(paracl) GROUP BY parname, grantee"""
+# What the operating system's libraries say now, which is not in the copied files: text is sorted by it. 14 knows none for a database.
+COLLATIONS_OF_DATABASES = "SELECT datname::text, pg_database_collation_actual_version(oid) FROM pg_database"

@@ -18,6 +18,11 @@ def parse_lsn(text: str) -> int:
     return (int(high, 16) << 32) + int(low, 16)
 
 
+def format_lsn(position: int) -> str:
+    """The name of a position in bytes, such as `16/B374D848`."""
+    return "%X/%X" % (position >> 32, position & 0xFFFFFFFF)
+
+
 def segment_number(name: str, segment_bytes: int = DEFAULT_SEGMENT_BYTES) -> int:
     """Number of a segment since the beginning of WAL, whatever its timeline."""
     per_log = 0x100000000 // segment_bytes
@@ -52,3 +57,25 @@ def contiguous_end(names: Iterable[str], start: str, segment_bytes: int = DEFAUL
             return last
         last = max(on, key=segment_timeline)
         number, timeline = number + 1, segment_timeline(last)
+
+
+def gaps(names: Iterable[str], start: str, segment_bytes: int = DEFAULT_SEGMENT_BYTES) -> "list[tuple[str, str]]":
+    """Where the archive from `start` on breaks: the last segment before each gap, and the first one after it.
+
+    When `start` itself is missing it stands for the segment before the gap.
+    """
+    there = [name for name in names if SEGMENT_NAME.match(name)]
+    found: "list[tuple[str, str]]" = []
+    at = start
+    while True:
+        end = contiguous_end(there, at, segment_bytes) or at
+        later = [
+            name
+            for name in there
+            if segment_number(name, segment_bytes) > segment_number(end, segment_bytes)
+            and segment_timeline(name) >= segment_timeline(end)
+        ]
+        if not later:
+            return found
+        at = min(later, key=lambda name: (segment_number(name, segment_bytes), segment_timeline(name)))
+        found.append((end, at))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import signal
 import threading
 import time
 from typing import Any, Callable
 
-from . import network
+from . import guards, network
 from .postgres import wait_until
 
 LOCKED = "[050]"  # another of its processes is at work here
+STORED_SEGMENT = re.compile(r"^(?:.*/)?([0-9A-F]{24})-[0-9a-f]{40}(?:\.(?:gz|lz4|zst|bz2))?$")
 TIMED_OUT = 124  # exit code of timeout(1)
 A_FILE = 65536  # bytes; less than that is what an engine reads while it tries again, such as resolv.conf
 ENDPOINTS = {"type": "dict", "default": {}}  # module argument: repository number and host[:port] of its store
@@ -87,3 +90,31 @@ def end(pid: int) -> None:
     for one in family(pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(one, signal.SIGTERM)
+
+
+class Repositories:
+    """The repositories of a stanza, as this host sees them; the module says C(stanza) and C(timeout_s)."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.patience = ["--io-timeout=%d" % module.params["timeout_s"], "--log-level-console=error"]
+
+    def ask(self, *arguments: str) -> Any:
+        """The answer of a command that looks, as JSON."""
+        limit = 4 * self.module.params["timeout_s"]
+        stanza = self.module.params["stanza"]
+        code, out, err = run(self.module, stanza, *self.patience, *arguments, limit_s=limit)
+        if code:
+            raise guards.Stop("The repositories cannot be asked: %s" % (err or out).strip(), guards.PRECONDITION)
+        return json.loads(out)
+
+    def files(self, repo: int, path: str) -> "dict[str, Any]":
+        """Names, sizes and times of the files below a path of one repository."""
+        listing = self.ask("--repo=%d" % repo, "--recurse", "--output=json", "repo-ls", path)
+        return {name: entry for name, entry in listing.items() if entry["type"] == "file"}
+
+    def segments(self, repo: int, archive_id: str) -> "dict[str, int]":
+        """Segment names of one archive and the time (epoch seconds) each was stored."""
+        listing = self.files(repo, "archive/%s/%s" % (self.module.params["stanza"], archive_id))
+        named = ((STORED_SEGMENT.match(name), entry) for name, entry in listing.items())
+        return {match.group(1): entry["time"] for match, entry in named if match}

@@ -20,14 +20,27 @@ CONNECTION_ARGUMENTS = {
 }
 
 
+# Of a module that may also ask a server somewhere else. When a version is given the server must be of it.
+SERVER_ARGUMENTS = {
+    **CONNECTION_ARGUMENTS,
+    "version": {"type": "int"},
+    "url": {"type": "str", "no_log": True},
+}
+
+
 @contextmanager
 def connect(module: Any, database: str = "postgres", **more: Any) -> Iterator[Any]:
-    """A connection as the operating-system user, in autocommit, with PostgreSQL's messages in English."""
+    """A connection as the operating-system user, in autocommit, with PostgreSQL's messages in English.
+
+    A module's `url`, when it has one, says where and as whom instead.
+    """
     import psycopg
 
+    url = module.params.get("url")
+    local = {"host": module.params["socket_directory"], "port": module.params["port"]}
     connection = psycopg.connect(
-        host=module.params["socket_directory"],
-        port=module.params["port"],
+        url or "",
+        **({} if url else local),
         dbname=database,
         connect_timeout=5,
         application_name="pgrescue",
@@ -40,11 +53,11 @@ def connect(module: Any, database: str = "postgres", **more: Any) -> Iterator[An
         connection.close()
 
 
-def control_data(module: Any, data_directory: str) -> "dict[str, str]":
+def control_data(module: Any, data_directory: str, programs: Optional[str] = None) -> "dict[str, str]":
     """`pg_controldata` of a directory; empty when there is no cluster in it."""
     if not os.path.exists(os.path.join(data_directory, "global", "pg_control")):
         return {}
-    program = os.path.join(BIN % module.params["version"], "pg_controldata")
+    program = os.path.join(programs or BIN % module.params["version"], "pg_controldata")
     _code, out, _err = module.run_command([program, data_directory], check_rc=True, environ_update={"LC_ALL": "C"})
     return observation.parse_controldata(out)
 
@@ -69,6 +82,14 @@ def is_alive(directory: str) -> bool:
             return name.read().strip() in ("postgres", "postmaster")
     except (OSError, ValueError):
         return False
+
+
+def last_words(log: str, lines: int = 3) -> str:
+    """The end of a server's log, in one line."""
+    if not os.path.exists(log):
+        return "there is no log"
+    with open(log, encoding="utf-8", errors="replace") as text:
+        return " / ".join(text.read().splitlines()[-lines:])
 
 
 def wait_until(question: Callable[[], Any], deadline_s: float, poll_s: float = 0.1) -> Any:

@@ -6,7 +6,10 @@ from datetime import datetime, timezone
 from typing import Any, Iterable, Mapping, Optional
 
 from .guards import PRECONDITION, Stop
-from .lsn import SEGMENT_NAME, contiguous_end, segment_number, segment_timeline
+from .lsn import DEFAULT_SEGMENT_BYTES, SEGMENT_NAME, contiguous_end, gaps, segment_number, segment_timeline
+
+# What a proof notes at a backup, in the repository itself: its outcome, and when.
+PROOF, PROVEN = "pgrescue-proof", "pgrescue-proven"
 
 
 def _when(epoch: int) -> str:
@@ -37,6 +40,8 @@ def candidates(info: "list[dict[str, Any]]", unreachable: Iterable[int] = ()) ->
                     "size_bytes": backup["info"]["size"],
                     "timeline": segment_timeline(backup["archive"]["stop"]),
                     "system_identifier": systems[(repo, backup["database"]["id"])],
+                    "proof": backup.get("annotation", {}).get(PROOF, "unproven"),
+                    "proven": backup.get("annotation", {}).get(PROVEN),
                     "error": bool(backup.get("error")),
                 }
             )
@@ -80,7 +85,7 @@ def judge(
         if reason:
             passed_over.append({"label": backup["label"], "repo": backup["repo"], "reason": reason})
         else:
-            usable.append({k: v for k, v in backup.items() if k not in ("error",)})
+            usable.append({**{k: v for k, v in backup.items() if k != "error"}, "reaches": reached})
     return usable, passed_over
 
 
@@ -111,3 +116,64 @@ def reason(said: str) -> str:
     """The engine's first error, without its time stamp."""
     errors = [line for line in said.splitlines() if "ERROR" in line]
     return (errors or said.splitlines() or ["no reason given"])[0].partition("ERROR:")[2].strip()[:500] or said[:500]
+
+
+def state(info: "list[dict[str, Any]]", number: int) -> "dict[str, Any]":
+    """What one repository says of itself; `info` is the answer for it alone. Backups are in order of time."""
+    for stanza in info:
+        for repo in stanza.get("repo", []):
+            if repo["key"] != number:
+                continue
+            systems = _systems(stanza)
+            newest = max((d["id"] for d in stanza.get("db", []) if d["repo-key"] == number), default=None)
+            archive = [
+                a["id"]
+                for a in stanza.get("archive", [])
+                if (a["database"]["repo-key"], a["database"]["id"]) == (number, newest)
+            ]
+            fine = repo["status"]["code"] in (0, 2)  # 0 ok, 2 no valid backups
+            return {
+                "number": number,
+                "problem": None if fine else repo["status"]["message"],
+                "encrypted": repo.get("cipher", "none") != "none",
+                "system_identifier": systems.get((number, newest)) if newest is not None else None,
+                "archive_id": archive[0] if archive else None,
+                "backups": [
+                    _backup(b) for b in stanza.get("backup", []) if b["database"] == {"id": newest, "repo-key": number}
+                ],
+            }
+    return {"number": number, "problem": "it knows no such stanza"}
+
+
+def _backup(backup: Mapping[str, Any]) -> "dict[str, Any]":
+    sizes = backup["info"]
+    return {
+        "label": backup["label"],
+        "type": backup["type"],
+        "started_s": backup["timestamp"]["start"],
+        "stopped_s": backup["timestamp"]["stop"],
+        "size_bytes": sizes["size"],
+        "stored_bytes": sizes["repository"]["delta"],
+        "wal_start": backup["archive"]["start"],
+        "wal_stop": backup["archive"]["stop"],
+        "proof": backup.get("annotation", {}).get(PROOF, "unproven"),
+        "proven": backup.get("annotation", {}).get(PROVEN),
+        "error": bool(backup.get("error")),
+    }
+
+
+def archive_state(
+    stored: "Mapping[str, int]", backups: "list[dict[str, Any]]", segment_bytes: int = DEFAULT_SEGMENT_BYTES
+) -> "dict[str, Any]":
+    """How far one archive reaches, and where it breaks after the oldest backup it belongs to.
+
+    `stored` maps segment names to the time (epoch seconds) each was stored.
+    """
+    newest = max(stored, key=lambda name: (stored[name], name), default=None)
+    starts = [backup["wal_start"] for backup in backups]
+    broken = gaps(stored, min(starts), segment_bytes) if starts else []
+    return {
+        "newest_segment": newest,
+        "newest_segment_s": stored[newest] if newest else None,
+        "gaps": [{"after": before, "until": after, "since_s": stored[after]} for before, after in broken],
+    }

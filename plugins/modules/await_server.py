@@ -10,7 +10,8 @@ short_description: Wait until a starting server is writable, or streams from its
 description:
   - Waits inside itself, asking every tenth of a second, and says at the deadline where the server stood. Only looks.
 options:
-  until: {description: What to wait for., type: str, choices: [writable, streaming], required: true}
+  until: {description: What to wait for., type: str, choices: [following, writable, streaming], required: true}
+  place: {description: 'Its data directory; when its server ends, that is said at once, with the end of the log beside it.', type: path}
   deadline_s: {description: How long to wait in seconds., type: int, required: true}
 extends_documentation_fragment: [pgrescue.runbooks.connection]
 attributes:
@@ -35,6 +36,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, postgres
 
 QUESTIONS = {
+    "following": "SELECT pg_is_in_recovery(), coalesce('replayed to ' || pg_last_wal_replay_lsn(), 'nothing replayed')",
     "writable": "SELECT NOT pg_is_in_recovery(), coalesce('replayed to ' || pg_last_wal_replay_lsn(), 'out of recovery')",
     "streaming": "SELECT pg_is_in_recovery() AND EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'),"
     " coalesce('replayed to ' || pg_last_wal_replay_lsn(), 'nothing replayed')",
@@ -46,12 +48,15 @@ def main() -> None:
     spec = dict(postgres.CONNECTION_ARGUMENTS)
     spec["until"] = {"type": "str", "choices": sorted(QUESTIONS), "required": True}
     spec["deadline_s"] = {"type": "int", "required": True}
+    spec["place"] = {"type": "path"}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     if module.check_mode:
         module.exit_json(changed=False, waited_s=0.0)
     import psycopg
 
-    seen = {"stood": "it never answered"}
+    place = module.params["place"]
+    began_alive = bool(place) and postgres.is_alive(place)
+    seen = {"stood": "it never answered", "ended": False}
 
     def arrived() -> bool:
         try:
@@ -60,10 +65,18 @@ def main() -> None:
                 return bool(done)
         except psycopg.OperationalError as error:
             seen["stood"] = str(error).strip().splitlines()[0]
-            return False
+            seen["ended"] = began_alive and not postgres.is_alive(module.params["place"])
+            return seen["ended"]
 
     began = time.monotonic()
-    if not postgres.wait_until(arrived, module.params["deadline_s"]):
+    arrived_in_time = postgres.wait_until(arrived, module.params["deadline_s"])
+    if seen["ended"]:
+        said = "The server ended before it was %s. Its log ends with: %s" % (
+            module.params["until"],
+            postgres.last_words(place + ".log"),
+        )
+        guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
+    if not arrived_in_time:
         said = "The server was not %s within %d s; it stood at: %s." % (
             module.params["until"],
             module.params["deadline_s"],

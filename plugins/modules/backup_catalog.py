@@ -48,40 +48,13 @@ catalog:
     unreachable: {description: Repositories that did not answer, each with what was said., type: dict}
 """
 
-import json
-import re
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, network, pgbackrest, repository
 
-STORED_SEGMENT = re.compile(r"^(?:.*/)?([0-9A-F]{24})-[0-9a-f]{40}(?:\.(?:gz|lz4|zst|bz2))?$")
 
-
-class Repositories:
-    """The repositories of a stanza, as this host sees them."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        self.patience = ["--io-timeout=%d" % module.params["timeout_s"], "--log-level-console=error"]
-
-    def ask(self, *arguments: str) -> object:
-        limit = 4 * self.module.params["timeout_s"]
-        stanza = self.module.params["stanza"]
-        code, out, err = pgbackrest.run(self.module, stanza, *self.patience, *arguments, limit_s=limit)
-        if code:
-            raise guards.Stop("The repositories cannot be asked: %s" % (err or out).strip(), guards.PRECONDITION)
-        return json.loads(out)
-
-    def segments(self, repo: int, archive_id: str) -> "dict[str, int]":
-        """Segment names of one archive and the time (epoch seconds) each was stored."""
-        path = "archive/%s/%s" % (self.module.params["stanza"], archive_id)
-        listing = self.ask("--repo=%d" % repo, "--recurse", "--output=json", "repo-ls", path)
-        named = ((STORED_SEGMENT.match(name), entry) for name, entry in listing.items() if entry["type"] == "file")
-        return {match.group(1): entry["time"] for match, entry in named if match}
-
-
-def observe(engine: Repositories, wanted: "str | None") -> "dict[str, object]":
+def observe(engine: pgbackrest.Repositories, wanted: "str | None") -> "dict[str, object]":
     """Ask the repositories and fold their answers."""
     endpoints = engine.module.params["endpoints"]
     unreachable = network.tls_problems(endpoints)
@@ -131,7 +104,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        catalog = observe(Repositories(module), module.params["system_identifier"] or None)
+        catalog = observe(pgbackrest.Repositories(module), module.params["system_identifier"] or None)
     except guards.Stop as stop:
         guards.fail(module, stop)
     module.exit_json(changed=False, catalog=catalog)

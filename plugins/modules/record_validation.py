@@ -13,6 +13,7 @@ description:
 options:
   run_dir: {description: Directory of the run., type: path, required: true}
   checks: {description: What was checked., type: list, elements: dict, required: true}
+  consequence: {description: What does not happen when a check failed., type: str, default: traffic was not switched}
   reconciliation: {description: Acknowledged tokens against rows., type: dict}
 attributes:
   check_mode: {support: full, description: Writes nothing and judges nothing in check mode.}
@@ -43,6 +44,7 @@ def main() -> None:
         argument_spec={
             "run_dir": {"type": "path", "required": True},
             "checks": {"type": "list", "elements": "dict", "required": True},
+            "consequence": {"type": "str", "default": "traffic was not switched"},
             "reconciliation": {"type": "dict"},
         },
         supports_check_mode=True,
@@ -59,7 +61,7 @@ def main() -> None:
             "; ".join("%(name)s: expected %(expected)s, found %(observed)s" % c for c in failed)
             or "nothing was checked"
         )
-        stop = guards.Stop("Validation failed, traffic was not switched: %s." % said, guards.VALIDATION_FAILED)
+        stop = guards.Stop("Validation failed, %s: %s." % (p["consequence"], said), guards.VALIDATION_FAILED)
         guards.fail(module, stop, changed=changed, failed_checks=[c["name"] for c in failed])
     module.exit_json(
         changed=changed,

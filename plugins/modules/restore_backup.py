@@ -24,10 +24,22 @@ options:
   system_identifier: {description: The database system that must be restored., type: str, required: true}
   candidates: {description: Backups in the order to try them, from M(pgrescue.runbooks.backup_catalog)., type: list, elements: dict, required: true}
   type:
-    description: What the restored cluster shall become, C(default) for a primary at the end of the archive.
+    description:
+      - What the restored cluster shall become. C(default) is a primary at the end of the archive, C(immediate) one as soon as it
+        is consistent; C(lsn), C(time), C(xid) and C(name) one at C(target).
     type: str
-    choices: [default, standby]
+    choices: [default, immediate, lsn, time, xid, name, standby]
     default: default
+  target: {description: Where replay shall end; needed with C(lsn) C(time) C(xid) and C(name)., type: str}
+  inclusive:
+    description: Whether what begins at C(target) is still replayed. A state seen at an LSN is met again when it is not.
+    type: bool
+    default: true
+  apart:
+    description: Whether tablespaces go beside C(place) instead of where the original has them; for a copy on a host of the service.
+    type: bool
+    default: false
+  archive: {description: Whether the restored cluster may archive; C(false) writes archive_mode = off., type: bool, default: true}
   timeline: {description: The timeline to follow; the newest when left out., type: int}
   recovery_options: {description: Further recovery settings as pgBackRest writes them., type: dict, default: {}}
   silent_repositories: {description: Repositories known not to answer., type: list, elements: int, default: []}
@@ -83,6 +95,9 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     repository,
 )
 
+TYPES = ["default", "immediate", "lsn", "time", "xid", "name", "standby"]
+SPARE_BYTES = 256 * 1024**2  # for WAL while it is replayed
+
 # What pgBackRest says when the bytes are there and wrong, as against a repository that cannot be reached.
 CORRUPT = (
     "ChecksumError",
@@ -96,6 +111,22 @@ CORRUPT = (
     "[095]",
     "[082]",
 )
+
+
+def check_room(place: str, backup: "dict[str, object]") -> None:
+    """Refuse a restore that would fill the disk; what an earlier attempt left at the place counts as room."""
+    above = place
+    while not os.path.isdir(above):
+        above = os.path.dirname(above)
+    disk = os.statvfs(above)
+    free = disk.f_bavail * disk.f_frsize + (places.used_bytes(place) if above == place else 0)
+    wanted = int(str(backup.get("size_bytes") or 0)) + SPARE_BYTES
+    if free < wanted:
+        raise guards.Stop(
+            "%s has room for %d MB; backup %s needs %d MB. Nothing was changed."
+            % (above, free >> 20, backup["label"], wanted >> 20),
+            guards.PRECONDITION,
+        )
 
 
 def check_link(link: "str | None", place: str) -> None:
@@ -176,7 +207,16 @@ def restore(module: AnsibleModule, backup: "dict[str, object]", alone: bool, hel
         fetch = 'pgbackrest --stanza=%s --repo=%d --pg1-path=%s archive-get %%f "%%p"'
         command = fetch % (p["stanza"], backup["repo"], p["place"])
         p["recovery_options"] = {**p["recovery_options"], "restore_command": command}
-    timeline = ["--target-timeline=%d" % p["timeline"]] if p["timeline"] and p["type"] == "default" else []
+    timeline = ["--target-timeline=%d" % p["timeline"]] if p["timeline"] and p["type"] != "standby" else []
+    target = ["--target=" + p["target"]] if p["target"] else []
+    if p["type"] not in ("default", "standby"):
+        target.append("--target-action=promote")
+    if p["target"] and not p["inclusive"]:
+        target.append("--target-exclusive")
+    if not p["archive"]:
+        target.append("--archive-mode=off")
+    if p["apart"]:
+        target.append("--tablespace-map-all=" + places.tablespaces(p["place"]))
     options = ["--recovery-option=%s=%s" % item for item in sorted(p["recovery_options"].items())]
     processes = p["processes"] or os.cpu_count() or 1
     begun = ["--delta"] if os.listdir(p["place"]) else []  # of this run: the place's marker was checked
@@ -187,7 +227,7 @@ def restore(module: AnsibleModule, backup: "dict[str, object]", alone: bool, hel
         "--io-timeout=%d" % p["timeout_s"],
         "--log-level-console=warn",
     ]
-    what = ["--repo=%d" % backup["repo"], "--set=" + str(backup["label"]), "--type=" + p["type"], *timeline]
+    what = ["--repo=%d" % backup["repo"], "--set=" + str(backup["label"]), "--type=" + p["type"], *timeline, *target]
     where = ["--pg1-path=" + p["place"], *begun, *options]
     silent: "list[str]" = []
     more = {"pass_fds": [held]}
@@ -203,6 +243,7 @@ def first_verifying(
 ) -> "tuple[dict[str, object], list[dict[str, object]]]":
     """Restore candidates in turn until one verifies."""
     place, passed_over, silent = module.params["place"], [], set(module.params["silent_repositories"])
+    check_room(place, module.params["candidates"][0])
     os.makedirs(place, mode=0o700, exist_ok=True)
     for backup in module.params["candidates"]:
         if str(backup["system_identifier"]) != module.params["system_identifier"]:
@@ -213,6 +254,7 @@ def first_verifying(
         if backup["repo"] in silent:
             passed_over.append({**name(backup), "reason": "its repository had stopped answering"})
             continue
+        check_room(place, backup)
         records.write_json(
             places.marker_path(place), {**note, "state": "restoring", "label": backup["label"], "begun": journal.now()}
         )
@@ -249,7 +291,7 @@ def decisions(backup: "dict[str, object]", passed_over: "list[dict[str, object]]
         "Backup %(label)s from repository %(repo)s, taken until %(stopped)s, restored; every file matched its checksum"
         % backup
     )
-    milestone = [{"event": "milestone", "step": "restored"}] if kind == "default" else []
+    milestone = [{"event": "milestone", "step": "restored"}] if kind != "standby" else []
     return said + [{"event": "decision", "detail": chosen}] + milestone
 
 
@@ -263,7 +305,11 @@ def main() -> None:
             "run": {"type": "str", "required": True},
             "system_identifier": {"type": "str", "required": True},
             "candidates": {"type": "list", "elements": "dict", "required": True},
-            "type": {"type": "str", "choices": ["default", "standby"], "default": "default"},
+            "type": {"type": "str", "choices": TYPES, "default": "default"},
+            "target": {"type": "str"},
+            "inclusive": {"type": "bool", "default": True},
+            "apart": {"type": "bool", "default": False},
+            "archive": {"type": "bool", "default": True},
             "timeline": {"type": "int"},
             "recovery_options": {"type": "dict", "default": {}},
             "silent_repositories": {"type": "list", "elements": "int", "default": []},
@@ -273,6 +319,7 @@ def main() -> None:
             "processes": {"type": "int", "default": 0},
             "version": {"type": "int", "required": True},
         },
+        required_if=[("type", kind, ["target"]) for kind in ("lsn", "time", "xid", "name")],
         supports_check_mode=True,
     )
     p = module.params

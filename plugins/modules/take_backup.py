@@ -19,7 +19,6 @@ options:
   after_timeline:
     description: A repository that holds a full backup from after this timeline, as an earlier attempt left it, needs no other.
     type: int
-  expire: {description: Whether backups beyond the retention are expired afterwards., type: bool, default: true}
   endpoints:
     description: Number and C(host[:port]) of each repository's object store. One that does not speak TLS at once is not waited for.
     type: dict
@@ -56,7 +55,7 @@ def backup(module: AnsibleModule, repo: int) -> "str | None":
         "--type=" + p["type"],
         "--io-timeout=%d" % p["timeout_s"],
         "--log-level-console=warn",
-        "--expire-auto" if p["expire"] else "--no-expire-auto",
+        "--no-expire-auto",  # the schedule expires, by its policy
     ]
     code, out, err = pgbackrest.run(module, p["stanza"], *options, "backup")
     return repository.reason((err + out).strip()) if code else None
@@ -81,7 +80,6 @@ def main() -> None:
             "type": {"type": "str", "choices": ["full", "diff", "incr"], "default": "full"},
             "require": {"type": "str", "choices": ["all", "any"], "default": "all"},
             "after_timeline": {"type": "int"},
-            "expire": {"type": "bool", "default": True},
             "endpoints": pgbackrest.ENDPOINTS,
             "timeout_s": {"type": "int", "default": 20},
         },

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from pgrescue import drill as drills
-from pgrescue import lab, record, recovery, runner
+from pgrescue import lab, lint, record, recovery, runner, upkeep
 from pgrescue.manifest import MANIFEST, verify_manifest
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
@@ -162,6 +162,72 @@ def drill(
     if not (runner.ROOT / "drills" / f"{name}.yml").exists():
         refuse(f"There is no drill {name}. Nothing was changed.", 2)
     raise typer.Exit(drills.run(name, service, inventory_path(inventory), seed, variables(extra), Console()))
+
+
+EngineOption = Annotated[
+    upkeep.Engine | None, typer.Option("--engine", help="Only physical backups, or only dumps; both when left out.")
+]
+
+
+def keep_up(verb: str, service: str, inventory: str, engine: upkeep.Engine | None, wanted: dict[str, str]) -> NoReturn:
+    """Run one verb of the upkeep and end with its exit code."""
+    try:
+        raise typer.Exit(upkeep.run(verb, service, inventory_path(inventory), engine, wanted, Console()))
+    except upkeep.UpkeepError as error:
+        refuse(str(error), upkeep.WRONG_USE)
+
+
+@app.command()
+def backup(
+    service: Service = "shop", inventory: Inventory = LAB, engine: EngineOption = None, extra: Extra = None
+) -> None:
+    """Take a backup now, besides the scheduled ones. Example: pgrescue backup -e pgbackrest_backup_type=diff"""
+    keep_up("backup", service, inventory, engine, variables(extra))
+
+
+@app.command()
+def verify(
+    service: Service = "shop", inventory: Inventory = LAB, engine: EngineOption = None, extra: Extra = None
+) -> None:
+    """Read every byte of every backup and of the archive, and check that each is as it was written."""
+    keep_up("verify", service, inventory, engine, variables(extra))
+
+
+@app.command()
+def prove(
+    service: Service = "shop",
+    inventory: Inventory = LAB,
+    engine: EngineOption = None,
+    at_random: Annotated[
+        bool, typer.Option("--random", help="Any backup, to any point, instead of the newest.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Makes a random choice repeatable.")] = None,
+    extra: Extra = None,
+) -> None:
+    """Restore a backup where nobody can reach it, check all it holds, remove it, note at the backup what was found."""
+    mode = {"proof_mode": "random"} if at_random else {}
+    drawn = {} if seed is None else {"proof_seed": str(seed)}
+    keep_up("prove", service, inventory, engine, {**mode, **drawn, **variables(extra)})
+
+
+@app.command("lint")
+def lint_service(
+    service: Service = "shop",
+    inventory: Inventory = LAB,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say which objective cannot be met, why, and what would change that; exit 3 when there is one."""
+    raise typer.Exit(lint.run(service, inventory_path(inventory), as_json, Console()))
+
+
+@app.command()
+def mark(
+    name: Annotated[str, typer.Argument(help="The point's name; a name is used once.")],
+    service: Service = "shop",
+    inventory: Inventory = LAB,
+) -> None:
+    """Make a named point to recover to, before something risky. Example: pgrescue mark before_migration_42"""
+    raise typer.Exit(upkeep.play("mark", service, inventory_path(inventory), {"mark_name": name}, Console()))
 
 
 @app.command()

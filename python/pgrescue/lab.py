@@ -135,8 +135,7 @@ def facts() -> dict[str, Any]:
     """What the lab says of itself: `hosts` by what they are, and where the `endpoint` points; empty when it is down."""
     running = runner.start("lab/status.yml", INVENTORY, {"service": "shop"})
     running.wait()
-    stats = [e for e in running.runner.events if e["event"] == "playbook_on_stats"]
-    found: dict[str, Any] = stats[-1]["event_data"].get("artifact_data", {}) if stats else {}
+    found = running.results()
     running.forget()
     return found
 

@@ -132,6 +132,9 @@ class Candidate(Model):
     size_bytes: int | SkipJsonSchema[None] = None
     timeline: int | SkipJsonSchema[None] = None
     system_identifier: str | SkipJsonSchema[None] = None
+    reaches: str | None = None  # the last segment that can be replayed from it
+    proof: str | None = None
+    proven: Instant | SkipJsonSchema[None] = None
 
 
 class PassedOver(Model):
@@ -147,6 +150,14 @@ class ArchiveEnd(Model):
 
     segment: str | None = None
     time: Instant | SkipJsonSchema[None] = None
+
+
+class RecoveryTarget(Model):
+    """Where replay ends: pgBackRest's type of target, and its value when it has one."""
+
+    type: str
+    value: str | None = None
+    inclusive: bool = True
 
 
 class Plan(Model):
@@ -166,6 +177,7 @@ class Plan(Model):
     passed_over: list[PassedOver] = Field(default_factory=list)
     unreachable: dict[str, str] = Field(default_factory=dict)  # repository: what it said instead of an answer
     archive_end: ArchiveEnd | SkipJsonSchema[None] = None
+    recovery_target: RecoveryTarget | SkipJsonSchema[None] = None  # the end of the archive when absent
     application_scale: int | SkipJsonSchema[None] = None
     changes: list[str] = Field(default_factory=list)
     irreversible: list[str] = Field(default_factory=list)

@@ -47,6 +47,17 @@ class Play:
         said = [str(data["res"].get("msg", data.get("task"))) for data in failed if not data.get("ignore_errors")]
         return list(dict.fromkeys(said))
 
+    def exit_code(self) -> int:
+        """The exit code of the first task that failed, by the project's contract; 5 when it named none."""
+        failed = (e["event_data"]["res"] for e in self.runner.events if e["event"] == "runner_on_failed")
+        return next((int(answer["exit_code"]) for answer in failed if "exit_code" in answer), 5)
+
+    def results(self) -> dict[str, Any]:
+        """What the playbook handed over with set_stats."""
+        stats = [e for e in self.runner.events if e["event"] == "playbook_on_stats"]
+        found: dict[str, Any] = stats[-1]["event_data"].get("artifact_data", {}) if stats else {}
+        return found
+
     def forget(self) -> None:
         """Remove ansible-runner's own files: they hold the whole environment."""
         shutil.rmtree(self.folder, ignore_errors=True)

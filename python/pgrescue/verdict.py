@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pgrescue.human import hms, plural, span
-from pgrescue.outcome import OBJECTIVE_MISSED
+from pgrescue.models import Run
+from pgrescue.outcome import OBJECTIVE_MISSED, VALIDATION_FAILED
 from pgrescue.record import Record
 
 _WORDS = {
@@ -24,23 +25,47 @@ def headline(record: Record) -> str:
     if run.result is None:
         return "STILL OPEN"
     if run.result == "passed":
-        return "RESTORED AND VALIDATED" if run.kind == "proof" else "RECOVERED AND VALIDATED"
+        return _proof_word(run) if run.kind == "proof" else "RECOVERED AND VALIDATED"
     if run.result == "void":
         return "VOID: THIS RUN PROVES NOTHING"
+    if run.kind == "proof" and run.exit_code == VALIDATION_FAILED:
+        return f"NOT {_proof_word(run)}"
     words = _WORDS.get(run.exit_code or 5, "FAILED")
     if run.exit_code == OBJECTIVE_MISSED and not _missed(record):
         words = "RECOVERED, OBJECTIVE NOT MEASURED"
     failed_in = next((f.phase for f in reversed(record.story.failures) if f.phase), None)
     if words == "FAILED" and failed_in:
         words += f" IN {failed_in.upper()}"
-    if run.exit_code == 6 and not _let_in(record):  # noqa: PLR2004 - the contract's code for it
+    if run.exit_code == VALIDATION_FAILED and not _let_in(record):
         words += ", TRAFFIC NOT SWITCHED"
     return words
 
 
 def verdict_line(record: Record) -> str:
-    """The headline with the figures: time against its objective, loss against its objective."""
+    """The headline with the figures: time and loss against their objectives; of a proof, what it proves."""
+    if record.run.kind == "proof":
+        return " - ".join([headline(record), *filter(None, [subject_words(record), check_words(record)])])
     return " - ".join([headline(record), *filter(None, [time_words(record), loss_words(record)])])
+
+
+def subject_words(record: Record) -> str:
+    """`backup 20261124-215450F of repository 1 at lsn 0/1B04AC10`: what a proof restored."""
+    if record.plan is None or not record.plan.candidates:
+        return ""
+    backup, target = record.plan.candidates[0], record.plan.recovery_target
+    where = f" of repository {backup.repo}" if backup.repo else ""
+    point = f" at {target.type} {target.value}" if target and target.value else ""
+    return f"backup {backup.label}{where}{point}"
+
+
+def check_words(record: Record) -> str:
+    """`31 of 31 checks passed`; empty before anything was checked."""
+    passed = sum(check.verdict == "passed" for check in record.checks)
+    return f"{passed} of {plural(len(record.checks), 'check')} passed" if record.checks else ""
+
+
+def _proof_word(run: Run) -> str:
+    return "VERIFIED" if run.procedure.startswith("verify") else "PROVEN"
 
 
 def time_words(record: Record) -> str:

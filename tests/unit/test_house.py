@@ -17,7 +17,7 @@ PLAYBOOKS = sorted(p for p in (HOUSE / "playbooks").glob("*.yml") if ".meta." no
 RUNBOOK_YAML = [*PLAYBOOKS, *(HOUSE / "roles").glob("*/tasks/*.yml"), *(HOUSE / "roles").glob("*/handlers/*.yml")]
 HANDED_OVER = {  # by playbooks and other roles
     "endpoint_address", "application_scale", "standby_primary", "standby_slot", "recovery_plan", "run_procedure",
-    "run_id",
+    "run_id", "proof_state", "pgbackrest_mark",
 }  # fmt: skip
 
 
@@ -56,6 +56,7 @@ def test_no_default_is_required_and_each_is_declared_somewhere(role):
     required = {name for name, option in options.items() if option.get("required")}
     assert not defaults & required
     text = "\n".join(path.read_text() for path in [*RUNBOOK_YAML, *(HOUSE / "roles").glob("*/templates/*")])
+    text += "\n".join(line.partition(":")[2] for line in (role / "defaults/main.yml").read_text().splitlines())
     internal = {name for name in defaults - set(options) if re.search(rf"\b{name}\b", text)}
     assert not defaults - set(options) - internal, "nobody reads it"
 

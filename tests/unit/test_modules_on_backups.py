@@ -256,7 +256,7 @@ def test_a_repository_that_goes_away_is_passed_over_with_all_its_backups(reposit
 
 
 def test_a_repeated_attempt_takes_no_second_backup_and_none_is_expired(repositories):
-    take = {"stanza": "test", "repositories": [1], "expire": False, "timeout_s": 5}
+    take = {"stanza": "test", "repositories": [1], "timeout_s": 5}
     before = repositories.labels(1)
     assert not module("take_backup")(after_timeline=0, **take)["changed"]  # timeline 1 came after it
     assert repositories.labels(1) == before

@@ -1,0 +1,72 @@
+# Copyright: the pgrescue authors. Apache-2.0
+"""What was observed of a service's hosts, folded into what M(pgrescue.runbooks.lint_service) asks for."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping, Sequence
+
+NAMED = (
+    "endpoint",
+    "region",
+    "bucket",
+    "key",
+    "retention_days",
+    "retention_full",
+)  # of a repository; nothing else is handed on
+
+
+def observed_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], answering: Iterable[str]) -> "dict[str, Any]":
+    """Everything that was seen of each host, and whether it answered at all."""
+    there = set(answering)
+    return {host: _observed(hostvars[host], host in there) for host in sorted(hosts)}
+
+
+def _observed(seen: Mapping[str, Any], answers: bool) -> "dict[str, Any]":
+    state = seen.get("postgres_state") or {}
+    problem = seen.get("protection_problem")
+    if answers and not state:
+        problem = problem or "it let nobody look at it"
+    return {
+        "region": seen.get("region"),
+        "answers": answers,
+        "problem": problem,
+        "state": state,
+        "server": seen.get("protection_server") or {},
+        "capacity": seen.get("protection_room") or {},
+        "timers": units(seen.get("protection_units") or ""),
+    }
+
+
+def units(said: str) -> "dict[str, dict[str, str]]":
+    """Each unit by name, from what `systemctl show` says of several."""
+    blocks = (dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in said.split("\n\n"))
+    return {block["Id"]: block for block in blocks if "Id" in block}
+
+
+def promised_repositories(repositories: Sequence[Mapping[str, Any]]) -> "list[dict[str, Any]]":
+    """The repositories as the inventory names them, without their secrets."""
+    return [
+        {**{key: repo[key] for key in NAMED if key in repo}, "encrypted": bool(repo.get("cipher_pass"))}
+        for repo in repositories
+    ]
+
+
+def one_to_ask(hosts: Mapping[str, Any]) -> str:
+    """The host to ask about the repositories: the primary, else any that was configured; empty when there is none."""
+    ready = [
+        (host["state"].get("role") != "primary", name)
+        for name, host in hosts.items()
+        if host["state"].get("data_directory")
+    ]
+    return min(ready)[1] if ready else ""
+
+
+class FilterModule:
+    """Filters of the collection."""
+
+    def filters(self) -> "dict[str, Any]":
+        return {
+            "observed_hosts": observed_hosts,
+            "promised_repositories": promised_repositories,
+            "one_to_ask": one_to_ask,
+        }

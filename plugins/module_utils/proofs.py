@@ -1,0 +1,103 @@
+"""What a proof restores, and what must hold of the copy: pure decisions and judgements."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Mapping, Optional, Sequence
+
+from . import lsn
+from .guards import PRECONDITION, Stop
+from .validation import check, switch_point
+
+# What runs in a server that does nothing but answer.
+QUIET_BACKENDS = {
+    "archiver",  # shown by old versions also where nothing is archived
+    "background writer",
+    "checkpointer",
+    "client backend",
+    "io worker",
+    "logical replication launcher",
+    "parallel worker",
+    "startup",
+    "walwriter",
+}
+
+
+def choose(
+    candidates: "Sequence[Mapping[str, Any]]", mode: str, seed: int, repository: int, census_lsn: Optional[str]
+) -> "tuple[dict[str, Any], dict[str, Any]]":
+    """The backup to prove, and the target to recover it to.
+
+    C(newest): the newest backup, to where the census was taken, or to the end of the archive without one. C(random): any backup,
+    to the beginning of any segment that can be replayed from it.
+    """
+    offered = [dict(b) for b in candidates if not repository or b["repo"] == repository]
+    if not offered:
+        where = "repository %d" % repository if repository else "the repositories"
+        raise Stop("There is no backup in %s that could be proven." % where, PRECONDITION)
+    if mode == "newest":
+        target = {"type": "lsn", "value": census_lsn, "inclusive": False} if census_lsn else {"type": "default"}
+        return offered[0], target
+    chance = random.Random(seed)
+    backup = chance.choice(offered)
+    first, last = lsn.segment_number(backup["wal_stop"]) + 1, lsn.segment_number(backup["reaches"])
+    if first > last:
+        return backup, {"type": "immediate"}
+    position = chance.randint(first, last) * lsn.DEFAULT_SEGMENT_BYTES
+    return backup, {"type": "lsn", "value": lsn.format_lsn(position), "inclusive": False}
+
+
+def judge_copy(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    """Whether the copy is what was asked for, and cut off from everything."""
+    target = plan.get("recovery_target") or {"type": "default"}
+    jobs = sorted(set(seen["backends"]) - QUIET_BACKENDS)
+    checks = [
+        check(
+            "the database system is the planned one",
+            plan["system_identifier"],
+            seen["system_identifier"],
+            str(seen["system_identifier"]) == str(plan["system_identifier"]),
+        ),
+        check("the copy is out of recovery", False, seen["in_recovery"], not seen["in_recovery"]),
+        check("the copy archives nothing", "off", seen["archive_mode"], seen["archive_mode"] == "off"),
+        check(
+            "the copy follows no primary",
+            "no primary_conninfo",
+            "one is set" if seen["primary_conninfo"] else "no primary_conninfo",
+            not seen["primary_conninfo"],
+        ),
+        check(
+            "nobody reaches the copy over a network",
+            "no address",
+            seen["listen_addresses"] or "no address",
+            not seen["listen_addresses"],
+        ),
+        check("no jobs run on the copy", "none", ", ".join(jobs) or "none", not jobs),
+    ]
+    if target["type"] == "lsn":
+        ended, wanted = switch_point(seen["history"])[1], lsn.parse_lsn(target["value"])
+        near = 0 <= wanted - ended < lsn.DEFAULT_SEGMENT_BYTES
+        checks.append(check("replay ended at its target", target["value"], lsn.format_lsn(ended), near))
+    return checks
+
+
+def archive_gained(
+    before: "Mapping[str, Sequence[str]]", after: "Mapping[str, Sequence[str]]", timeline: int
+) -> "dict[str, Any]":
+    """The check that nothing but the production server's own timeline was archived meanwhile.
+
+    Both map a repository to its archive's timelines and history files. A copy that archived would bring a timeline with it.
+    """
+    gained = sorted(
+        "repository %s: %s" % (repo, name)
+        for repo, names in after.items()
+        if repo in before
+        for name in set(names) - set(before[repo]) - {"timeline %d" % timeline}
+    )
+    return check("the archive gained nothing from the copy", "nothing", ", ".join(gained) or "nothing", not gained)
+
+
+def state(checks: "Sequence[Mapping[str, Any]]") -> str:
+    """What a proof says of its backup."""
+    failed = [c for c in checks if c["tier"] == "must" and c["verdict"] != "passed"]
+    return "failed" if failed or not checks else "validated"

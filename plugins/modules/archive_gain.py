@@ -1,0 +1,91 @@
+#!/usr/bin/python
+# Copyright: the pgrescue authors. Apache-2.0
+"""See which timelines the archive of a stanza holds, and whether a proof has added one."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: archive_gain
+short_description: See which timelines the archive of a stanza holds, and whether a proof has added one
+description:
+  - Lists timelines and history files of each repository. With C(before) it also returns the check that nothing was gained but WAL
+    on the timeline of the server that the archive belongs to.
+options:
+  stanza: {description: Name of the stanza., type: str, required: true}
+  endpoints: {description: "Number and C(host[:port]) of each repository's object store.", type: dict, required: true}
+  before: {description: What an earlier call listed., type: dict}
+  timeline: {description: The timeline of the production server; needed with C(before)., type: int}
+  timeout_s: {description: How long a repository may stay silent in seconds., type: int, default: 15}
+attributes:
+  check_mode: {support: full, description: Changes nothing at any time.}
+author: [The pgrescue authors]
+"""
+
+EXAMPLES = """
+- name: See what the archive holds
+  pgrescue.runbooks.archive_gain: {stanza: shop, endpoints: {1: store-east.example.org}}
+  become: true
+  become_user: postgres
+"""
+
+RETURN = """
+listing:
+  description: Repository, and what it holds.
+  returned: always
+  type: dict
+  sample: {"1": ["timeline 1"]}
+checks: {description: The check., returned: when before is given, type: list, elements: dict}
+"""
+
+import json
+import os
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, proofs
+
+SEGMENTS = re.compile(r"(?:^|/)([0-9A-F]{8})[0-9A-F]{8}(?:$|/)")  # the folder of a timeline's segments
+HISTORY = re.compile(r"(?:^|/)([0-9A-F]{8}\.history)$")
+
+
+def names(listing: "dict[str, object]") -> "list[str]":
+    """Timelines and history files among the names of an archive."""
+    timelines = {"timeline %d" % int(m.group(1), 16) for m in map(SEGMENTS.search, listing) if m}
+    return sorted(timelines | {m.group(1) for m in map(HISTORY.search, listing) if m})
+
+
+def main() -> None:
+    """List, and compare when there is something to compare with."""
+    module = AnsibleModule(
+        argument_spec={
+            "stanza": {"type": "str", "required": True},
+            "endpoints": {"type": "dict", "required": True},
+            "before": {"type": "dict"},
+            "timeline": {"type": "int"},
+            "timeout_s": {"type": "int", "default": 15},
+        },
+        required_by={"before": ["timeline"]},
+        supports_check_mode=True,
+    )
+    p = module.params
+    silent = network.tls_problems({str(repo): host for repo, host in p["endpoints"].items() if host})
+    listing = {}
+    for repo in map(str, p["endpoints"]):
+        if repo in silent:
+            continue
+        options = ["--repo=" + repo, "--io-timeout=%d" % p["timeout_s"], "--log-level-console=error"]
+        code, out, err = pgbackrest.run(
+            module, p["stanza"], *options, "--output=json", "--recurse", "repo-ls", "archive/" + p["stanza"]
+        )
+        if code:
+            guards.fail(module, guards.Stop("Repository %s cannot be listed: %s" % (repo, err), guards.PRECONDITION))
+        listing[repo] = names(json.loads(out))
+    answer = {"listing": listing}
+    if p["before"] is not None:
+        found = proofs.archive_gained(p["before"], listing, p["timeline"])
+        answer["checks"] = [{**found, "host": os.uname().nodename}]
+    module.exit_json(changed=False, **answer)
+
+
+if __name__ == "__main__":
+    main()

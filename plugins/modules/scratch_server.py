@@ -1,0 +1,162 @@
+#!/usr/bin/python
+# Copyright: the pgrescue authors. Apache-2.0
+"""A PostgreSQL server that is thrown away, for a proof."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: scratch_server
+short_description: A PostgreSQL server that is thrown away, for a proof
+description:
+  - Starts a server on a restored copy (C(started)), on an empty cluster made for it (C(created)), or removes it with all its data
+    (C(absent)). It archives nothing, follows no primary, runs no jobs, listens on no network address, and is reached over a socket
+    that only its owner may open.
+  - It removes only what its own note says is a scratch server of the same run; C(evict) removes one that another run left.
+  - A copy begins to replay when it is started; M(pgrescue.runbooks.await_server) waits until it is done.
+options:
+  place: {description: 'The data directory; its socket and its log are beside it.', type: path, required: true}
+  run: {description: The run it belongs to., type: str, required: true}
+  state: {description: What shall be., type: str, choices: [created, started, absent], required: true}
+  evict: {description: Whether what another run left at the place may be removed., type: bool, default: false}
+  settings: {description: 'Further settings, such as shared_buffers. They cannot undo its isolation.', type: dict, default: {}}
+  programs: {description: Folder of PostgreSQL's programs; Debian's for C(version) when left out., type: path}
+  version: {description: Major version of PostgreSQL., type: int, required: true}
+attributes:
+  check_mode: {support: full, description: Says what would be done.}
+author: [The pgrescue authors]
+"""
+
+EXAMPLES = """
+- name: Start the restored copy, where nobody can reach it
+  pgrescue.runbooks.scratch_server:
+    place: /var/lib/postgresql/17/proof
+    run: 20261124T012050Z-shop-prove
+    state: started
+    version: 17
+  become: true
+  become_user: postgres
+"""
+
+RETURN = """
+socket_directory: {description: Where its socket is., returned: unless absent, type: str}
+port: {description: Its port; the name of the socket holds it., returned: unless absent, type: int}
+log: {description: Its log., returned: unless absent, type: str}
+"""
+
+import os
+import shlex
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, places, postgres, records, scratch
+
+PORT = 5432
+STARTS_WITHIN_S = 10  # its first process, not its replay
+
+
+class Scratch:
+    """The server at one place."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.place = module.params["place"].rstrip("/")
+        self.socket_directory = self.place + ".socket"
+        self.log = self.place + ".log"
+        self.config = self.place + ".conf"
+        self.programs = module.params["programs"] or postgres.BIN % module.params["version"]
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs, or stop with what it said."""
+        code, out, err = self.module.run_command([os.path.join(self.programs, program), *arguments])
+        if code:
+            raise guards.Stop("%s failed: %s" % (program, (err or out).strip()), guards.STEP_FAILED)
+
+    def check(self) -> bool:
+        """Whether something of this run is at the place; a refusal when it is another's."""
+        there = [p for p in (self.place, places.marker_path(self.place)) if os.path.lexists(p)]
+        run = places.marker(self.place).get("run")
+        if there and run != self.module.params["run"] and not self.module.params["evict"]:
+            whose = "run %s" % run if run else "nobody that left a note"
+            raise guards.Stop(
+                "%s belongs to %s. Nothing was changed. When that is over, have it removed: -e proof_evict=true"
+                % (self.place, whose)
+            )
+        return bool(there)
+
+    def create(self) -> None:
+        """Make an empty cluster there."""
+        note = {"run": self.module.params["run"], "state": "created"}
+        records.write_json(places.marker_path(self.place), note)
+        self.run("initdb", "--pgdata=" + self.place, "--data-checksums", "--encoding=UTF8", "--locale=C", "--no-sync")
+
+    def start(self) -> None:
+        """Start it, alone; replay may take long, so nobody waits here."""
+        os.makedirs(self.socket_directory, mode=0o700, exist_ok=True)
+        control = postgres.control_data(self.module, self.place, self.programs)
+        values = scratch.settings(
+            control, self.module.params["version"], self.socket_directory, self.module.params["settings"]
+        )
+        hba, ident = self.place + ".hba", self.place + ".ident"
+        for path, content in ((hba, "local all all trust\n"), (ident, "")):
+            with open(path, "w", encoding="ascii") as out:
+                out.write(content)
+        values.update(data_directory=self.place, hba_file=hba, ident_file=ident, port=str(PORT))
+        with open(self.config, "w", encoding="utf-8") as out:
+            out.write(scratch.text(values))
+        # settings on the command line win over postgresql.auto.conf, which the backup brought along
+        alone = " ".join("-c %s=%s" % (name, shlex.quote(str(value))) for name, value in sorted(values.items()))
+        command = ["--pgdata=" + self.place, "--log=" + self.log, "--no-wait"]
+        self.run("pg_ctl", "start", *command, "--options=-c config_file=%s %s" % (self.config, alone))
+        if not postgres.wait_until(lambda: postgres.is_alive(self.place), STARTS_WITHIN_S):
+            said = "The server did not start. Its log ends with: %s" % postgres.last_words(self.log)
+            raise guards.Stop(said, guards.STEP_FAILED)
+
+    def remove(self) -> None:
+        """Stop it and remove it with all its data."""
+        if postgres.is_alive(self.place):
+            self.run("pg_ctl", "stop", "--pgdata=" + self.place, "--mode=immediate")
+        for path in (self.place, self.socket_directory, places.tablespaces(self.place)):
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+        for ending in (".log", ".conf", ".hba", ".ident", ".pgrescue.lock", ".pgrescue.json"):  # the note last
+            if os.path.exists(self.place + ending):
+                os.unlink(self.place + ending)
+
+
+def main() -> None:
+    """Guard, then act."""
+    module = AnsibleModule(
+        argument_spec={
+            "place": {"type": "path", "required": True},
+            "run": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["created", "started", "absent"], "required": True},
+            "evict": {"type": "bool", "default": False},
+            "settings": {"type": "dict", "default": {}},
+            "programs": {"type": "path"},
+            "version": {"type": "int", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    server, state = Scratch(module), module.params["state"]
+    reached = {"socket_directory": server.socket_directory, "port": PORT, "log": server.log}
+    try:
+        there = server.check()
+        alive = postgres.is_alive(server.place)
+        if state == "absent":
+            if there and not module.check_mode:
+                server.remove()
+            module.exit_json(changed=there)
+        if module.check_mode or alive:
+            module.exit_json(changed=not alive, **reached)
+        if state == "created":
+            if there:
+                server.remove()  # what an attempt that was cut off left
+            server.create()
+        server.start()
+    except guards.Stop as stop:
+        guards.fail(module, stop)
+    module.exit_json(changed=True, **reached)
+
+
+if __name__ == "__main__":
+    main()

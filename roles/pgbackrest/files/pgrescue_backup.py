@@ -1,0 +1,127 @@
+#!/usr/bin/python3
+"""Take the scheduled backup of a stanza to each of its repositories, then expire what its policy lets go.
+
+    pgrescue_backup.py POLICY.json           take what is due
+    pgrescue_backup.py POLICY.json --failed  note that a run did not come to its end; systemd's OnFailure calls it
+
+Does nothing on a host whose server is not the primary, so that the same timer may run on every host. What was done is
+written to `result` of the policy in one step; the exit code is 5 when a repository took no backup.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime, timezone
+from typing import Any
+
+from pgrescue_core import backup_policy, network, pgbackrest, records, repository
+
+STEP_FAILED = 5
+
+
+class Host:
+    """What the core wants of a module: to run a command."""
+
+    def run_command(self, command: "list[str]", **_: Any) -> "tuple[int, str, str]":
+        """Exit code, output, and what was complained about."""
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+
+def now() -> str:
+    """The instant, as results name it."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def timeline(policy: "dict[str, Any]") -> "int | None":
+    """The timeline the primary on this host is on; None when there is no primary here."""
+    if not os.path.exists(policy["data_directory"]):
+        return None
+    question = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"
+    command = ["psql", "-XAtq", "-h", policy["socket_directory"], "-p", str(policy["port"]), "-d", "postgres"]
+    code, out, err = Host().run_command([*command, "-c", question])
+    if code:
+        raise RuntimeError(err.strip())
+    return int(out, 16) if out.strip() else None
+
+
+class Repository:
+    """One repository of the policy."""
+
+    def __init__(self, policy: "dict[str, Any]", number: int) -> None:
+        self.number = number
+        self.policy = policy
+        self.wanted = policy["repositories"][number - 1]
+
+    def ask(self, *arguments: str) -> str:
+        """Run the engine; its output. What it complains about is raised."""
+        here = ("--repo=%d" % self.number, "--log-level-console=warn")
+        code, out, err = pgbackrest.run(Host(), self.policy["stanza"], *here, *arguments)
+        if code:
+            raise RuntimeError(repository.reason((err + out).strip()))
+        return out
+
+    def backups(self) -> "list[dict[str, Any]]":
+        """What it holds, newest first."""
+        return repository.candidates(json.loads(self.ask("--output=json", "info")))
+
+    def holds(self) -> "list[str]":
+        """Runs for whose sake nothing may be expired."""
+        return [name for name in json.loads(self.ask("--output=json", "repo-ls", "hold")) if name != "."]
+
+    def back_up(self, on_timeline: int) -> "dict[str, Any]":
+        """Take what is due, expire what may go; what was done."""
+        problem = network.tls_problem(self.wanted["endpoint"], 5) if self.wanted.get("endpoint") else None
+        if problem:
+            raise RuntimeError(problem)
+        instant = datetime.now(timezone.utc)
+        every = (self.policy["full_every_days"], self.policy["diff_every_days"])
+        kind, why = backup_policy.due(self.backups(), on_timeline, instant, *every)
+        processes = "--process-max=%d" % (self.policy["processes"] or os.cpu_count() or 1)
+        self.ask("--type=" + kind, processes, "--no-expire-auto", "backup")
+        taken = self.backups()
+        done = {"type": kind, "why": why, "label": taken[0]["label"], "finished": now()}
+        held = self.holds()
+        if held:
+            return {**done, "expired": [], "held_by": held}
+        policy = (self.wanted["retention_days"], self.wanted["retention_full"], self.policy["keep_proven"])
+        retention = "--repo%d-retention-full" % self.number
+        keep = "%s=%d" % (retention, backup_policy.fulls_to_keep(taken, instant, *policy))
+        self.ask(retention + "-type=count", keep, "expire")
+        left = {b["label"] for b in self.backups()}
+        return {**done, "expired": sorted(b["label"] for b in taken if b["label"] not in left), "held_by": []}
+
+
+def main() -> int:
+    """Back up to one repository after the other: one that fails does not keep the next from its backup."""
+    with open(sys.argv[1], encoding="utf-8") as source:
+        policy = json.load(source)
+    path = policy["result"]
+    if "--failed" in sys.argv:
+        earlier = records.read_json(path) if os.path.exists(path) else {"stanza": policy["stanza"]}
+        if earlier.get("state") != "failed":
+            records.write_json(path, {**earlier, "state": "failed", "problem": "it ended before it was done"})
+        return 0
+    on_timeline = timeline(policy)
+    if on_timeline is None:
+        print("No primary runs here: nothing to do.")
+        return 0
+    result: "dict[str, Any]" = {"stanza": policy["stanza"], "state": "running", "started": now(), "repositories": {}}
+    records.write_json(path, result)
+    for number in range(1, len(policy["repositories"]) + 1):
+        try:
+            done = {"state": "taken", **Repository(policy, number).back_up(on_timeline)}
+        except RuntimeError as error:
+            done = {"state": "failed", "problem": str(error)}
+        result["repositories"][str(number)] = done
+        print("repository %d: %s" % (number, json.dumps(done, sort_keys=True)), flush=True)
+    failed = [number for number, done in result["repositories"].items() if done["state"] == "failed"]
+    records.write_json(path, {**result, "state": "failed" if failed else "passed", "finished": now()})
+    return STEP_FAILED if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

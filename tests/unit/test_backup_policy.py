@@ -1,0 +1,173 @@
+"""Which backup is due and which may go; and the scheduled program itself, against a real repository."""
+
+import json
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from backups import Repositories
+from hypothesis import given
+from hypothesis import strategies as st
+from modules import collection, module, refused
+from postgres import PostgresServer, programs
+
+HOUSE = Path(__file__).parents[2]
+NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
+policy = collection("plugins.module_utils.backup_policy")
+
+
+def backup(age_days, kind="full", timeline=1, **more):
+    stopped = NOW - timedelta(days=age_days)
+    label = (
+        f"{stopped:%Y%m%d-%H%M%S}F" if kind == "full" else f"20261101-020000F_{stopped:%Y%m%d-%H%M%S}{kind[0].upper()}"
+    )
+    stamp = f"{stopped:%Y-%m-%dT%H:%M:%SZ}"
+    return {"label": label, "type": kind, "stopped": stamp, "timeline": timeline, "error": False, **more}
+
+
+@pytest.mark.parametrize(
+    ("backups", "timeline", "kind"),
+    [
+        ([], 1, "full"),
+        ([backup(1)], 1, "incr"),
+        ([backup(7)], 1, "full"),
+        ([backup(6.99)], 1, "full"),  # a night that began a few minutes earlier than last week's
+        ([backup(4)], 1, "diff"),
+        ([backup(4), backup(1, "diff")], 1, "incr"),
+        ([backup(1)], 2, "full"),  # after a promotion
+        ([backup(1, error=True)], 1, "full"),
+        ([backup(8), backup(1, "diff")], 1, "full"),
+    ],
+)
+def test_what_is_due(backups, timeline, kind):
+    assert policy.due(backups, timeline, NOW, 7, 3)[0] == kind
+
+
+def test_days_and_copies_both_hold():
+    weekly = [backup(day) for day in (1, 8, 15, 22, 29, 36)]
+    assert policy.fulls_to_keep(weekly, NOW, days=14, copies=1, proven_copies=0) == 3  # the third covers the 14th day
+    assert policy.fulls_to_keep(weekly, NOW, days=14, copies=5, proven_copies=0) == 5
+    assert policy.fulls_to_keep(weekly, NOW, days=0, copies=0, proven_copies=0) == 1
+
+
+def test_the_newest_proven_ones_stay_however_old():
+    old = backup(36, proof="validated")
+    assert policy.fulls_to_keep([backup(1), backup(8), old], NOW, 2, 1, 1) == 3
+    failed = backup(36, proof="failed")
+    assert policy.fulls_to_keep([backup(1), backup(8), failed], NOW, 2, 1, 1) == 2
+
+
+ages = st.lists(st.integers(0, 400), min_size=1, max_size=30, unique=True)
+
+
+@given(ages, st.integers(0, 60), st.integers(0, 10))
+def test_every_instant_of_the_window_can_be_recovered(days_old, days, copies):
+    backups = [backup(age) for age in days_old]
+    keep = policy.fulls_to_keep(backups, NOW, days, copies, 0)
+    kept = sorted(days_old)[:keep]
+    assert keep >= min(copies, len(backups))
+    assert keep >= 1
+    older = [age for age in days_old if age >= days]
+    assert not older or max(kept) >= days  # something from before the window begins
+    assert all(age in kept for age in days_old if age < days)
+
+
+@pytest.fixture(scope="module")
+def repositories():
+    server = PostgresServer()
+    try:
+        yield Repositories(server)
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def installed(repositories):
+    """The program with the part of the core that the role installs beside it, and nothing else."""
+    tasks = yaml.safe_load((HOUSE / "roles/pgbackrest/tasks/schedule.yml").read_text())
+    names = next(t["loop"] for t in tasks if "core" in t["name"])
+    core = repositories.folder / "lib/pgrescue_core"
+    core.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copy(HOUSE / f"plugins/module_utils/{name}.py", core)
+    return Path(shutil.copy(HOUSE / "roles/pgbackrest/files/pgrescue_backup.py", core.parent))
+
+
+def run(made, program, *more, **changed):
+    result, asked = made.folder / "result.json", made.folder / "policy.json"
+    wanted = {
+        "stanza": "test", "port": made.server.port, "socket_directory": str(made.server.folder),
+        "data_directory": str(made.server.data), "processes": 1, "full_every_days": 7, "diff_every_days": 3,
+        "keep_proven": 1, "result": str(result),
+        "repositories": [{"endpoint": "", "retention_days": 0, "retention_full": 2}] * 2, **changed,
+    }  # fmt: skip
+    asked.write_text(json.dumps(wanted))
+    env = {"PATH": "/usr/sbin:/usr/bin:/bin", "PGBACKREST_CONFIG": str(made.config), "PGUSER": "postgres"}
+    command = [*made.own(), "/usr/bin/python3", str(program), str(asked), *more]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    return done, json.loads(result.read_text()) if result.exists() else None
+
+
+def test_the_program_takes_what_is_due_and_expires_by_policy(repositories, installed, monkeypatch):
+    done, result = run(repositories, installed)
+    assert (done.returncode, result["state"]) == (0, "passed"), done.stdout + done.stderr
+    assert {r["type"] for r in result["repositories"].values()} == {"full"}
+    assert {r["type"] for r in run(repositories, installed)[1]["repositories"].values()} == {"incr"}
+    first = repositories.labels(1)[0]
+    for _ in range(2):
+        _, result = run(repositories, installed, full_every_days=0)
+    assert first in result["repositories"]["1"]["expired"]
+    assert first not in repositories.labels(1)
+    monkeypatch.setenv("PGBACKREST_CONFIG", str(repositories.config))
+    hold = {"stanza": "test", "endpoints": {"1": ""}}
+    assert module("retention_hold")(**hold, run="run-1")["changed"]
+    assert not module("retention_hold")(**hold, run="run-1")["changed"]
+    _, result = run(repositories, installed, full_every_days=0)
+    held, free = result["repositories"]["1"], result["repositories"]["2"]
+    assert (held["held_by"], held["expired"], free["held_by"]) == (["run-1"], [], [])
+    assert free["expired"]
+    assert module("retention_hold")(**hold, run="run-2", state="absent")["holds"] == {"1": ["run-1"]}
+    assert module("retention_hold")(**hold, state="cleared", check=True)["changed"]
+    assert module("retention_hold")(**hold, state="cleared")["changed"]
+    _, result = run(repositories, installed, full_every_days=0)
+    assert result["repositories"]["1"]["expired"]
+
+
+def test_one_repository_that_fails_is_said_and_the_other_gets_its_backup(repositories, installed):
+    silent = {"endpoint": "127.0.0.1:1", "retention_days": 0, "retention_full": 2}
+    there = {"endpoint": "", "retention_days": 0, "retention_full": 2}
+    done, result = run(repositories, installed, repositories=[silent, there])
+    assert (done.returncode, result["state"]) == (5, "failed")
+    assert [r["state"] for r in result["repositories"].values()] == ["failed", "taken"]
+
+
+def test_a_standby_and_a_spare_host_do_nothing(repositories, installed, tmp_path):
+    (repositories.folder / "result.json").unlink(missing_ok=True)
+    done, result = run(repositories, installed, data_directory=str(tmp_path / "none"))
+    assert (done.returncode, result) == (0, None)
+    assert "nothing to do" in done.stdout
+
+
+def test_a_run_that_was_killed_is_noted_as_failed(repositories, installed):
+    (repositories.folder / "result.json").write_text(json.dumps({"stanza": "test", "state": "running", "started": "x"}))
+    _, result = run(repositories, installed, "--failed")
+    assert (result["state"], result["started"]) == ("failed", "x")
+    assert run(repositories, installed, "--failed")[1] == result
+
+
+def test_a_restore_point_is_made_once(repositories, monkeypatch):
+    monkeypatch.setenv("PGBACKREST_CONFIG", str(repositories.config))
+    monkeypatch.setenv("PGUSER", "postgres")
+    server = repositories.server
+    at = {"version": int(programs().parent.name), "port": server.port, "socket_directory": str(server.folder)}
+    mark = {"stanza": "test", "endpoints": {"1": "", "2": ""}, **at}
+    assert module("restore_point")(name="before_x", check=True, **mark)["changed"]
+    point = module("restore_point")(name="before_x", **mark)["point"]
+    assert (point["repositories"], point["timeline"]) == (["1", "2"], 1)
+    assert json.loads((repositories.folder / "repo2/mark/before_x").read_text())["lsn"] == point["lsn"]
+    assert refused(module("restore_point")(name="before_x", **mark), 4, "already", "Nothing was changed")
+    assert refused(module("restore_point")(name="../x", **mark), 3, "no name")
+    assert refused(module("restore_point")(name="y", **{**mark, "endpoints": {"1": "127.0.0.1:1"}}), 3, "No repository")

@@ -1,0 +1,118 @@
+"""What a prefix takes, to the byte: on moto's server, which keeps versions, and on rclone's, which does not."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import boto3
+import pytest
+from aws import served
+from modules import module
+from postgres import free_port, until
+
+SECRET = "a-secret-of-realistic-length"
+NOTHING = {"objects": 0, "bytes": 0}
+
+
+@pytest.fixture(scope="module")
+def aws():
+    with served() as server:
+        yield server
+
+
+def usage(*stores, prefix=""):
+    return module("bucket_usage")(stores=list(stores), prefix=prefix)["usage"]
+
+
+def fill(s3, bucket, names, size=10):
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(lambda name: s3.put_object(Bucket=bucket, Key=name, Body=b"x" * size), names))
+
+
+@pytest.mark.parametrize("count", [0, 1, 1100])
+@pytest.mark.parametrize("versioned", [False, True])
+def test_objects_are_counted_to_the_last_page(aws, count, versioned):
+    bucket = aws.bucket(f"count-{count}-{versioned}".lower(), versioned=versioned)
+    fill(aws.s3, bucket["bucket"], [f"backups/{n:05}" for n in range(count)])
+    fill(aws.s3, bucket["bucket"], ["other/one"])
+    (found,) = usage(bucket, prefix="backups/")
+    assert found["problem"] is None
+    assert found["current"] == {"objects": count, "bytes": 10 * count}
+    assert (found["noncurrent"], found["delete_markers"]) == (NOTHING, 0)
+    assert found["total_bytes"] == 10 * count
+    assert found["versions"] == ("enabled" if versioned else "off")
+
+
+def test_versions_markers_and_unfinished_uploads_are_counted(aws):
+    bucket = aws.bucket("versions", versioned=True)
+    name = bucket["bucket"]
+    for size in (100, 20, 3):  # three versions of one object: two of them noncurrent
+        fill(aws.s3, name, ["b/kept"], size)
+    fill(aws.s3, name, ["b/deleted"], 5)
+    aws.s3.delete_object(Bucket=name, Key="b/deleted")
+    part = b"y" * (5 << 20)
+    upload = aws.s3.create_multipart_upload(Bucket=name, Key="b/unfinished")["UploadId"]
+    aws.s3.upload_part(Bucket=name, Key="b/unfinished", UploadId=upload, PartNumber=1, Body=part)
+    aws.s3.upload_part(Bucket=name, Key="b/unfinished", UploadId=upload, PartNumber=2, Body=b"y" * 7)
+    aws.s3.create_multipart_upload(Bucket=name, Key="b/begun and no more")
+    aws.s3.create_multipart_upload(Bucket=name, Key="elsewhere")
+    (found,) = usage(bucket, prefix="b/")
+    assert found["current"] == {"objects": 1, "bytes": 3}
+    assert found["noncurrent"] == {"objects": 3, "bytes": 125}
+    assert found["delete_markers"] == 1
+    assert found["unfinished"] == {"uploads": 2, "parts": 2, "bytes": (5 << 20) + 7}
+    assert found["total_bytes"] == 3 + 125 + (5 << 20) + 7
+    aws.versioning(name, "Suspended")
+    assert usage(bucket)[0]["versions"] == "suspended"
+
+
+def test_a_thousand_and_a_hundred_versions_are_counted(aws):
+    bucket = aws.bucket("many-versions", versioned=True)
+    names = [f"b/{n:05}" for n in range(550)]
+    fill(aws.s3, bucket["bucket"], names, 7)
+    fill(aws.s3, bucket["bucket"], names, 9)
+    (found,) = usage(bucket, prefix="b/")
+    assert found["current"] == {"objects": 550, "bytes": 9 * 550}
+    assert found["noncurrent"] == {"objects": 550, "bytes": 7 * 550}
+
+
+def test_a_store_that_does_not_answer_is_an_observation(aws):
+    bucket = aws.bucket("here")
+    silent = {**bucket, "url": f"http://127.0.0.1:{free_port()}"}
+    first, second, third = usage(silent, {**bucket, "bucket": "nowhere"}, bucket)
+    assert "Could not connect" in first["problem"]
+    assert "NoSuchBucket" in second["problem"]
+    assert (third["problem"], third["total_bytes"]) == (None, 0)
+
+
+@pytest.fixture
+def rclone(tmp_path):
+    root = tmp_path / "objects"
+    (root / "evidence").mkdir(parents=True)
+    port = free_port()
+    program = Path(sys.executable).parent / "rclone"
+    command = [program, "serve", "s3", root, "--addr", f"127.0.0.1:{port}", "--auth-key", f"lab,{SECRET}"]
+    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
+        until(lambda: "Starting s3 server" in (tmp_path / "log").read_text(), 10, "the store serves")
+        yield {
+            "url": f"http://127.0.0.1:{port}",
+            "bucket": "evidence",
+            "region": "east",
+            "key": "lab",
+            "secret": SECRET,
+        }
+        process.terminate()
+
+
+@pytest.mark.parametrize("count", [0, 1, 1100])
+def test_a_store_that_keeps_no_versions_says_so_and_is_counted(rclone, count):
+    s3 = boto3.client(
+        "s3", endpoint_url=rclone["url"], region_name="east", aws_access_key_id="lab", aws_secret_access_key=SECRET
+    )
+    fill(s3, "evidence", [f"runs/{n:05}" for n in range(count)])
+    (found,) = usage(rclone)
+    assert found["problem"] is None
+    assert found["versions"] == "not kept by this store"
+    assert found["current"] == {"objects": count, "bytes": 10 * count}
+    assert found["total_bytes"] == 10 * count

@@ -1,0 +1,101 @@
+"""Every wrong byte in a repository is found by a named check, with a real pgBackRest."""
+
+import pytest
+from backups import Repositories, flip
+from faults import caught
+from modules import collection, module
+from postgres import PostgresServer
+
+LISTS = ["backup.info", "backup.info.copy", "archive.info", "archive.info.copy"]
+
+
+@pytest.fixture(scope="module")
+def repositories():
+    server = PostgresServer()
+    try:
+        made = Repositories(server)
+        server.psql(
+            "CREATE TABLE things AS SELECT g AS id, repeat(md5(g::text), 20) AS t FROM generate_series(1, 9000) g"
+        )
+        made.backup(1)
+        server.psql("INSERT INTO things VALUES (0, 'after the backup')")
+        made.backup(1, "incr")
+        made.archive()
+        yield made
+    finally:
+        server.remove()
+
+
+@pytest.fixture(autouse=True)
+def configured(repositories, monkeypatch):
+    monkeypatch.setenv("PGBACKREST_CONFIG", str(repositories.config))
+
+
+def verify(**more):
+    return module("verify_repository")(**{"stanza": "test", "endpoints": {"1": ""}, "timeout_s": 5, **more})["checks"]
+
+
+def stored(repositories):
+    """Every file of the repository that a recovery reads."""
+    files = [p for p in (repositories.folder / "repo1").rglob("*") if p.is_file()]
+    return [p for p in files if "backup.history" not in p.parts and p.suffix != ".backup"]
+
+
+def test_a_whole_repository_passes(repositories):
+    checks = verify()
+    assert [c["name"] for c in checks if c["verdict"] == "failed"] == []
+    assert len(checks) == 4
+
+
+def test_a_wrong_byte_in_any_kind_of_file_is_found(repositories):
+    found = stored(repositories)
+    lists = [p for p in found if p.name in LISTS or p.name.startswith("backup.manifest")]
+    data = [p for p in found if "pg_data" in p.parts][:: max(1, len(found) // 6)]
+    assert len(lists) == 8
+    for path in [*lists, *data]:
+        whole = path.read_bytes()
+        flip(path)
+        kind = "byte flipped in a list of the engine" if path in lists else "byte flipped in a backed-up file"
+        try:
+            caught(kind, verify())
+        finally:
+            path.write_bytes(whole)
+
+
+def test_a_wrong_byte_in_wal_is_found(repositories):
+    path = repositories.segments(1)[1]
+    whole = path.read_bytes()
+    flip(path)
+    try:
+        caught("byte flipped in archived WAL", verify())
+    finally:
+        path.write_bytes(whole)
+
+
+def test_a_missing_segment_is_found(repositories):
+    path = repositories.segments(1)[-2]
+    away = path.rename(path.parent.parent / "away")
+    try:
+        failed = [c for c in verify() if c["verdict"] == "failed"]
+        assert failed[-1]["name"] == "WAL in repository 1 has no gap"
+        caught("missing WAL segment", failed[-1:])
+    finally:
+        away.rename(path)
+
+
+def test_a_silent_store_is_a_failed_check_and_not_an_error(repositories):
+    caught("store that does not answer", verify(endpoints={"1": "127.0.0.1:1"}))
+
+
+def test_no_backup_is_a_failed_check():
+    judge = collection("plugins.module_utils.repository_checks").judge_wal
+    caught("no backup", judge(1, [], []))
+
+
+def test_a_backup_of_an_unusual_size_is_pointed_out():
+    judge = collection("plugins.module_utils.repository_checks").judge_size
+    fulls = [{"type": "full", "stopped": f"2026-11-{day:02}T02:00:00Z", "size_bytes": 1000} for day in (1, 2, 3)]
+    assert judge(1, fulls[:2]) == []
+    assert judge(1, fulls)[0]["verdict"] == "passed"
+    fulls[-1]["size_bytes"] = 600
+    assert (judge(1, fulls)[0]["verdict"], judge(1, fulls)[0]["tier"]) == ("failed", "should")

@@ -92,6 +92,10 @@ def verify(p: "dict[str, object]") -> "dict[str, object]":
         for place, entry in enumerate(offered):
             if entry["id"] == wanted:
                 checks.append(dumps.judge_usual(entry, offered[place + 1 :]))
+    checks += [
+        {**validation.check("the store answers", "it answers", said, False), "host": name}
+        for name, said in sorted(unreachable.items())
+    ]
     bad = {line.get("host") for line in checks if line["verdict"] == "failed" and line["tier"] == "must"}
     return {
         "id": wanted,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -53,8 +54,15 @@ def fresh() -> bool:
     return not any(stores.glob("*/shop-backups/*"))
 
 
-def leftovers(hosts: Sequence[Mapping[str, Any]], here: str, alive: Callable[[Mapping[str, Any]], bool]) -> bool:
-    """Whether hosts are here that cannot be used: dead ones podman takes for running, or another checkout's.
+def recipe() -> str:
+    """The tag of the image that hosts are made from now, as lab/build_image gives it."""
+    return hashlib.sha256((runner.ROOT / "lab" / "build_image").read_bytes()).hexdigest()[:12]
+
+
+def leftovers(
+    hosts: Sequence[Mapping[str, Any]], here: str, tag: str, alive: Callable[[Mapping[str, Any]], bool]
+) -> bool:
+    """Whether hosts are here that cannot be used: dead ones podman takes for running, another checkout's, or of an old image.
 
     `hosts` is the answer of `podman ps --format json`. Raises LabError when another checkout's lab runs.
     """
@@ -63,8 +71,9 @@ def leftovers(hosts: Sequence[Mapping[str, Any]], here: str, alive: Callable[[Ma
     if running:
         where = (running[0].get("Labels") or {}).get("pgrescue.checkout", "another checkout")
         raise LabError(f"The lab of {where} runs here. Nothing was changed. Stop it first: make -C {where} clean")
+    old = [host for host in hosts if not str(host["Image"]).endswith(f":{tag}")]
     died = [host for host in hosts if host["State"] in ("running", "stopping", "paused") and not alive(host)]
-    return bool(foreign or died)
+    return bool(foreign or died or old)
 
 
 def is_alive(host: Mapping[str, Any]) -> bool:
@@ -79,8 +88,8 @@ def clear_leftovers(console: Console) -> None:
         ["podman", "ps", "--all", "--filter", "name=^pgrescue-", "--format", "json"],
         check=True, capture_output=True, text=True, env={**os.environ, **runner.environment({})},
     )  # fmt: skip
-    if leftovers(json.loads(listed.stdout), str(runner.ROOT), is_alive):
-        play("lab/down.yml", "Removing what is left of a lab that died or was another checkout's", console)
+    if leftovers(json.loads(listed.stdout), str(runner.ROOT), recipe(), is_alive):
+        play("lab/down.yml", "Removing what is left of a lab that died, is older, or was another checkout's", console)
 
 
 def bring_back(console: Console) -> None:
@@ -108,7 +117,8 @@ def up() -> None:
     except LabError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(3) from error
-    play("lab/up.yml", "Booting what is missing of ten hosts in two regions (the first time about 2 minutes)", console)
+    play("lab/up.yml", "Booting what is missing of twelve hosts in two regions (the first time about 2 minutes)", console)
+    play("lab/managed.yml", "Running the database that somebody else manages", console)
     first = {"protect_create_on": "db1"} if fresh() else {}
     if not first:
         bring_back(console)

@@ -167,7 +167,7 @@ class Plan(Model):
     run: str
     procedure: str
     service: str
-    system_identifier: str
+    system_identifier: str | None = None  # a dump may not know it
     target_host: str | None = None
     target_address: str | None = None
     data_directory: str | None = None

@@ -88,7 +88,8 @@ SELECT format('%s.%I', name, attname), concat_ws(' ', format_type(atttypid, attt
        (SELECT 'default ' || pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = attrelid AND adnum = attnum),
        CASE WHEN attcompression <> '' THEN 'compression ' || attcompression::text END,
        CASE WHEN attstattarget >= 0 THEN 'statistics ' || attstattarget END,
-       (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(attoptions || attfdwoptions) AS o))
+       (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(attoptions || attfdwoptions) AS o
+         WHERE o LIKE 'n_distinct%' OR o = ANY (attfdwoptions)))  -- some servers keep marks of their own among them
   FROM relation JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped""",
     "indexes": _relations("rmp")
     + """

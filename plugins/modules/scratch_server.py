@@ -85,6 +85,7 @@ class Scratch:
 
     def create(self) -> None:
         """Make an empty cluster there."""
+        os.makedirs(os.path.dirname(self.place), exist_ok=True)
         note = {"run": self.module.params["run"], "state": "created"}
         records.write_json(places.marker_path(self.place), note)
         self.run("initdb", "--pgdata=" + self.place, "--data-checksums", "--encoding=UTF8", "--locale=C", "--no-sync")

@@ -506,9 +506,8 @@ def test_a_dump_goes_to_a_newer_server_and_never_to_an_older_one(of_version, sou
         restored = restore(newer, tmp_path, [taken], store, program_directory=str(CLIENTS / "18/bin"))
         assert restored["databases"][0]["name"] == "shop"
         assert run(newer, "shop", "SELECT count(*) FROM videos") == [(1000,)]
-        answered = restore(
-            newer, tmp_path, [newest_of(newer, tmp_path, store)], store, program_directory=str(programs())
-        )
+        old_programs = {"program_directory": str(programs()), "rename": {"shop": "again"}}
+        answered = restore(newer, tmp_path, [newest_of(newer, tmp_path, store)], store, **old_programs)
         assert refused(answered, 3, "written by pg_dump 18.", "15.", "Nothing was changed")
     with of_version(14) as older:
         assert refused(restore(older, tmp_path, [taken], store), 4, "PostgreSQL 14.", "of 15.", "Nothing was changed")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 HOUSE = Path(__file__).resolve().parents[1]
 INVENTORY = "inventories/lab"
+POSTGRES = {"trixie": 17, "bookworm": 15}[os.environ.get("PGRESCUE_LAB_DEBIAN") or "trixie"]
 
 
 def run(*command: str, quiet: bool = True) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 HOUSE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HOUSE / "tests"))
 
-from lab_hosts import INVENTORY, on, podman, roles, run
+from lab_hosts import INVENTORY, POSTGRES, on, podman, roles, run
 from postgres import until
 
-TWO_IN_WEST = json.dumps({"service_standbys": {"east": 1, "west": 2}})
+TWO = json.dumps({"service_standbys": {"east": 1, "west": 2}})
 
 
 def play(playbook: str, *extra: str) -> str:
@@ -33,7 +33,7 @@ def replace(host: str) -> None:
 
 def archive_fed_and_delayed() -> None:
     """spare2 becomes a standby without a connection to the primary, and stays behind on purpose."""
-    play("playbooks/rebuild_standbys.yml", TWO_IN_WEST, "standby_source=archive", "standby_delay=5s")
+    play("playbooks/rebuild_standbys.yml", TWO, "standby_source=archive", "standby_delay=5s")
     assert ask("spare2", "SHOW recovery_min_apply_delay") == "5s"
     assert ask("spare2", "SELECT current_setting('primary_conninfo') || pg_is_in_recovery()") == "true"
     primary = roles()["primary"][0]
@@ -41,16 +41,16 @@ def archive_fed_and_delayed() -> None:
     on(primary, "pgbackrest --stanza=shop check")
     question = f"SELECT pg_last_wal_replay_lsn() >= '{lsn}'"
     until(lambda: ask("spare2", question) == "t", 60, "what is archived reaches the standby")
-    again = play("playbooks/rebuild_standbys.yml", TWO_IN_WEST, "standby_source=archive", "standby_delay=5s")
+    again = play("playbooks/rebuild_standbys.yml", TWO, "standby_source=archive", "standby_delay=5s")
     assert "changed=0" in next(line for line in again.splitlines() if line.startswith("spare2"))
 
 
 def too_low() -> None:
     """A host whose settings are below the primary's is refused before anything is made there."""
-    conf = "/etc/postgresql/17/main/conf.d/60-low.conf"
+    conf = f"/etc/postgresql/{POSTGRES}/main/conf.d/60-low.conf"
     on("spare2", f"echo 'max_connections = 20' > {conf}")
     done = subprocess.run(
-        ["ansible-playbook", "playbooks/rebuild_standbys.yml", "-i", INVENTORY, "-e", "service=shop", "-e", TWO_IN_WEST],
+        ["ansible-playbook", "playbooks/rebuild_standbys.yml", "-i", INVENTORY, "-e", "service=shop", "-e", TWO],
         cwd=HOUSE, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode != 0

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 sys.path.insert(0, str(ROOT / "tests"))
 
-from lab_hosts import on, podman, run  # noqa: E402 - it lies where the tests are
+from lab_hosts import on, podman, run
 
 STORES = ("store-east", "store-west")
 SLOW = "tc qdisc replace dev eth0 root tbf rate 4mbit burst 64kb latency 400ms"

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 sys.path.insert(0, str(ROOT / "tests"))
 
-from lab_hosts import on, roles  # noqa: E402 - it lies where the tests are
+from lab_hosts import on, roles
 
 RUN = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-shop-complete_loss"
 TIMELINE = ROOT / "runs" / RUN / "timeline.jsonl"

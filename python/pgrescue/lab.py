@@ -56,7 +56,8 @@ def fresh() -> bool:
 
 def recipe() -> str:
     """The tag of the image that hosts are made from now, as lab/build_image gives it."""
-    return hashlib.sha256((runner.ROOT / "lab" / "build_image").read_bytes()).hexdigest()[:12]
+    debian = os.environ.get("PGRESCUE_LAB_DEBIAN") or "trixie"
+    return hashlib.sha256((runner.ROOT / "lab" / "build_image").read_bytes()).hexdigest()[:12] + f"-{debian}"
 
 
 def leftovers(

@@ -35,6 +35,8 @@ FAULTS: dict[str, Fault] = {
     "missing WAL segment": Fault("a segment taken out of the archive", "WAL in repository 1 has no gap"),
     "no backup": Fault("a repository whose last backup was expired", "repository 1 holds a backup"),
     "store that does not answer": Fault("an object store that is down", "repository 1 answers"),
+    "wrong certificate authority": Fault("a repository's CA file replaced on a host", "repository 1 can be read"),
+    "expired credential": Fault("a repository's secret changed on a host", "repository 1 can be read"),
     # told by two censuses
     "index dropped": Fault("DROP INDEX", "every index is there and valid"),
     "index invalid": Fault("pg_index.indisvalid set to false", "every index is there and valid"),
@@ -113,25 +115,25 @@ FAULTS: dict[str, Fault] = {
     "business assertion false": Fault("a statement that gives another value", "every order has a customer"),
     "no time for all checks": Fault("a deadline of 10 ms", "all checks were made within 0.01 s"),
     # told by the signed manifest of a dump
-    "dump_data_flipped": Fault("one bit of a dump's data file", "every file is as it was written"),
-    "dump_contents_flipped": Fault("one bit of a dump's toc.dat", "every file is as it was written"),
-    "dump_globals_flipped": Fault("one bit of a dump's globals.sql", "every file is as it was written"),
-    "dump_manifest_flipped": Fault("one bit of a dump's manifest", "the manifest is signed by a key we know"),
-    "dump_file_shortened": Fault("a data file of a dump lacks its last byte", "every file is as it was written"),
-    "dump_file_missing": Fault("a data file of a dump is gone", "every file of the dump is there"),
-    "dump_file_added": Fault("a file that no manifest names", "nothing else is in the dump's folder"),
-    "dump_signed_by_a_stranger": Fault("only another public key is known", "the manifest is signed by a key we know"),
-    "dump_in_anothers_place": Fault(
+    "dump data flipped": Fault("one bit of a dump's data file", "every file is as it was written"),
+    "dump contents flipped": Fault("one bit of a dump's toc.dat", "every file is as it was written"),
+    "dump globals flipped": Fault("one bit of a dump's globals.sql", "every file is as it was written"),
+    "dump manifest flipped": Fault("one bit of a dump's manifest", "the manifest is signed by a key we know"),
+    "dump file shortened": Fault("a data file of a dump lacks its last byte", "every file is as it was written"),
+    "dump file missing": Fault("a data file of a dump is gone", "every file of the dump is there"),
+    "dump file added": Fault("a file that no manifest names", "nothing else is in the dump's folder"),
+    "dump signed by a stranger": Fault("only another public key is known", "the manifest is signed by a key we know"),
+    "dump in another's place": Fault(
         "an older dump in the folder of a newer one", "the manifest is signed by a key we know"
     ),
-    "dump_with_two_stories": Fault("one store's manifest signed again", "the manifest is signed by a key we know"),
-    "dump_too_small": Fault("a floor above the dump's size", "the dump is not smaller than it may be"),
-    "dump_unlike_the_ones_before": Fault("a table of noise since the last dump", "the dump is like the ones before it"),
-    "original_flipped": Fault("one bit of an original backup", "the backup matches the checksum beside it"),
-    "original_gzip_flipped": Fault("one bit of a compressed one without checksum", "the backup can be read to its end"),
-    "original_cut_off": Fault("an original backup without its end", "the backup ends as pg_dump ends one"),
-    "original_too_small": Fault("a floor above its size", "the backup is not smaller than it may be"),
-    "original_hostile": Fault("a command of psql in it", "the backup holds nothing but what pg_dump writes"),
+    "dump with two stories": Fault("one store's manifest signed again", "the manifest is signed by a key we know"),
+    "dump too small": Fault("a floor above the dump's size", "the dump is not smaller than it may be"),
+    "dump unlike the ones before": Fault("a table of noise since the last dump", "the dump is like the ones before it"),
+    "original flipped": Fault("one bit of an original backup", "the backup matches the checksum beside it"),
+    "original gzip flipped": Fault("one bit of a compressed one without checksum", "the backup can be read to its end"),
+    "original cut off": Fault("an original backup without its end", "the backup ends as pg_dump ends one"),
+    "original too small": Fault("a floor above its size", "the backup is not smaller than it may be"),
+    "original hostile": Fault("a command of psql in it", "the backup holds nothing but what pg_dump writes"),
 }
 
 
@@ -143,17 +145,26 @@ def caught(fault: str, checks: Iterable[Mapping[str, Any]]) -> None:
 
 def page() -> str:
     """The table as it stands in the docs."""
-    rows = [f"| {name} | {fault.planted} | {fault.caught_by} |" for name, fault in sorted(FAULTS.items())]
-    head = [
+    from lint_faults import LINT
+
+    def table(faults: Mapping[str, Fault], caught_by: str) -> list[str]:
+        rows = [f"| {name} | {fault.planted} | {fault.caught_by} |" for name, fault in sorted(faults.items())]
+        return ["", f"| fault | how it is planted | {caught_by} |", "|---|---|---|", *rows]
+
+    lines = [
         "# Planted faults",
         "",
         "Each is planted by a test and must be caught by the check named here and by no other. Written by",
-        "`python tests/faults.py` from the table the tests use.",
+        "`python tests/faults.py` from the tables the tests use.",
         "",
-        "| fault | how it is planted | caught by |",
-        "|---|---|---|",
+        f"## Verification and proof: {len(FAULTS)}",
+        *table(FAULTS, "check that fails"),
+        "",
+        f"## The linter: {len(LINT)}",
+        *table({name.removeprefix("lint: "): fault for name, fault in LINT.items()}, "finding"),
+        "",
     ]
-    return "\n".join([*head, *rows, ""])
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -102,9 +102,26 @@ def wrong_byte_in_a_dump() -> None:
     flip(path)
     try:
         command("verify", "-s", "ledger", code=6)
-        caught("dump_data_flipped", record()["checks"])
+        caught("dump data flipped", record()["checks"])
     finally:
         path.write_bytes(whole)
+
+
+def repository_that_refuses() -> None:
+    """The host that reads trusts another CA, or its credential has expired."""
+    conf, kept = "/etc/pgbackrest.conf", "/etc/pgbackrest.conf.kept"
+    ca = "/etc/ssl/certs/ca-certificates.crt"
+    planted = {
+        "wrong certificate authority": f"s#^repo1-storage-ca-file=.*#repo1-storage-ca-file={ca}#",
+        "expired credential": "s#^repo1-s3-key-secret=.*#repo1-s3-key-secret=the-one-of-last-quarter#",
+    }
+    for fault, change in planted.items():
+        on("spare1", f"cp -p {conf} {kept}; sed -i '{change}' {conf}", "root")
+        try:
+            command("verify", "-s", "shop", code=6)
+            caught(fault, record()["checks"])
+        finally:
+            on("spare1", f"mv {kept} {conf}", "root")
 
 
 def store_that_is_down() -> None:
@@ -122,4 +139,5 @@ if __name__ == "__main__":
     green()
     wrong_byte_in_the_store()
     wrong_byte_in_a_dump()
+    repository_that_refuses()
     store_that_is_down()

@@ -334,13 +334,13 @@ def shorten(path):
 @pytest.mark.parametrize(
     ("fault", "plant"),
     [
-        ("dump_data_flipped", lambda folder: flip(data_file(folder))),
-        ("dump_contents_flipped", lambda folder: flip(folder / "db/1/toc.dat")),
-        ("dump_globals_flipped", lambda folder: flip(folder / "globals.sql")),
-        ("dump_manifest_flipped", lambda folder: flip(folder / "manifest.dsse.json")),
-        ("dump_file_shortened", lambda folder: shorten(data_file(folder))),
-        ("dump_file_missing", lambda folder: data_file(folder).unlink()),
-        ("dump_file_added", lambda folder: (folder / "db/1/9999.dat.gz").write_bytes(b"x")),
+        ("dump data flipped", lambda folder: flip(data_file(folder))),
+        ("dump contents flipped", lambda folder: flip(folder / "db/1/toc.dat")),
+        ("dump globals flipped", lambda folder: flip(folder / "globals.sql")),
+        ("dump manifest flipped", lambda folder: flip(folder / "manifest.dsse.json")),
+        ("dump file shortened", lambda folder: shorten(data_file(folder))),
+        ("dump file missing", lambda folder: data_file(folder).unlink()),
+        ("dump file added", lambda folder: (folder / "db/1/9999.dat.gz").write_bytes(b"x")),
     ],
 )
 def test_a_copy_that_is_not_as_it_was_written_is_caught_and_not_restored(fault, plant, dumped, store, target, tmp_path):
@@ -350,7 +350,7 @@ def test_a_copy_that_is_not_as_it_was_written_is_caught_and_not_restored(fault, 
     plant(folder)
     store.forget()
     caught(fault, verify(store)["checks"])
-    if fault != "dump_file_added":  # which is not read
+    if fault != "dump file added":  # which is not read
         before = names(target)
         assert refused(restore(target, tmp_path, [dump], store), 3, dump, "Nothing was changed")
         assert names(target) == before
@@ -373,7 +373,7 @@ def test_every_byte_counts(dumped, store):
 
 
 def test_a_key_nobody_knows_is_caught(dumped, store):
-    caught("dump_signed_by_a_stranger", verify(store, public_keys=[key_pair()[1]])["checks"])
+    caught("dump signed by a stranger", verify(store, public_keys=[key_pair()[1]])["checks"])
     assert "none of the 1 public keys" in listed(store, public_keys=[key_pair()[1]])["refused"][0]["reason"]
 
 
@@ -381,13 +381,13 @@ def test_an_older_dump_in_a_newer_ones_place_is_caught(dumped, store):
     dump, folder = dumped
     folder.rename(folder.parent / "20991231T235959Z")
     store.forget()
-    caught("dump_in_anothers_place", verify(store)["checks"])
+    caught("dump in another's place", verify(store)["checks"])
     assert listed(store)["dumps"] == []
     assert dump in listed(store)["refused"][0]["reason"]
 
 
 def test_a_dump_that_is_too_small_is_caught(dumped, store):
-    caught("dump_too_small", verify(store, min_bytes=1 << 30)["checks"])
+    caught("dump too small", verify(store, min_bytes=1 << 30)["checks"])
 
 
 def test_a_dump_of_noise_is_caught(source, store, tmp_path):
@@ -396,7 +396,7 @@ def test_a_dump_of_noise_is_caught(source, store, tmp_path):
     run(source, "shop", f"CREATE TABLE noise AS SELECT {noise} FROM generate_series(1, 30000)")
     try:
         until(lambda: take(source, tmp_path, store, databases=["shop"]).get("id"), 10, "the next second")
-        caught("dump_unlike_the_ones_before", verify(store)["checks"])
+        caught("dump unlike the ones before", verify(store)["checks"])
         assert "of the median" in listed(store)["dumps"][0]["anomalies"][0]
     finally:
         run(source, "shop", "DROP TABLE noise")
@@ -421,7 +421,7 @@ def test_stores_that_tell_different_stories_are_not_believed(source, target, sto
     payload = signing.verify(json.loads(path.read_text()), [PUBLIC])
     path.write_text(json.dumps(signing.sign({**payload, "notes": ["another story"]}, PRIVATE)))
     two.forget()
-    caught("dump_with_two_stories", verify(one, two)["checks"])
+    caught("dump with two stories", verify(one, two)["checks"])
     assert "another one than in" in listed(one, two)["refused"][0]["reason"]
     assert refused(restore(target, tmp_path, [dump], one, two), 3, "different manifests")
 

@@ -143,17 +143,17 @@ def test_a_good_backup_verifies(name, backup, scripts, tmp_path):
 
 def test_a_backup_that_is_not_as_it_was_is_caught(backup, scripts, tmp_path):
     path = backup(scripts["plain"])
-    caught("original_too_small", verify(path, tmp_path, min_bytes=1 << 30)["checks"])
+    caught("original too small", verify(path, tmp_path, min_bytes=1 << 30)["checks"])
     content = path.read_bytes()
     path.write_bytes(content.replace(b"product 42\t", b"product 43\t"))
-    caught("original_flipped", verify(path, tmp_path)["checks"])
+    caught("original flipped", verify(path, tmp_path)["checks"])
     cut = backup(scripts["plain"][: len(scripts["plain"]) // 2], fresh=True)
     (tmp_path / f"{cut.name}.sha256").unlink()
-    caught("original_cut_off", verify(cut, tmp_path)["checks"])
+    caught("original cut off", verify(cut, tmp_path)["checks"])
     for spoil in (flip, lambda p: p.write_bytes(p.read_bytes()[:-100])):
         packed = backup(scripts["plain"], "backup_production_20260101_020000.sql.gz", fresh=True)
         spoil(packed)
-        caught("original_gzip_flipped", verify(packed, tmp_path)["checks"])
+        caught("original gzip flipped", verify(packed, tmp_path)["checks"])
 
 
 # -- restoring -------------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def test_what_pg_dump_does_not_write_is_refused(name, server, backup, scripts, t
     path = backup(script)
     for preamble in ("refuse", "drop"):
         caught(
-            "original_hostile", verify(path, tmp_path, preamble=preamble)["checks"]
+            "original hostile", verify(path, tmp_path, preamble=preamble)["checks"]
         ) if preamble == "refuse" else None
         assert refused(restore(server, tmp_path, path=str(path)), 4, "line ", "Nothing was changed")
     assert not (tmp_path / "trap").exists()

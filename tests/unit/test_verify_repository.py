@@ -44,7 +44,7 @@ def stored(repositories):
 def test_a_whole_repository_passes(repositories):
     checks = verify()
     assert [c["name"] for c in checks if c["verdict"] == "failed"] == []
-    assert len(checks) == 4
+    assert len(checks) == 5
 
 
 def test_a_wrong_byte_in_any_kind_of_file_is_found(repositories):

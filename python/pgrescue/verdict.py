@@ -74,8 +74,6 @@ def time_words(record: Record) -> str:
     of = f" of {hms(objective)}" if objective is not None else ""
     if measured.rta_s is not None:
         return f"back in {hms(measured.rta_s)}{of}"
-    if record.run.kind == "proof":
-        return ""
     if measured.last_success_before is not None:
         return "clients not back when the record ends"
     return "recovery time not measured"

@@ -45,6 +45,8 @@ def module(name: str) -> Callable[..., dict[str, Any]]:
 
 def as_user(user: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The answer of a call made in a child process as another user: PostgreSQL's programs refuse root."""
+    import encodings.ascii  # what is imported later must be readable for that user, which a Python of root's is not
+
     import psycopg
     import psycopg.rows  # noqa: F401
 

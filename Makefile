@@ -26,6 +26,7 @@ lint: venv  ## ansible-lint (production), ruff, mypy
 
 unit: venv tools  ## unit and property tests; modules run against a real PostgreSQL started by the test
 	@tests/fetch_postgres
+	@tests/fetch_clients
 	pytest
 
 molecule: lab  ## one scenario per promise, on the lab's hosts

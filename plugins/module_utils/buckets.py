@@ -56,6 +56,7 @@ class Bucket:
             multipart_chunksize=max(PART, -(-os.path.getsize(path) // PARTS)),
             max_concurrency=2,
         )
+        config.max_in_memory_upload_chunks = 2
         with open(path, "rb") as source:
             reader = _Hashed(source)
             self.s3.upload_fileobj(reader, self.bucket, key, Config=config)

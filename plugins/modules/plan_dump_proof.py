@@ -104,9 +104,7 @@ def main() -> None:
         {"event": "decision", "detail": "Dump %(label)s passed over %(reason)s" % passed}
         for passed in plan["passed_over"]
     ]
-    module.exit_json(
-        changed=not module.check_mode, plan=plan, journal=[*notes, {"event": "decision", "detail": said}]
-    )
+    module.exit_json(changed=not module.check_mode, plan=plan, journal=[*notes, {"event": "decision", "detail": said}])
 
 
 if __name__ == "__main__":

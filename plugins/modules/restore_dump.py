@@ -120,8 +120,8 @@ class Fetch:
         raise guards.Stop("%s cannot be brought (%s)" % (name, "; ".join(said)), guards.PRECONDITION)
 
 
-def first_whole(module: AnsibleModule, server: "dict[str, object]") -> "tuple[dict, list, str, list]":
-    """Bring dumps in turn until one is whole: its manifest, what to restore of it, where it is, and those passed over."""
+def first_whole(module: AnsibleModule, server: "dict[str, object]") -> "tuple[dict, list, str, str, list]":
+    """Bring dumps in turn until one is whole: its manifest, what to restore of it, where it is, with what, and those passed over."""
     p, fetch, passed_over = module.params, Fetch(module.params), []
     for dump in p["dumps"]:
         try:
@@ -130,9 +130,10 @@ def first_whole(module: AnsibleModule, server: "dict[str, object]") -> "tuple[di
             dumps.check_target(payload, server["version"], server["databases"], [name for _entry, name in plan])
             root = os.path.join(p["work_directory"], p["service"], dump)
             names = [f["name"] for entry, _name in plan for f in entry["files"]]
+            tool = dump_restore.tool(module, server["version"], payload)
             if not module.check_mode:
                 fetch.files(payload, root, names + ([dumps.GLOBALS] if payload["globals"] else []))
-            return payload, plan, root, passed_over
+            return payload, plan, root, tool, passed_over
         except guards.Stop as stop:
             if stop.exit_code != guards.PRECONDITION:
                 raise
@@ -169,15 +170,14 @@ def main() -> None:
         server = dump_restore.observe(url)
         lock = os.path.join(p["work_directory"], p["service"] + ".lock")
         with locks.alone(lock, "a restore of %s" % p["service"]) as held:
-            payload, plan, root, passed_over = first_whole(module, server)
-            tool = dump_restore.tool(module, server["version"], payload)
+            payload, plan, root, tool, passed_over = first_whole(module, server)
             named = [{"name": name, "dumped_as": entry["name"]} for entry, name in plan]
             about = {"id": payload["id"], "passed_over": passed_over, "manifest": payload}
             if module.check_mode:
                 module.exit_json(changed=True, databases=named, roles=[], **about)
             roles = dump_restore.make_roles(url, root) if payload["globals"] else []
             took = [dump_restore.database(module, tool, url, root, entry, name, held) for entry, name in plan]
-            shutil.rmtree(root)
+            shutil.rmtree(os.path.dirname(root))  # with what was brought of dumps that were passed over
     except guards.Stop as stop:
         guards.fail(module, stop, passed_over=passed_over)
     databases = [{**line, "restore_s": seconds} for line, seconds in zip(named, took)]

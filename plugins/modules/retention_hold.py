@@ -41,7 +41,7 @@ EXAMPLES = """
 
 RETURN = """
 holds: {description: 'Repository, and the runs that held it before.', returned: always, type: dict, sample: {"1": []}}
-unreachable: {description: 'Repositories that did not answer, each with the reason.', returned: always, type: dict}
+silent_repositories: {description: 'Repositories that did not answer, each with the reason.', returned: always, type: dict}
 """
 
 import json
@@ -106,7 +106,7 @@ def main() -> None:
         for item in sorted(unreachable.items())
         if module.params["state"] == "present"
     ]
-    module.exit_json(changed=changed, holds=holds, unreachable=unreachable, journal=notes)
+    module.exit_json(changed=changed, holds=holds, silent_repositories=unreachable, journal=notes)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ id: {description: The dump., returned: success, type: str}
 checks: {description: 'What was checked, with C(host) for the store.', returned: success, type: list, elements: dict}
 failed_checks: {description: The names of those that failed and must not., returned: success, type: list, elements: str}
 verified_stores: {description: Stores whose copy is as it was written., returned: success, type: list, elements: str}
-unreachable: {description: 'Stores that did not answer, each with what was said.', returned: success, type: dict}
+silent_stores: {description: 'Stores that did not answer, each with what was said.', returned: success, type: dict}
 """
 
 import time
@@ -102,7 +102,7 @@ def verify(p: "dict[str, object]") -> "dict[str, object]":
         "checks": checks,
         "failed_checks": sorted({c["name"] for c in checks if c["verdict"] == "failed" and c["tier"] == "must"}),
         "verified_stores": sorted(set(copies) - bad - set(unreachable)),
-        "unreachable": unreachable,
+        "silent_stores": unreachable,
     }
 
 
@@ -127,7 +127,7 @@ def main() -> None:
     if len(answer["verified_stores"]) < wanted:
         wrong = [c for c in answer["checks"] if c["verdict"] == "failed" and c["tier"] == "must"]
         said = ["%(host)s: %(name)s: %(observed)s" % c for c in wrong]
-        said += ["%s: %s" % item for item in sorted(answer["unreachable"].items())]
+        said += ["%s: %s" % item for item in sorted(answer["silent_stores"].items())]
         said = said or ["some stores do not hold it"]
         text = "Dump %s is not whole everywhere: %s." % (answer["id"], "; ".join(said))
         guards.fail(module, guards.Stop(text, guards.VALIDATION_FAILED), **answer)

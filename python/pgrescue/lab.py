@@ -62,7 +62,7 @@ def recipe() -> str:
 def leftovers(
     hosts: Sequence[Mapping[str, Any]], here: str, tag: str, alive: Callable[[Mapping[str, Any]], bool]
 ) -> bool:
-    """Whether hosts are here that cannot be used: dead ones podman takes for running, another checkout's, or of an old image.
+    """Whether hosts are here that cannot be used: dead ones, another checkout's, or of an old image.
 
     `hosts` is the answer of `podman ps --format json`. Raises LabError when another checkout's lab runs.
     """
@@ -117,7 +117,9 @@ def up() -> None:
     except LabError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(3) from error
-    play("lab/up.yml", "Booting what is missing of twelve hosts in two regions (the first time about 2 minutes)", console)
+    play(
+        "lab/up.yml", "Booting what is missing of twelve hosts in two regions (the first time about 2 minutes)", console
+    )
     play("lab/managed.yml", "Running the database that somebody else manages", console)
     first = {"protect_create_on": "db1"} if fresh() else {}
     if not first:

@@ -65,14 +65,12 @@ def test_a_service_is_dumped_verified_and_expired(runbook):
     assert code == 0, said
     dump = next(iter(store.path("dumps/shop").iterdir())).name
     spoken = said
-    code, said = run("verify_dump", "-e", f"dump_id={dump}")
-    assert code == 0, said
-    spoken += said
     code, said = run("expire_dumps", "--check")
     assert code == 0, said
     assert "changed=0" in said
+    spoken += said
     flip(objects(store, dump) / "globals.sql")
-    code, said = run("verify_dump")
+    code, said = run("dump", "--start-at-task", "Read the dump from every store and compare it with its manifest")
     assert code != 0
     assert "every file is as it was written" in said
     for secret in (PASSWORD, SECRET, PRIVATE.splitlines()[1]):

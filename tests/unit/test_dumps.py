@@ -108,7 +108,7 @@ def test_a_dump_comes_back_with_all_it_had(source, target, stores, tmp_path):
     assert run(target, "shop", "SHOW work_mem") == [("9MB",)]
     assert run(target, "shop", "SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'videos'") == [(True,)]
     assert target.psql("SELECT shobj_description('app'::regrole, 'pg_authid')") == [("it's; the\napplication's",)]
-    assert not (tmp_path / "restores" / "shop" / taken["id"]).exists()
+    assert not (tmp_path / "restores/shop").exists()
 
 
 def test_the_manifest_is_as_its_schema_says(source, store, tmp_path):
@@ -120,7 +120,7 @@ def test_the_manifest_is_as_its_schema_says(source, store, tmp_path):
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(payload, schema)
     assert payload["system_identifier"] == source.psql("SELECT system_identifier::text FROM pg_control_system()")[0][0]
-    assert payload["databases"][0]["census"]["fingerprints"]["public.products"].startswith("5000 rows")
+    assert payload["databases"][0]["census"]["fingerprints"]["public.products"]["rows"] == 5000
     assert payload["globals"]["without_passwords"]
     assert "PASSWORD" not in (objects(store, taken["id"]) / "globals.sql").read_text()
     with pytest.raises(jsonschema.ValidationError):
@@ -225,8 +225,8 @@ def test_a_second_dump_at_the_same_time_is_refused_and_a_killed_one_leaves_nothi
         until(lambda: not source.psql(waiting), 5, "pg_dump has ended with it, on the server too")
     catalog = listed(store)
     assert (catalog["dumps"], catalog["refused"]) == ([], [])
-    taken = module("take_dump")(**arguments)
-    assert [d["id"] for d in listed(store)["dumps"]] == [taken["id"]]
+    again = until(lambda: module("take_dump")(**arguments).get("id"), 10, "the next second")
+    assert [d["id"] for d in listed(store)["dumps"]] == [again]
 
 
 def test_a_dump_that_is_killed_while_it_is_sent_is_never_offered(source, store, tmp_path):
@@ -243,10 +243,10 @@ def test_a_dump_that_is_killed_while_it_is_sent_is_never_offered(source, store, 
         process.stdout.close()
     catalog = listed(store)
     assert (catalog["dumps"], len(catalog["unfinished"])) == ([], 1)
-    assert catalog["unfinished"][0]["objects"] > 2
+    assert catalog["unfinished"][0]["objects"] > 0
     assert refused(restore(source, tmp_path, [catalog["unfinished"][0]["id"]], store), 3, "No dump of shop")
-    taken = module("take_dump")(**arguments)
-    assert [d["id"] for d in listed(store)["dumps"]] == [taken["id"]]
+    again = until(lambda: module("take_dump")(**arguments).get("id"), 10, "the next second")
+    assert [d["id"] for d in listed(store)["dumps"]] == [again]
     assert verify(store)["failed_checks"] == []
 
 
@@ -494,12 +494,21 @@ def test_a_server_newer_than_pg_dump_is_refused_before_anything_is_dumped(of_ver
     assert list(store.path().iterdir()) == []
 
 
+def newest_of(server, tmp_path, store):
+    """A dump taken with the newest client programs."""
+    clients = str(CLIENTS / "18/bin")
+    return until(lambda: take(server, tmp_path, store, program_directory=clients).get("id"), 10, "the next second")
+
+
 def test_a_dump_goes_to_a_newer_server_and_never_to_an_older_one(of_version, source, store, tmp_path):
     taken = take(source, tmp_path, store, databases=["shop"])["id"]
     with of_version(18) as newer:
         restored = restore(newer, tmp_path, [taken], store, program_directory=str(CLIENTS / "18/bin"))
         assert restored["databases"][0]["name"] == "shop"
         assert run(newer, "shop", "SELECT count(*) FROM videos") == [(1000,)]
+        old_programs = {"program_directory": str(programs()), "rename": {"shop": "again"}}
+        answered = restore(newer, tmp_path, [newest_of(newer, tmp_path, store)], store, **old_programs)
+        assert refused(answered, 3, "written by pg_dump 18.", "15.", "Nothing was changed")
     with of_version(14) as older:
         assert refused(restore(older, tmp_path, [taken], store), 4, "PostgreSQL 14.", "of 15.", "Nothing was changed")
         assert names(older) == {"postgres", "template0", "template1"}

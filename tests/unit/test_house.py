@@ -137,6 +137,16 @@ def shape(option):
     return {**facts, "required": bool(option.get("required")), "options": {k: shape(v) for k, v in nested.items()}}
 
 
+RESERVED = {"unreachable", "skipped", "failed_when_result", "rc", "ansible_facts"}  # Ansible gives them a meaning of its own
+
+
+@pytest.mark.parametrize("name", [p.stem for p in sorted((HOUSE / "plugins/modules").glob("*.py"))])
+def test_a_module_returns_nothing_that_ansible_takes_for_its_own(name):
+    text = (HOUSE / f"plugins/modules/{name}.py").read_text()
+    assert not set(yaml.safe_load(collection(f"plugins.modules.{name}").RETURN) or {}) & RESERVED
+    assert not re.search(rf"exit_json\([^)]*\b({'|'.join(RESERVED)})=", text)
+
+
 @pytest.mark.parametrize("name", [p.stem for p in sorted((HOUSE / "plugins/modules").glob("*.py"))])
 def test_a_module_documents_the_arguments_it_takes(name, monkeypatch):
     text, spec = declared(name, monkeypatch)

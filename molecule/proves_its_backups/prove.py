@@ -1,0 +1,125 @@
+"""Back up, verify and prove both services of the lab, catch planted faults, and see that --check changes nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HOUSE = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(HOUSE / "tests"))
+
+from backups import flip
+from faults import caught
+from lab_hosts import INVENTORY, on, podman, roles, run
+
+STORE = HOUSE / ".lab/store/east"
+UPKEEP = {
+    "shop": ["back_up", "mark", "prove", "verify", "protect", "rebuild_standbys", "lint"],
+    "ledger": ["dump", "prove_dump", "verify_dump", "expire_dumps", "lint"],
+}
+
+
+def record() -> dict:
+    """The newest run's own words."""
+    latest = HOUSE / "runs/latest"
+    read = {name: json.loads((latest / f"{name}.json").read_text()) for name in ("run", "checks")}
+    return {**read["run"], "checks": read["checks"]}
+
+
+def command(*words: str, code: int = 0) -> str:
+    """Run the command; its output, when it ended as it should."""
+    done = subprocess.run(["pgrescue", *words], cwd=HOUSE, capture_output=True, text=True, check=False)
+    assert done.returncode == code, (
+        f"pgrescue {' '.join(words)} ended with {done.returncode}: {done.stdout}{done.stderr}"
+    )
+    return done.stdout
+
+
+def fingerprint() -> str:
+    """Everything of the lab that an upkeep runbook could change: stores, configuration, timers, clusters."""
+    stores = sorted(
+        (str(p), p.stat().st_mtime_ns) for p in STORE.parent.rglob("*") if p.is_file() and "/archive/" not in str(p)
+    )
+    script = """
+        set +o pipefail  # what is not there is no change
+        find /etc/postgresql /etc/pgbackrest.conf /etc/pgrescue /usr/local/lib/pgrescue /etc/systemd/system \\
+            /var/lib/pgrescue/jobs -type f -printf '%p %T@\\n' 2>/dev/null | sort
+        find /var/lib/postgresql -mindepth 2 -maxdepth 2 -printf '%p\\n' 2>/dev/null | sort
+    """
+    hosts = {host: on(host, script, "root") for host in ("db1", "db2", "db3", "spare1", "spare2", "dump1")}
+    return json.dumps([stores, hosts, roles()])
+
+
+def check_mode_changes_nothing() -> None:
+    """Every runbook of the upkeep, asked what it would do."""
+    before = fingerprint()
+    for service, playbooks in UPKEEP.items():
+        for playbook in playbooks:
+            more = ["-e", "mark_name=never_made"] if playbook == "mark" else []
+            run(
+                "ansible-playbook",
+                f"playbooks/{playbook}.yml",
+                "-i",
+                INVENTORY,
+                "-e",
+                f"service={service}",
+                "--check",
+                *more,
+            )
+    assert fingerprint() == before
+
+
+def green() -> None:
+    """Both services, every way."""
+    command("backup", "-s", "ledger")
+    for service in ("shop", "ledger"):
+        command("verify", "-s", service)
+        assert record()["result"] == "passed"
+        command("prove", "-s", service)
+        assert record()["result"] == "passed"
+    command("prove", "-s", "shop", "--random", "--seed", "7")
+    info = json.loads(on(roles()["primary"][0], "pgbackrest --stanza=shop --output=json info"))
+    assert "validated" in [b.get("annotation", {}).get("pgrescue-proof") for b in info[0]["backup"]]
+
+
+def wrong_byte_in_the_store() -> None:
+    """One bit of a stored segment: verify says which repository."""
+    path = max((STORE / "shop-backups/shop/archive").rglob("*-*.lz4"), key=lambda p: p.name)
+    whole = path.read_bytes()
+    flip(path)
+    try:
+        command("verify", "-s", "shop", code=6)
+        caught("byte flipped in archived WAL", record()["checks"])
+    finally:
+        path.write_bytes(whole)
+
+
+def dump_that_was_cut_off() -> None:
+    """A file of the newest dump is shorter than it was: verify names it."""
+    newest = max((STORE / "ledger-dumps/dumps/ledger").iterdir())
+    path = max((newest / "db").rglob("*.dat*"), key=lambda p: p.stat().st_size)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    try:
+        command("verify", "-s", "ledger", code=6)
+        caught("dump_file_shortened", record()["checks"])
+    finally:
+        path.write_bytes(whole)
+
+
+def store_that_is_down() -> None:
+    """The east store is stopped: verify says so, and proves nothing less of the other."""
+    podman("pause", "pgrescue-store-east")
+    try:
+        command("verify", "-s", "shop", code=6)
+        caught("store that does not answer", record()["checks"])
+    finally:
+        podman("unpause", "pgrescue-store-east")
+
+
+if __name__ == "__main__":
+    check_mode_changes_nothing()
+    green()
+    wrong_byte_in_the_store()
+    dump_that_was_cut_off()
+    store_that_is_down()

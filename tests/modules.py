@@ -45,10 +45,10 @@ def module(name: str) -> Callable[..., dict[str, Any]]:
 
 def as_user(user: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The answer of a call made in a child process as another user: PostgreSQL's programs refuse root."""
-    import encodings.ascii  # what is imported later must be readable for that user, which a Python of root's is not
-
     import psycopg
     import psycopg.rows  # noqa: F401
+
+    importlib.import_module("encodings.ascii")  # here, for that user may not be able to read the files of our Python
 
     account = pwd.getpwnam(user)
     read, write = os.pipe()

@@ -102,7 +102,9 @@ class Regression:
         self.folder.mkdir()
         shutil.chown(self.folder, server.user)
         schedule = (self.tests / "parallel_schedule").read_text()
-        self.groups = [line for line in schedule.splitlines() if line.startswith("test:")]  # later ones need earlier ones
+        self.groups = [
+            line for line in schedule.splitlines() if line.startswith("test:")
+        ]  # later ones need earlier ones
 
     def run(self, groups: list[str], *, first: bool) -> int:
         """Run groups of tests, the first ones in a new database; how many tests gave what they should, which is all."""

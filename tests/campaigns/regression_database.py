@@ -2,22 +2,23 @@
 
     python tests/campaigns/regression_database.py
 
-All of its tests are run against a primary that archives and has a standby, a backup taken when a third of them are over.
-Writes docs/campaigns/regression_database.md, and exits with 1 when a check fails.
+All of its tests are run against a primary that archives and has a standby; a backup is taken when a third of them are
+over. Writes docs/campaigns/regression_database.md, and exits with 1 when something differs that is not known.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -31,8 +32,25 @@ from regression_database import DATABASE, SETTINGS, Regression
 PAGE = Path(__file__).parents[2] / "docs/campaigns/regression_database.md"
 RUN = "campaign"
 SCRATCH = {"max_prepared_transactions": "2"}
-# Differences that are not ours, each with why; a check of such a name may say this and nothing else.
 PRIVATE, PUBLIC = key_pair()
+
+
+class Known(NamedTuple):
+    """A difference that PostgreSQL itself makes."""
+
+    pattern: str
+    reason: str
+
+
+# By proof and check, which may say this and nothing else.
+KNOWN = {
+    ("physical", "no sequence is behind its column"): Known(
+        "stands at no value, and every use of it fails",
+        "PostgreSQL's own fault, mended by its minor releases of August 2026 (17.11 and those beside it): replay leaves an\n"
+        "  unlogged sequence empty that was made after the backup, and using it fails with `bad magic number`. Neither\n"
+        "  `ALTER SEQUENCE` nor `setval` helps; drop it and make it again. A dump is not affected.",
+    )
+}
 
 
 @dataclass
@@ -159,6 +177,56 @@ class Campaign:
         return taken["dump_bytes"], proven["checks"]
 
 
+def unexpected(kind: str, check: dict[str, Any]) -> list[str]:
+    """What a failed check says that is not known to be PostgreSQL's own doing."""
+    known = KNOWN.get((kind, check["name"]))
+    return [said for said in check["observed"].split("; ") if not (known and re.search(known.pattern, said))]
+
+
+def table(header: str, rows: Iterable[tuple[object, ...]]) -> list[str]:
+    """Lines of a table."""
+    columns = header.count("|") + 1
+    return [f"| {header} |", "|" + "---|" * columns, *(f"| {' | '.join(map(str, row))} |" for row in rows), ""]
+
+
+def page(said: dict[str, Any], proofs: dict[str, list[dict[str, Any]]], seconds: dict[str, float]) -> list[str]:
+    """The page that is written."""
+    counts = said["objects"].pop("counts")
+    objects = {kind: len(names) for kind, names in said["objects"].items() if isinstance(names, dict) and names}
+    objects["comments, labels and large objects"] = sum(counts.values())
+    of_checks, named = [], []
+    for kind, checks in proofs.items():
+        failed = [check for check in checks if check["verdict"] != "passed"]
+        strange = [one for check in failed for one in unexpected(kind, check)]
+        of_checks.append((kind, len(checks), len(checks) - len(failed), len(strange)))
+        named += [f'- {kind}, "{check["name"]}": {check["observed"]}' for check in failed]
+        named += [f"  {known.reason}" for check in failed if (known := KNOWN.get((kind, check["name"])))]
+    return [
+        "# PostgreSQL's regression database, proven from a backup and from a dump",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, `tests/campaigns/regression_database.py`, 2 shared x86_64 cores; PostgreSQL",
+        f"{said['version']}, pgBackRest {said['engine']}. All {said['tests']} tests of PostgreSQL's",
+        "own `parallel_schedule` gave what they should, run against a primary that archived and had a standby. The backup",
+        "was taken when a third of them were over, so that the rest is replayed WAL. The database has",
+        f"{said['size'] / 1e6:.0f} MB, its dump {said['dump_bytes'] / 1e6:.1f} MB.",
+        "",
+        *table("proof | checks | passed | differences that nothing explains", of_checks),
+        "Physical: compared with what the standby held while its replay stood still, after a restore to just there.",
+        "Logical: compared with the census in the dump's signed manifest, after a restore into an empty server.",
+        "",
+        "## Differences",
+        "",
+        *(named or ["None."]),
+        "",
+        "## What was compared",
+        "",
+        *table("kind | objects", sorted(objects.items())),
+        "## Seconds",
+        "",
+        *table("step | s", ((step, f"{took:.1f}") for step, took in seconds.items())),
+    ][:-1]
+
+
 def main() -> None:
     primary = PostgresServer(settings=SETTINGS)
     standby = None
@@ -171,17 +239,25 @@ def main() -> None:
         census, physical = campaign.physical(standby)
         with ObjectStore(primary.folder / "store") as store:
             dump_bytes, logical = campaign.logical(store)
-        ((size,),) = primary.psql(f"SELECT pg_database_size('{DATABASE}')")
-        import json
-        json.dump([census, physical, logical], open("/tmp/wt/regr.json", "w"))
-        for kind, checks in (("physical", physical), ("logical", logical)):
-            for c in checks:
-                print(kind, c["verdict"], c["name"], c["duration_s"], c["observed"][:1000])
-        print(tests, size, dump_bytes, campaign.clock.steps)
+        ((size, version),) = primary.psql(f"SELECT pg_database_size('{DATABASE}'), current_setting('server_version')")
+        engine = made.run("version").split()[-1]
     finally:
         if standby:
             standby.remove()
         primary.remove()
+    said = {
+        "objects": census["databases"][DATABASE],
+        "tests": tests,
+        "size": size,
+        "dump_bytes": dump_bytes,
+        "version": version,
+        "engine": engine,
+    }
+    proofs = {"physical": physical, "logical": logical}
+    PAGE.write_text("\n".join(page(said, proofs, campaign.clock.steps)) + "\n")
+    print(PAGE.read_text())
+    failed = [(kind, check) for kind, checks in proofs.items() for check in checks if check["verdict"] != "passed"]
+    sys.exit(any(unexpected(kind, check) for kind, check in failed))
 
 
 if __name__ == "__main__":

@@ -137,7 +137,13 @@ def shape(option):
     return {**facts, "required": bool(option.get("required")), "options": {k: shape(v) for k, v in nested.items()}}
 
 
-RESERVED = {"unreachable", "skipped", "failed_when_result", "rc", "ansible_facts"}  # Ansible gives them a meaning of its own
+RESERVED = {
+    "unreachable",
+    "skipped",
+    "failed_when_result",
+    "rc",
+    "ansible_facts",
+}  # Ansible gives them a meaning of its own
 
 
 @pytest.mark.parametrize("name", [p.stem for p in sorted((HOUSE / "plugins/modules").glob("*.py"))])

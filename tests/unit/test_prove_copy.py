@@ -290,7 +290,9 @@ def restored():
         primary.stop()
         shop = Shop(primary.start())
         with primary.standby_of() as standby:
-            shop.run("shop", "CREATE SEQUENCE sales.early; SELECT nextval('sales.early')")  # in WAL there, on a page here
+            shop.run(
+                "shop", "CREATE SEQUENCE sales.early; SELECT nextval('sales.early')"
+            )  # in WAL there, on a page here
             target = PostgresServer(source=primary, settings={"restore_command": f"cp {archive}/%f %p"})
             shop.run("shop", "DELETE FROM sales.orders WHERE id > 900; SELECT nextval('sales.countdown')")
             ((written,),) = primary.psql("SELECT pg_current_wal_lsn()")

@@ -46,9 +46,9 @@ class Known(NamedTuple):
 KNOWN = {
     ("physical", "no sequence is behind its column"): Known(
         "stands at no value, and every use of it fails",
-        "PostgreSQL's own fault, mended by its minor releases of August 2026 (17.11 and those beside it): replay leaves an\n"
-        "  unlogged sequence empty that was made after the backup, and using it fails with `bad magic number`. Neither\n"
-        "  `ALTER SEQUENCE` nor `setval` helps; drop it and make it again. A dump is not affected.",
+        "PostgreSQL's own fault, mended by its minor releases of August 2026 (17.11 and those beside it): replay\n"
+        "  leaves an unlogged sequence empty that was made after the backup, and using it fails with `bad magic\n"
+        "  number`. Neither `ALTER SEQUENCE` nor `setval` helps; drop it and make it again. A dump is not affected.",
     )
 }
 
@@ -206,8 +206,8 @@ def page(said: dict[str, Any], proofs: dict[str, list[dict[str, Any]]], seconds:
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, `tests/campaigns/regression_database.py`, 2 shared x86_64 cores; PostgreSQL",
         f"{said['version']}, pgBackRest {said['engine']}. All {said['tests']} tests of PostgreSQL's",
-        "own `parallel_schedule` gave what they should, run against a primary that archived and had a standby. The backup",
-        "was taken when a third of them were over, so that the rest is replayed WAL. The database has",
+        "own `parallel_schedule` gave what they should, run against a primary that archived and had a standby. The",
+        "backup was taken when a third of them were over, so that the rest is replayed WAL. The database has",
         f"{said['size'] / 1e6:.0f} MB, its dump {said['dump_bytes'] / 1e6:.1f} MB.",
         "",
         *table("proof | checks | passed | differences that nothing explains", of_checks),

@@ -35,9 +35,10 @@ molecule: lab  ## one scenario per promise, on the lab's hosts
 bench-recovery: lab  ## what the orchestration costs: a recovery of 3 GB against the bare engine (about 15 minutes)
 	python bench/recovery.py
 
-campaign: lab  ## ten drills at random instants, and one recovery killed at every step (about 25 minutes)
+campaign: lab  ## ten drills at random instants, a recovery killed at every step, the regression database proven (27 minutes)
 	python tests/campaigns/complete_loss.py
 	python tests/campaigns/kill_at_every_step.py --report
+	python tests/campaigns/regression_database.py
 	pgrescue lab up
 
 clean:  ## stop and remove everything the lab started, and its data; records in runs/ stay

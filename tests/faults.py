@@ -92,6 +92,7 @@ FAULTS: dict[str, Fault] = {
     "table not readable": Fault("a census taken by a role without rights", "everything could be read"),
     # told by a copy alone
     "sequence behind its column": Fault("setval below the column's maximum", "no sequence is behind its column"),
+    "sequence without a value": Fault("the page of a sequence filled with zeros", "no sequence is behind its column"),
     "relation file missing": Fault("the file of a table removed", "every relation has its file"),
     "heap page damaged, checksums on": Fault("a byte of a table's page flipped", "every page can be read"),
     "toast page damaged": Fault("a byte of a page of long values flipped", "every page can be read"),

@@ -30,6 +30,7 @@ FROM_THE_HEAP = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enab
 NEEDS_SELECT = "no right to read it: needs SELECT, or membership in pg_read_all_data"
 NEEDS_BYPASSRLS = "row security hides rows of it: needs BYPASSRLS"
 NO_TIME = "there was no time to read it"
+NO_VALUE = {"last_value": None, "is_called": None, "log_cnt": None, "behind": None}
 
 
 class Reader:
@@ -111,7 +112,8 @@ def database(
         found["fingerprints"] = {
             name: fingerprint(reader, name) for name in sorted(set(fingerprint_tables) - set(skip))
         }
-    found["sequences"] = sequences(reader, skip)
+    gone = found["unlogged"] if reader.in_recovery else ()  # none of their columns can be read either
+    found["sequences"] = sequences(reader, {*skip, *gone})
     return {**found, "skipped": sorted(skip), "unreadable": reader.unreadable}
 
 
@@ -160,7 +162,8 @@ def rows(reader: Reader, skip: Collection[str]) -> "dict[str, dict[str, Any]]":
 def sequences(reader: Reader, skip: Collection[str]) -> "dict[str, dict[str, Any]]":
     """Where every sequence stands, and which column that it feeds has come as far.
 
-    An unlogged one is not brought back by a physical restore, which `unlogged` says.
+    An unlogged one is not brought back by a physical restore, which `unlogged` says. `log_cnt` is how many values beyond the
+    last one WAL holds as given out already. A sequence whose page is empty, as one that replay should have made, has no value.
     """
     from psycopg import sql
 
@@ -171,15 +174,19 @@ def sequences(reader: Reader, skip: Collection[str]) -> "dict[str, dict[str, Any
     for name, unlogged, readable, definition, owned_by in reader.ask("sequences", queries.SEQUENCES) or []:
         about = {"owned_by": owned_by, "definition": definition, "unlogged": unlogged}
         if unlogged and reader.in_recovery:
-            found[name] = {**about, "last_value": None, "is_called": None, "behind": None}
+            found[name] = {**about, **NO_VALUE}
         elif not readable:
             reader.unreadable[name] = NEEDS_SELECT
         else:
-            stands = reader.ask(name, sql.SQL("SELECT last_value, is_called FROM {}").format(sql.SQL(name)))
+            query = sql.SQL("SELECT last_value, is_called, log_cnt FROM {}").format(sql.SQL(name))
+            stands = reader.ask(name, query)
             if stands:
-                last, called = stands[0]
+                last, called, ahead = stands[0]
                 behind = [said for column in fed.get(name, []) for said in reached(reader, last, called, skip, *column)]
-                found[name] = {**about, "last_value": last, "is_called": called, "behind": ", ".join(behind) or None}
+                seen = {"last_value": last, "is_called": called, "log_cnt": ahead}
+                found[name] = {**about, **seen, "behind": ", ".join(behind) or None}
+            elif stands is not None:
+                found[name] = {**about, **NO_VALUE, "behind": "every use of it fails"}
     return found
 
 

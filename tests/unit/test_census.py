@@ -210,6 +210,17 @@ def test_a_sequence_may_be_as_far_ahead_as_wal_holds_it_unless_replay_stood_stil
     assert failed(compare(expected, far, "logical")) == {}
 
 
+def test_a_position_that_wal_holds_is_the_same_on_a_page_from_before_and_after_its_replay(shop, expected):
+    still = {**expected, "lsn": "0/1"}
+    seen = still["databases"]["shop"]["sequences"]["sales.countdown"]
+    assert (seen["last_value"], seen["log_cnt"]) == (96, 28)
+    replayed = copy.deepcopy(still)
+    replayed["databases"]["shop"]["sequences"]["sales.countdown"].update(last_value=68, log_cnt=0)
+    assert failed(compare(replayed, still)) == failed(compare(still, replayed)) == {}
+    replayed["databases"]["shop"]["sequences"]["sales.countdown"].update(last_value=69)
+    caught("sequence set back", compare(still, replayed))
+
+
 def test_many_differences_are_shortened(shop, expected):
     said = failed(compare(expected, shop.census("shop", "DROP SCHEMA sales CASCADE")))
     columns = said["tables and their columns are as the census saw them"]
@@ -267,7 +278,8 @@ def pair():
     """A primary with a table that grows, and a standby."""
     with PostgresServer() as primary:
         primary.psql("CREATE TABLE grows (id serial PRIMARY KEY)")
-        primary.psql("CREATE UNLOGGED TABLE unlogged (id serial)")
+        primary.psql("CREATE SEQUENCE logged")  # which a standby can read, and the column that it feeds not
+        primary.psql("CREATE UNLOGGED TABLE unlogged (id serial, also int DEFAULT nextval('logged'))")
         with primary.standby_of() as standby:
             yield primary, standby
 

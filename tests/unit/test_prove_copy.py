@@ -106,6 +106,15 @@ def test_a_fault_in_the_rows_is_caught(shop, copy, fault):
     caught(fault, prove(shop, copy, expected=expected))
 
 
+def test_a_sequence_without_a_value_is_caught(shop, copy):
+    """As replay left unlogged ones until the minor versions of August 2026."""
+    expected = census(shop, "shop")
+    expected["databases"] = {copy: expected["databases"]["shop"]}
+    shop.file(copy, "sales.countdown").write_bytes(bytes(PAGE))
+    for known in (expected, None):
+        caught("sequence without a value", prove(shop, copy, expected=known))
+
+
 DAMAGED = {
     "heap page damaged, checksums on": "sales.orders",
     "toast page damaged": 'sales."Big documents"',
@@ -281,6 +290,9 @@ def restored():
         primary.stop()
         shop = Shop(primary.start())
         with primary.standby_of() as standby:
+            shop.run(
+                "shop", "CREATE SEQUENCE sales.early; SELECT nextval('sales.early')"
+            )  # in WAL there, on a page here
             target = PostgresServer(source=primary, settings={"restore_command": f"cp {archive}/%f %p"})
             shop.run("shop", "DELETE FROM sales.orders WHERE id > 900; SELECT nextval('sales.countdown')")
             ((written,),) = primary.psql("SELECT pg_current_wal_lsn()")

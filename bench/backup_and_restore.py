@@ -263,7 +263,7 @@ def rows(header: str, lines: Iterable[str]) -> str:
 def main() -> None:
     """Fill once, then run the rounds; the last line is the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=int, default=45, help="of pgbench, and of a wide table; 45 is about 1 GB")
+    parser.add_argument("--scale", type=int, default=50, help="of pgbench, and of a wide table; 50 is about 1 GB")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     source = PostgresServer(settings=SETTINGS)
@@ -299,8 +299,11 @@ def measure(bench: Bench, scale: int, rounds: int) -> None:
         )
     head = "way | backup s | to the original | to its engine | restore s | to the original | to its engine | stored MB"
     print(rows(head, said))
-    found = {kind: bench.compressed(kind) for kind in COMPRESSIONS}
-    lines = [f"{kind} | {b:.1f} | {r:.1f} | {stored / 1e6:.0f}" for kind, (b, r, stored) in found.items()]
+    turns = [{kind: bench.compressed(kind) for kind in COMPRESSIONS} for _ in range(rounds)]
+    middle = {
+        kind: [statistics.median(turn[kind][what] for turn in turns) for what in range(3)] for kind in COMPRESSIONS
+    }
+    lines = [f"{kind} | {b:.1f} | {r:.1f} | {stored / 1e6:.0f}" for kind, (b, r, stored) in middle.items()]
     print(rows("compression | backup s | restore s | stored MB", lines))
     ours, original = medians["take_backup"][1], medians["original"][1]
     print(f"our restore from a backup, until it can be written: {ours:.1f} s (median of {rounds})")

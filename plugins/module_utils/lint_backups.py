@@ -166,7 +166,7 @@ def speed(service: Service) -> "Iterator[dict[str, Any]]":
             "advice",
             "rto",
             "Backups are not compressed; over a network that makes most restores slower, not faster.",
-            "Measure it here (bench/compression.py), or set pgbackrest_compression: lz4.",
+            "Measure it here (bench/backup_and_restore.py), or set pgbackrest_compression: lz4.",
         )
     if 1 in (service.promise.get("processes") or []) and cpus > 1:
         yield finding(

@@ -1,4 +1,4 @@
-"""What synchronous replication costs: commits a second with a synchronous and with an asynchronous standby, in turn.
+"""Commits per second with a synchronous standby against without: what `postgres_synchronous` costs.
 
 Both servers are on this machine and flush to its disk, so that they share its processors and its disk; the network
 between them is the loopback interface. The standby streams all the time: only what a commit waits for is switched.

@@ -140,13 +140,15 @@ FAULTS: dict[str, Fault] = {
 
 def caught(fault: str, checks: Iterable[Mapping[str, Any]]) -> None:
     """Fail unless the check named for this fault, and no other, says that it failed."""
-    failed = {check["name"]: check["observed"] for check in checks if check["verdict"] == "failed"}
+    failed = {check["name"]: check.get("observed") for check in checks if check["verdict"] == "failed"}
     assert [*failed] == [FAULTS[fault].caught_by], f"{fault}: {failed}"
 
 
 def page() -> str:
     """The table as it stands in the docs."""
     from lint_faults import LINT
+
+    checked = {name: fault for name, fault in FAULTS.items() if name not in LINT}  # its own test adds them
 
     def table(faults: Mapping[str, Fault], caught_by: str) -> list[str]:
         rows = [f"| {name} | {fault.planted} | {fault.caught_by} |" for name, fault in sorted(faults.items())]
@@ -158,8 +160,8 @@ def page() -> str:
         "Each is planted by a test and must be caught by the check named here and by no other. Written by",
         "`python tests/faults.py` from the tables the tests use.",
         "",
-        f"## Verification and proof: {len(FAULTS)}",
-        *table(FAULTS, "check that fails"),
+        f"## Verification and proof: {len(checked)}",
+        *table(checked, "check that fails"),
         "",
         f"## The linter: {len(LINT)}",
         *table({name.removeprefix("lint: "): fault for name, fault in LINT.items()}, "finding"),

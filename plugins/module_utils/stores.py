@@ -34,7 +34,7 @@ def client(store: Mapping[str, Any]) -> Any:
 
     # some S3-compatible stores do not know the checksums newer clients add unasked; older ones add none and know no such option
     unasked = ("request_checksum_calculation", "response_checksum_validation")
-    sparing = {name: "when_required" for name in unasked if name in Config.OPTION_DEFAULTS}
+    sparing: "dict[str, Any]" = {name: "when_required" for name in unasked if name in Config.OPTION_DEFAULTS}
     return boto3.client(
         "s3",
         endpoint_url=store["url"],

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import faults
+from lint_faults import LINT
 
 HOUSE = Path(__file__).parents[2]
 # planted in a parametrised test by the key of a table there
@@ -14,4 +15,4 @@ def test_the_table_in_the_docs_is_current():
 
 
 def test_every_fault_of_the_table_is_planted():
-    assert [name for name in faults.FAULTS if f'"{name}"' not in TEXT] == []
+    assert [name for name in set(faults.FAULTS) - set(LINT) if f'"{name}"' not in TEXT] == []

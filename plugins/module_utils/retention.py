@@ -1,8 +1,8 @@
-"""What may expire, and why: pure. What is held, proven or the last of its kind stays, whatever a policy says."""
+"""Which dumps may expire, and why: pure. What is held, proven or the last of its kind stays, whatever a policy says."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Callable, Iterable, Mapping, Optional
 
 from . import dumps as naming
@@ -76,52 +76,6 @@ def _gone(begun: datetime, now: datetime, longest: int) -> str:
     if age >= longest:
         return "%d days old; nothing is kept beyond %d" % (age, longest)
     return "%d days old; a newer one stands for each period it is in" % age
-
-
-def copies_and_days(
-    backups: "Iterable[Backup]", days: int, copies: int, proven: Iterable[str], now: datetime
-) -> "list[dict[str, Any]]":
-    """Which physical backups may go, oldest first, each with the reason; `proven` are the labels to keep in any case.
-
-    A full backup and those that build on it stay and go together. The newest set from before the last `days` days stays too:
-    recovery to the beginning of that time starts from it.
-    """
-    known, kept = set(proven), []
-    sets: "dict[tuple[Any, str], list[Backup]]" = {}
-    for backup in backups:
-        sets.setdefault((backup.get("repo"), full(backup["label"])), []).append(backup)
-    by_age = sorted(sets.items(), key=lambda item: max(b["stopped"] for b in item[1]), reverse=True)
-    seen: "dict[Any, int]" = {}
-    before: "set[Any]" = set()
-    for (repo, label), members in by_age:
-        young = now - max(_stopped(b) for b in members) <= timedelta(days=days)
-        complete = any(b["label"] == label for b in members)  # what has lost its full backup restores nothing
-        seen[repo] = seen.get(repo, 0) + complete
-        first = complete and not young and repo not in before
-        if first:
-            before.add(repo)
-        if young or first or (complete and seen[repo] <= copies) or known & {b["label"] for b in members}:
-            kept.append((repo, label))
-    gone = [b for key, members in by_age if key not in kept for b in members]
-    reason = "older than %d days, and not among the newest %d full backups of its repository" % (days, copies)
-    return [
-        {"label": b["label"], "repo": b.get("repo"), "reason": reason}
-        for b in sorted(gone, key=lambda b: (b["stopped"], b["label"]))
-    ]
-
-
-def full(label: str) -> str:
-    """The full backup that a backup builds on, from pgBackRest's label."""
-    return label.partition("_")[0]
-
-
-def _stopped(backup: Backup) -> datetime:
-    return when(backup["stopped"])
-
-
-def when(text: str) -> datetime:
-    """A time without a fraction."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
 
 
 def old_enough(begun: datetime, now: datetime, days: int) -> bool:

@@ -90,28 +90,3 @@ def test_expiring_twice_is_expiring_once_also_with_days_between(found, policy, d
     straight = set(decided(found, policy, later)[0])
     assert set(decided(left, policy, later)[0]) >= straight & set(keep)
     assert straight <= set(keep)  # nothing went early that a later day would have kept
-
-
-@given(st.lists(st.integers(0, 900), max_size=30, unique=True), st.integers(1, 200), st.integers(1, 5), st.data())
-@settings(max_examples=300, deadline=None)
-def test_physical_backups_young_counted_or_proven_stay(ages, days, copies, data):
-    found = [
-        {
-            "label": (NOW - timedelta(days=age)).strftime("%Y%m%d-%H%M%SF"),
-            "repo": 1,
-            "stopped": (NOW - timedelta(days=age)).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        for age in ages
-    ]
-    labels = sorted((b["label"] for b in found), reverse=True)
-    proven = data.draw(st.lists(st.sampled_from(labels), max_size=3)) if labels else []
-    gone = [b["label"] for b in retention.copies_and_days(found, days, copies, proven, NOW)]
-    assert gone == sorted(gone)
-    assert not set(gone) & set(labels[:copies])
-    assert not set(gone) & set(proven)
-    young = {b["label"] for b, age in zip(found, ages, strict=True) if age <= days}
-    assert not set(gone) & young
-    older = sorted((label for label in labels if label not in young), reverse=True)
-    assert not older or older[0] not in gone
-    kept_for_a_reason = set(labels[:copies]) | set(proven) | young | set(older[:1])
-    assert set(gone) == set(labels) - kept_for_a_reason

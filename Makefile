@@ -29,7 +29,7 @@ unit: venv tools  ## unit and property tests; modules run against a real Postgre
 	@tests/fetch_clients
 	pytest
 
-molecule: lab  ## one scenario per promise, on the lab's hosts; PGRESCUE_LAB_DEBIAN=bookworm makes them Debian 12
+molecule: lab  ## one scenario per promise, on the lab's hosts
 	MOLECULE_GLOB='molecule/*/molecule.yml' molecule test --all --report
 
 bench-recovery: lab  ## what the orchestration costs: a recovery of 3 GB against the bare engine (about 15 minutes)

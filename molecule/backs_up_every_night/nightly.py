@@ -52,6 +52,21 @@ def a_night_that_was_missed_is_caught_up() -> None:
     assert len(backups()) == before + 1
 
 
+def it_is_copied_from_a_standby_where_one_serves() -> None:
+    """And from the primary where none does: a night without a backup would be worse."""
+    standbys = roles()["standby"]
+    root(f"systemctl start {SERVICE}")
+    assert {r["copied_from"] for r in result()["repositories"].values()} <= set(standbys)
+    for host in standbys:
+        root("systemctl stop pgbackrest.service", host)
+    try:
+        root(f"systemctl start {SERVICE}")
+        assert {r["copied_from"] for r in result()["repositories"].values()} == {None}
+    finally:
+        for host in standbys:
+            root("systemctl start pgbackrest.service", host)
+
+
 def two_at_once_are_one() -> None:
     """Who starts it while it runs waits for the one that does."""
     before = len(backups())
@@ -98,6 +113,7 @@ def a_standby_does_nothing_and_crontab_neither() -> None:
 if __name__ == "__main__":
     once_a_night_whatever_the_local_time()
     a_night_that_was_missed_is_caught_up()
+    it_is_copied_from_a_standby_where_one_serves()
     two_at_once_are_one()
     one_repository_that_refuses_is_reported()
     one_that_is_killed_is_reported()

@@ -25,7 +25,7 @@ def candidates(info: "list[dict[str, Any]]", unreachable: Iterable[int] = ()) ->
     for stanza in info:
         systems = _systems(stanza)
         for backup in stanza.get("backup", []):
-            repo = backup["database"]["repo-key"]
+            repo, noted = backup["database"]["repo-key"], backup.get("annotation", {})
             if repo in unreachable:
                 continue
             found.append(
@@ -40,8 +40,8 @@ def candidates(info: "list[dict[str, Any]]", unreachable: Iterable[int] = ()) ->
                     "size_bytes": backup["info"]["size"],
                     "timeline": segment_timeline(backup["archive"]["stop"]),
                     "system_identifier": systems[(repo, backup["database"]["id"])],
-                    "proof": backup.get("annotation", {}).get(PROOF, "unproven"),
-                    "proven": backup.get("annotation", {}).get(PROVEN),
+                    "proof": noted.get(PROOF, "unproven"),
+                    **({"proven": noted[PROVEN]} if PROVEN in noted else {}),
                     "error": bool(backup.get("error")),
                 }
             )
@@ -156,7 +156,7 @@ def _backup(backup: Mapping[str, Any]) -> "dict[str, Any]":
         "stored_bytes": sizes["repository"]["delta"],
         "wal_start": backup["archive"]["start"],
         "wal_stop": backup["archive"]["stop"],
-        "proof": backup.get("annotation", {}).get(PROOF, "unproven"),
+        "proof": noted.get(PROOF, "unproven"),
         "proven": backup.get("annotation", {}).get(PROVEN),
         "error": bool(backup.get("error")),
     }

@@ -79,7 +79,6 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     stores,
 )
 
-
 DEFAULT = "postgres"  # the database that every new server has
 
 

@@ -47,17 +47,22 @@ def fulls_to_keep(
     """How many full backups, counted from the newest, must stay.
 
     All that are needed to recover to any instant of the last `days` days, at least `copies`, and enough that the newest
-    `proven_copies` proven ones (or what was built on them) stay.
+    `proven_copies` proven ones (or what was built on them) stay. One with damaged pages is never recovered from: it stands
+    for nothing, and while there is no other nothing goes.
     """
     fulls = sorted((b for b in backups if b["type"] == "full"), key=lambda b: str(b["stopped"]), reverse=True)
+    usable = [(place, b) for place, b in enumerate(fulls, 1) if not b["error"]]
+    if not usable:
+        return max(len(fulls), 1)
     since = now - timedelta(days=days)
-    young = sum(moment(b["stopped"]) > since for b in fulls)
+    young = sum(moment(b["stopped"]) > since for _place, b in usable)
     # the window begins in the past of its oldest instant: the full backup before it is what that is recovered from
-    for_window = min(young + 1, len(fulls))
+    needed = min(max(young + 1, copies), len(usable))
+    for_window_and_copies = usable[needed - 1][0]
     proven = [b for b in backups if b.get("proof") == "validated"]
     newest_proven = sorted(proven, key=lambda b: str(b["stopped"]), reverse=True)[:proven_copies]
     roots = [
         str(b["label"])[:16] for b in newest_proven
     ]  # the label of a diff or incr begins with that of its full one
     for_proof = max([place for place, b in enumerate(fulls, 1) if str(b["label"]) in roots], default=0)
-    return max(for_window, min(copies, len(fulls)), for_proof, 1)
+    return max(for_window_and_copies, for_proof)

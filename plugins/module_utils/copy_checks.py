@@ -49,8 +49,10 @@ class Proof:
         self.problems.setdefault(name, [])
         self.looked_at.setdefault(name, 0)
         began = time.monotonic()
-        yield
-        self.spent[name] = self.spent.get(name, 0.0) + time.monotonic() - began
+        try:
+            yield
+        finally:
+            self.spent[name] = self.spent.get(name, 0.0) + time.monotonic() - began
 
     def late(self, name: str, what: str) -> None:
         """There was no time to look at it."""

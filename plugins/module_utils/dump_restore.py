@@ -31,6 +31,20 @@ def observe(url: str) -> "dict[str, Any]":
     return {"version": version, "databases": [row[0] for row in found]}
 
 
+def is_empty(url: str, database: str) -> bool:
+    """Whether a database is there and holds nothing but what initdb made."""
+    with libpq.connect(url, database) as connection:
+        return not connection.execute(dump_server.HOLDS_ANYTHING).fetchone()[0]
+
+
+def drop(url: str, database: str) -> None:
+    """Drop a database that was found empty."""
+    from psycopg import sql
+
+    with libpq.connect(url, "template1") as connection:
+        connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(database)))
+
+
 def tool(module: Any, server_version: str, payload: Mapping[str, Any]) -> str:
     """The pg_restore that can read the dump."""
     written_by = libpq.major(payload["tools"]["pg_dump"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from contextlib import contextmanager
@@ -11,6 +12,17 @@ from . import postgres
 from .guards import Stop
 
 MOMENT_S = 5  # for the programs of a killed holder to end
+
+
+def holders(path: str) -> "list[int]":
+    """Other processes of this user that have the file of a lock open."""
+    found = []
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        with contextlib.suppress(OSError):
+            fds = "/proc/%d/fd" % pid
+            if pid != os.getpid() and any(os.readlink(os.path.join(fds, fd)) == path for fd in os.listdir(fds)):
+                found.append(pid)
+    return found
 
 
 @contextmanager

@@ -13,6 +13,9 @@ from . import observation
 BIN = "/usr/lib/postgresql/%s/bin"
 CONFIG = "/etc/postgresql/%s/main"
 
+# What somebody set for a role or a database must not end or forbid what we ask.
+UNLIMITED = "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off"
+
 CONNECTION_ARGUMENTS = {
     "version": {"type": "int", "required": True},
     "port": {"type": "int", "default": 5432},
@@ -37,7 +40,7 @@ def connect(module: Any, database: str = "postgres", **more: Any) -> Iterator[An
     import psycopg
 
     url = module.params.get("url")
-    local = {"host": module.params["socket_directory"], "port": module.params["port"]}
+    local = {"host": module.params["socket_directory"], "port": module.params["port"], "options": UNLIMITED}
     connection = psycopg.connect(
         url or "",
         **({} if url else local),
@@ -79,9 +82,15 @@ def is_alive(directory: str) -> bool:
         with open(os.path.join(directory, "postmaster.pid"), encoding="ascii") as pid:
             number = int(pid.readline())
         with open("/proc/%d/comm" % number, encoding="ascii") as name:
-            return name.read().strip() in ("postgres", "postmaster")
+            if name.read().strip() not in ("postgres", "postmaster"):
+                return False
     except (OSError, ValueError):
         return False
+    try:
+        # after a reboot its number may be another server's, which works in its own data directory
+        return os.path.samefile("/proc/%d/cwd" % number, directory)
+    except OSError:
+        return True  # not ours to look at
 
 
 def last_words(log: str, lines: int = 3) -> str:

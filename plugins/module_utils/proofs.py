@@ -35,6 +35,16 @@ def choose(
     if not offered:
         where = "repository %d" % repository if repository else "the repositories"
         raise Stop("There is no backup in %s that could be proven." % where, PRECONDITION)
+    if mode == "newest" and census_lsn:
+        # a standby that is behind may stand before the newest backup is consistent, which no server recovers to
+        at = lsn.parse_lsn(census_lsn) // lsn.DEFAULT_SEGMENT_BYTES
+        offered = [b for b in offered if lsn.segment_number(b["wal_stop"]) < at]
+        if not offered:
+            raise Stop(
+                "No backup was complete before %s, where the standby stood that was counted. Try again when it has caught up."
+                % census_lsn,
+                PRECONDITION,
+            )
     if mode == "newest":
         target = {"type": "lsn", "value": census_lsn, "inclusive": False} if census_lsn else {"type": "default"}
         return offered[0], target
@@ -78,6 +88,11 @@ def judge_copy(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[s
         ended, wanted = switch_point(seen["history"])[1], lsn.parse_lsn(target["value"])
         near = 0 <= wanted - ended < lsn.DEFAULT_SEGMENT_BYTES
         checks.append(check("replay ended at its target", target["value"], lsn.format_lsn(ended), near))
+    if target["type"] == "default":
+        # a server takes a segment that cannot be fetched whole for the end of the archive, and says nothing
+        ended, last = switch_point(seen["history"])[1], plan["candidates"][0]["reaches"]
+        whole = lsn.segment_of(ended) >= lsn.segment_number(last)
+        checks.append(check("replay ended at its target", "segment %s" % last, lsn.format_lsn(ended), whole))
     return checks
 
 

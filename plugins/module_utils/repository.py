@@ -98,6 +98,17 @@ def archive_end(segments: "Mapping[str, int]", start: str) -> "Optional[dict[str
     return {"segment": last, "time": _when(segments[last])} if last else None
 
 
+def newest_timeline(info: "list[dict[str, Any]]") -> int:
+    """The newest timeline that a repository knows of the database system it serves now; 0 when it holds nothing."""
+    newest = 0
+    for stanza in info:
+        current = max((d["id"] for d in stanza.get("db", [])), default=None)
+        names = [a["max"] for a in stanza.get("archive", []) if a["database"]["id"] == current and a.get("max")]
+        names += [b["archive"]["stop"] for b in stanza.get("backup", []) if b["database"]["id"] == current]
+        newest = max([newest, *map(segment_timeline, names)])
+    return newest
+
+
 def single_system(backups: "list[dict[str, Any]]", expected: Optional[str]) -> str:
     """The one system identifier the repository holds; a repository with several needs to be told which."""
     systems = sorted({b["system_identifier"] for b in backups})

@@ -6,7 +6,8 @@ import re
 from statistics import median
 from typing import Any, Iterable, Mapping, Sequence
 
-from .lsn import contiguous_end, segment_number, segment_timeline
+from .lsn import contiguous_end, segment_number
+from .lsn import gaps as breaks
 from .validation import check
 
 # How far the size of a backup may be from the median of the earlier ones of its type.
@@ -39,7 +40,7 @@ def pairs(names: Iterable[str]) -> "list[str]":
 
 
 def judge_wal(repo: int, backups: "Sequence[Mapping[str, Any]]", segments: Iterable[str]) -> "list[dict[str, Any]]":
-    """WAL is there without a gap, from the oldest backup on the newest timeline to the newest segment."""
+    """WAL is there without a gap, from the oldest backup to the newest segment: any instant in between is promised."""
     names = sorted(segments)
     if not backups:
         return [check("repository %d holds a backup" % repo, "at least one", "none", False)]
@@ -48,12 +49,8 @@ def judge_wal(repo: int, backups: "Sequence[Mapping[str, Any]]", segments: Itera
         reached = contiguous_end(names, backup["wal_start"])
         if reached is None or segment_number(reached) < segment_number(backup["wal_stop"]):
             gaps.append("%s cannot be made consistent: its WAL ends at %s" % (backup["label"], reached or "nothing"))
-    newest = max(backups, key=lambda b: str(b["stopped"]))
-    timeline = max(segment_timeline(name) for name in names) if names else 0
-    last = max((n for n in names if segment_timeline(n) == timeline), key=segment_number, default=None)
-    reached = contiguous_end(names, newest["wal_start"])
-    if last and reached and segment_number(reached) < segment_number(last):
-        gaps.append("from %s replay ends at %s, the archive at %s" % (newest["label"], reached, last))
+    oldest = min((b["wal_start"] for b in backups), key=segment_number)
+    gaps += ["replay ends at %s, the archive goes on with %s" % broken for broken in breaks(names, oldest)]
     named = "WAL in repository %d has no gap" % repo
     return [check(named, "no gap", "; ".join(gaps) or "no gap", not gaps)]
 

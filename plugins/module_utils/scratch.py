@@ -15,6 +15,8 @@ FLOORS = {
 ALONE = {
     "listen_addresses": "",
     "archive_mode": "off",
+    "archive_cleanup_command": "",  # a backup's own commands would be run on what production uses
+    "recovery_end_command": "",
     "primary_conninfo": "",
     "primary_slot_name": "",
     "synchronous_standby_names": "",

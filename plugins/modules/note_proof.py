@@ -14,7 +14,7 @@ description:
 options:
   service: {description: The service the dump belongs to., type: str, required: true}
   id: {description: The dump., type: str, required: true}
-  state: {description: What was proven., type: str, choices: [unproven, restored, validated], required: true}
+  state: {description: What was proven., type: str, choices: [unproven, restored, validated, failed], required: true}
   run: {description: The run that proved it., type: str, required: true}
   checks: {description: How many checks passed., type: int, default: 0}
 extends_documentation_fragment: [pgrescue.runbooks.stores]
@@ -74,7 +74,7 @@ def main() -> None:
             "service": {"type": "str", "required": True},
             "id": {"type": "str", "required": True},
             "stores": stores.ARGUMENT,
-            "state": {"type": "str", "choices": ["unproven", "restored", "validated"], "required": True},
+            "state": {"type": "str", "choices": ["unproven", "restored", "validated", "failed"], "required": True},
             "run": {"type": "str", "required": True},
             "checks": {"type": "int", "default": 0},
         },

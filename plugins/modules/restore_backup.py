@@ -40,6 +40,10 @@ options:
     type: bool
     default: false
   archive: {description: Whether the restored cluster may archive; C(false) writes archive_mode = off., type: bool, default: true}
+  alone:
+    description: Whether WAL is fetched from the backup's own repository only, as when it is the only one left.
+    type: bool
+    default: false
   timeline: {description: The timeline to follow; the newest when left out., type: int}
   recovery_options: {description: Further recovery settings as pgBackRest writes them., type: dict, default: {}}
   silent_repositories: {description: Repositories known not to answer., type: list, elements: int, default: []}
@@ -258,7 +262,7 @@ def first_verifying(
         records.write_json(
             places.marker_path(place), {**note, "state": "restoring", "label": backup["label"], "begun": journal.now()}
         )
-        code, said = restore(module, backup, bool(silent), held)
+        code, said = restore(module, backup, module.params["alone"] or bool(silent), held)
         if code == 0:
             records.write_json(
                 places.marker_path(place), {**note, "state": "restored", "backup": backup, "passed_over": passed_over}
@@ -310,6 +314,7 @@ def main() -> None:
             "inclusive": {"type": "bool", "default": True},
             "apart": {"type": "bool", "default": False},
             "archive": {"type": "bool", "default": True},
+            "alone": {"type": "bool", "default": False},
             "timeline": {"type": "int"},
             "recovery_options": {"type": "dict", "default": {}},
             "silent_repositories": {"type": "list", "elements": "int", "default": []},

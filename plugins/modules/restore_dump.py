@@ -11,7 +11,7 @@ description:
   - Brings the first of C(dumps) whose every file matches its digest and then restores it; one that does not match in any store is
     passed over, and the result says why. Files that an interrupted attempt brought are kept.
   - Refuses (exit code 4) a server that has a database of that name, or is older than the dump. Nothing is changed then. It never
-    restores into a database that exists, and never drops one.
+    restores into a database that exists, and drops none but as O(replace_empty) says.
   - Roles that are missing are made first, without passwords; existing ones are left as they are. Tablespaces are not made.
   - Reaches the server by C(url), or as the operating-system user through its socket.
 options:
@@ -26,6 +26,12 @@ options:
     description: Databases that shall have another name. Their settings and grants on the database itself are not restored.
     type: dict
     default: {}
+  replace_empty:
+    description:
+      - Whether the database C(postgres) of the server, which every new one has, gives way to that of the dump while it is empty.
+      - For a server that was made for this restore.
+    type: bool
+    default: false
   jobs: {description: How many tables to restore at once; the number of processors when 0., type: int, default: 0}
   program_directory: {description: Where C(pg_restore) is; found by the server's version when left out., type: path}
   work_directory:
@@ -72,6 +78,8 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     locks,
     stores,
 )
+
+DEFAULT = "postgres"  # the database that every new server has
 
 
 class Fetch:
@@ -157,6 +165,7 @@ def main() -> None:
             "socket_directory": {"type": "path", "default": "/var/run/postgresql"},
             "databases": {"type": "list", "elements": "str"},
             "rename": {"type": "dict", "default": {}},
+            "replace_empty": {"type": "bool", "default": False},
             "jobs": {"type": "int", "default": 0},
             "program_directory": {"type": "path"},
             "work_directory": {"type": "path", "default": "/var/lib/pgrescue/restores"},
@@ -168,6 +177,9 @@ def main() -> None:
         url = p["url"] or "postgresql://?host=%s&port=%d" % (p["socket_directory"], p["port"])
         libpq.hide(module, url)
         server = dump_restore.observe(url)
+        makes_way = p["replace_empty"] and DEFAULT in server["databases"] and dump_restore.is_empty(url, DEFAULT)
+        if makes_way:
+            server["databases"].remove(DEFAULT)
         lock = os.path.join(p["work_directory"], p["service"] + ".lock")
         with locks.alone(lock, "a restore of %s" % p["service"]) as held:
             payload, plan, root, tool, passed_over = first_whole(module, server)
@@ -176,6 +188,8 @@ def main() -> None:
             if module.check_mode:
                 module.exit_json(changed=True, databases=named, roles=[], **about)
             roles = dump_restore.make_roles(url, root) if payload["globals"] else []
+            if makes_way and DEFAULT in [name for _entry, name in plan]:
+                dump_restore.drop(url, DEFAULT)
             took = [dump_restore.database(module, tool, url, root, entry, name, held) for entry, name in plan]
             shutil.rmtree(os.path.dirname(root))  # with what was brought of dumps that were passed over
     except guards.Stop as stop:

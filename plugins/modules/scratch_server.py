@@ -43,15 +43,18 @@ port: {description: Its port; the name of the socket holds it., returned: unless
 log: {description: Its log., returned: unless absent, type: str}
 """
 
+import contextlib
 import os
 import shlex
 import shutil
+import signal
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, places, postgres, records, scratch
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, locks, places, postgres, records, scratch
 
 PORT = 5432
 STARTS_WITHIN_S = 10  # its first process, not its replay
+ENDS_WITHIN_S = 20  # what restores to the place
 
 
 class Scratch:
@@ -114,6 +117,11 @@ class Scratch:
 
     def remove(self) -> None:
         """Stop it and remove it with all its data."""
+        for pid in locks.holders(self.place + ".pgrescue.lock"):  # a restore that is still under way
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        if not postgres.wait_until(lambda: not locks.holders(self.place + ".pgrescue.lock"), ENDS_WITHIN_S):
+            raise guards.Stop("A restore to %s does not end." % self.place, guards.STEP_FAILED)
         if postgres.is_alive(self.place):
             self.run("pg_ctl", "stop", "--pgdata=" + self.place, "--mode=immediate")
         for path in (self.place, self.socket_directory, places.tablespaces(self.place)):

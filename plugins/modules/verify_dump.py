@@ -74,6 +74,10 @@ def verify(p: "dict[str, object]") -> "dict[str, object]":
         raise guards.Stop("No store holds dump %s of %s." % (wanted or "", p["service"]), guards.PRECONDITION)
     payload = next((copy["payload"] for copy in copies.values() if copy["payload"]), None)
     checks = [signed(copy, payload) for copy in copies.values()]
+    checks += [
+        {**validation.check(dumps.PRESENT, "the dump", "nothing of it", False), "host": store}
+        for store in sorted(set(seen["holds"]) - set(copies))
+    ]
     unreachable = dict(seen["unreachable"])
     if payload:
         folder = dumps.folder(p["service"], wanted)

@@ -60,6 +60,13 @@ def test_the_newest_proven_ones_stay_however_old():
     assert policy.fulls_to_keep([backup(1), backup(8), failed], NOW, 2, 1, 1) == 2
 
 
+def test_damaged_backups_push_no_good_one_out():
+    nights = [backup(day, error=True) for day in range(9)]
+    good = [backup(day) for day in (9, 16, 23)]
+    assert policy.fulls_to_keep([*nights, *good], NOW, days=7, copies=2, proven_copies=0) == 11
+    assert policy.fulls_to_keep(nights, NOW, days=7, copies=2, proven_copies=0) == 9
+
+
 ages = st.lists(st.integers(0, 400), min_size=1, max_size=30, unique=True)
 
 
@@ -142,6 +149,21 @@ def test_one_repository_that_fails_is_said_and_the_other_gets_its_backup(reposit
     done, result = run(repositories, installed, repositories=[silent, there])
     assert (done.returncode, result["state"]) == (5, "failed")
     assert [r["state"] for r in result["repositories"].values()] == ["failed", "taken"]
+
+
+def test_an_old_primary_that_came_back_takes_no_backup(repositories, installed):
+    archive = next((repositories.folder / "repo1/archive/test").glob("*-1"))
+    later = archive / "0000000200000000"
+    later.mkdir()
+    (later / f"0000000200000000000000F0-{'0' * 40}.lz4").touch()
+    before = repositories.labels(1)
+    try:
+        done, result = run(repositories, installed)
+    finally:
+        shutil.rmtree(later)
+    assert (done.returncode, [r["state"] for r in result["repositories"].values()]) == (5, ["failed", "taken"])
+    assert "old primary" in result["repositories"]["1"]["problem"]
+    assert repositories.labels(1) == before
 
 
 def test_a_standby_and_a_spare_host_do_nothing(repositories, installed, tmp_path):

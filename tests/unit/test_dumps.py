@@ -82,6 +82,29 @@ def names(server):
     return {row[0] for row in server.psql("SELECT datname FROM pg_database")}
 
 
+def test_a_service_that_lives_in_database_postgres_can_be_proven(target, stores, tmp_path):
+    with PostgresServer() as server:
+        server.psql("CREATE TABLE here AS SELECT 1 AS i")
+        taken = take(server, tmp_path, *stores, url=url(server, "postgres"))
+    assert taken["databases"] == ["postgres"]
+    assert refused(restore(target, tmp_path, [taken["id"]], *stores), 4, "already has a database postgres")
+    target.psql("CREATE TABLE mine (i int)")
+    assert refused(restore(target, tmp_path, [taken["id"]], *stores, replace_empty=True), 4, "already has")
+    target.psql("DROP TABLE mine")
+    assert not restore(target, tmp_path, [taken["id"]], *stores, replace_empty=True).get("failed")
+    assert target.psql("SELECT i FROM here") == [(1,)]
+
+
+def test_a_store_that_lost_the_dump_fails_its_verification(source, stores, tmp_path):
+    taken = take(source, tmp_path, *stores)
+    bucket = collection("plugins.module_utils.buckets").Bucket(stores[1].place)
+    bucket.delete(list(bucket.sizes("dumps/shop/")))
+    checked = verify(*stores)
+    assert checked["failed_checks"] == ["every file of the dump is there"]
+    assert checked["verified_stores"] == [stores[0].name]
+    assert taken["id"] == checked["id"]
+
+
 # -- the whole way ---------------------------------------------------------------------------------------------------
 
 

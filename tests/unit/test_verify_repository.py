@@ -83,6 +83,19 @@ def test_a_missing_segment_is_found(repositories):
         away.rename(path)
 
 
+def test_a_gap_between_two_backups_is_found():
+    judge = collection("plugins.module_utils.repository_checks").judge_wal
+    segment = "0000000100000000000000{:02X}".format
+    backups = [
+        {"label": label, "stopped": label, "wal_start": segment(first), "wal_stop": segment(first + 1)}
+        for label, first in (("older", 1), ("newer", 8))
+    ]
+    assert judge(1, backups, map(segment, range(1, 11)))[0]["verdict"] == "passed"
+    found = judge(1, backups, [segment(n) for n in range(1, 11) if n != 4])[0]
+    assert found["verdict"] == "failed"
+    assert segment(3) in found["observed"]
+
+
 def test_a_silent_store_is_a_failed_check_and_not_an_error(repositories):
     caught("store that does not answer", verify(endpoints={"1": "127.0.0.1:1"}))
 

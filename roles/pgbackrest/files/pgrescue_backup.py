@@ -86,9 +86,17 @@ class Repository:
             raise RuntimeError(repository.reason((err + out).strip()))
         return out
 
+    def info(self) -> "list[dict[str, Any]]":
+        """What the engine says of it; one that cannot be read holds nothing to decide by, which is raised."""
+        said: "list[dict[str, Any]]" = json.loads(self.ask("--output=json", "info"))
+        for status in (repo["status"] for stanza in said for repo in stanza.get("repo", [])):
+            if status["code"] not in (0, 2):  # 0 ok, 2 no valid backups
+                raise RuntimeError("it cannot be read: %s" % status["message"])
+        return said
+
     def backups(self) -> "list[dict[str, Any]]":
         """What it holds, newest first."""
-        return repository.candidates(json.loads(self.ask("--output=json", "info")))
+        return repository.candidates(self.info())
 
     def holds(self) -> "list[str]":
         """Runs for whose sake nothing may be expired."""
@@ -99,6 +107,12 @@ class Repository:
         problem = network.tls_problem(self.wanted["endpoint"], 5) if self.wanted.get("endpoint") else None
         if problem:
             raise RuntimeError(problem)
+        known = repository.newest_timeline(self.info())
+        if known > on_timeline:
+            # its backup would be the newest one, and nothing could be recovered from it
+            raise RuntimeError(
+                "it knows timeline %d and this server is on %d: an old primary that came back" % (known, on_timeline)
+            )
         instant = datetime.now(timezone.utc)
         every = (self.policy["full_every_days"], self.policy["diff_every_days"])
         kind, why = backup_policy.due(self.backups(), on_timeline, instant, *every)
@@ -137,8 +151,8 @@ def main() -> int:
     for number in range(1, len(policy["repositories"]) + 1):
         try:
             done = {"state": "taken", **Repository(policy, number).back_up(on_timeline)}
-        except RuntimeError as error:
-            done = {"state": "failed", "problem": str(error)}
+        except (RuntimeError, ValueError, LookupError, OSError) as error:
+            done = {"state": "failed", "problem": str(error) or repr(error)}
         result["repositories"][str(number)] = done
         print("repository %d: %s" % (number, json.dumps(done, sort_keys=True)), flush=True)
     failed = [number for number, done in result["repositories"].items() if done["state"] == "failed"]

@@ -40,7 +40,7 @@ def candidates(info: "list[dict[str, Any]]", unreachable: Iterable[int] = ()) ->
                     "size_bytes": backup["info"]["size"],
                     "timeline": segment_timeline(backup["archive"]["stop"]),
                     "system_identifier": systems[(repo, backup["database"]["id"])],
-                    "proof": noted.get(PROOF, "unproven"),
+                    "proof": backup.get("annotation", {}).get(PROOF, "unproven"),
                     **({"proven": noted[PROVEN]} if PROVEN in noted else {}),
                     "error": bool(backup.get("error")),
                 }

@@ -40,7 +40,7 @@ def candidates(info: "list[dict[str, Any]]", unreachable: Iterable[int] = ()) ->
                     "size_bytes": backup["info"]["size"],
                     "timeline": segment_timeline(backup["archive"]["stop"]),
                     "system_identifier": systems[(repo, backup["database"]["id"])],
-                    "proof": backup.get("annotation", {}).get(PROOF, "unproven"),
+                    "proof": noted.get(PROOF, "unproven"),
                     **({"proven": noted[PROVEN]} if PROVEN in noted else {}),
                     "error": bool(backup.get("error")),
                 }
@@ -167,7 +167,7 @@ def _backup(backup: Mapping[str, Any]) -> "dict[str, Any]":
         "stored_bytes": sizes["repository"]["delta"],
         "wal_start": backup["archive"]["start"],
         "wal_stop": backup["archive"]["stop"],
-        "proof": noted.get(PROOF, "unproven"),
+        "proof": backup.get("annotation", {}).get(PROOF, "unproven"),
         "proven": backup.get("annotation", {}).get(PROVEN),
         "error": bool(backup.get("error")),
     }

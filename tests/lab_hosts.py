@@ -15,7 +15,8 @@ POSTGRES = {"trixie": 17, "bookworm": 15}[os.environ.get("PGRESCUE_LAB_DEBIAN") 
 
 def run(*command: str, quiet: bool = True) -> str:
     """Run one of the project's commands in its repository; its output."""
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    plain = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}  # whatever started this, its output is read
+    env = {**os.environ, **plain, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=HOUSE, env=env, text=True, capture_output=quiet, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout or ''}{done.stderr or ''}")

@@ -68,6 +68,24 @@ def acknowledging(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "list[st
     ]
 
 
+def copied_from(hosts: Iterable[str], hostvars: Mapping[str, Any], tls: "list[Any]") -> "dict[str, Any]":
+    """How pgBackRest on another host reaches each host to copy from it; empty where that is not wanted.
+
+    `tls` holds the files of the CA, the certificate and the key, and the port.
+    """
+    return {
+        host: {
+            "host": hostvars[host]["postgres_fqdn"],
+            "ca": tls[0],
+            "cert": tls[1],
+            "key": tls[2],
+            "port": int(tls[3]),
+        }
+        for host in hosts
+        if tls
+    }
+
+
 def to_fence(states: Mapping[str, Any], target: str) -> "list[str]":
     """Hosts whose server must be stopped for good: every one that may accept writes, but the target of the recovery."""
     return [host for host, seen in states.items() if seen["role"] in ("primary", "unresponsive") and host != target]
@@ -87,4 +105,5 @@ class FilterModule:
             "configured": configured,
             "hosts_that_are": hosts_that_are,
             "acknowledging": acknowledging,
+            "copied_from": copied_from,
         }

@@ -101,7 +101,7 @@ def run(made, program, *more, **changed):
     wanted = {
         "stanza": "test", "port": made.server.port, "socket_directory": str(made.server.folder),
         "data_directory": str(made.server.data), "processes": 1, "full_every_days": 7, "diff_every_days": 3,
-        "keep_proven": 1, "result": str(result),
+        "keep_proven": 1, "standbys": {}, "result": str(result),
         "repositories": [{"endpoint": "", "retention_days": 0, "retention_full": 2}] * 2, **changed,
     }  # fmt: skip
     asked.write_text(json.dumps(wanted))

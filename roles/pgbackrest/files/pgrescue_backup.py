@@ -36,16 +36,38 @@ def now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def ask(policy: "dict[str, Any]", question: str) -> str:
+    """The answer of the server on this host, unaligned."""
+    command = ["psql", "-XAtq", "-h", policy["socket_directory"], "-p", str(policy["port"]), "-d", "postgres"]
+    code, out, err = Host().run_command([*command, "-c", question])
+    if code:
+        raise RuntimeError(err.strip())
+    return out.strip()
+
+
 def timeline(policy: "dict[str, Any]") -> "int | None":
     """The timeline the primary on this host is on; None when there is no primary here."""
     if not os.path.exists(policy["data_directory"]):
         return None
     question = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"
-    command = ["psql", "-XAtq", "-h", policy["socket_directory"], "-p", str(policy["port"]), "-d", "postgres"]
-    code, out, err = Host().run_command([*command, "-c", question])
-    if code:
-        raise RuntimeError(err.strip())
-    return int(out, 16) if out.strip() else None
+    name = ask(policy, question)
+    return int(name, 16) if name else None
+
+
+def standby(policy: "dict[str, Any]") -> "tuple[str | None, list[str]]":
+    """The standby to copy from and what tells the engine to; nobody where none streams and serves."""
+    streaming = ask(
+        policy, "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming' ORDER BY replay_lag"
+    )
+    for name in streaming.splitlines():
+        there = policy["standbys"].get(name)
+        if there and not network.tls_problem("%s:%d" % (there["host"], there["port"]), 5):
+            reach = {"host": there["host"], "host-type": "tls", "host-port": there["port"], "host-ca-file": there["ca"]}
+            reach.update(
+                {"host-cert-file": there["cert"], "host-key-file": there["key"], "path": policy["data_directory"]}
+            )
+            return name, ["--backup-standby", *("--pg2-%s=%s" % item for item in reach.items())]
+    return None, []
 
 
 class Repository:
@@ -81,9 +103,10 @@ class Repository:
         every = (self.policy["full_every_days"], self.policy["diff_every_days"])
         kind, why = backup_policy.due(self.backups(), on_timeline, instant, *every)
         processes = "--process-max=%d" % (self.policy["processes"] or os.cpu_count() or 1)
-        self.ask("--type=" + kind, processes, "--no-expire-auto", "backup")
+        source, copy = standby(self.policy) if self.policy["standbys"] else (None, [])
+        self.ask("--type=" + kind, processes, "--no-expire-auto", *copy, "backup")
         taken = self.backups()
-        done = {"type": kind, "why": why, "label": taken[0]["label"], "finished": now()}
+        done = {"type": kind, "why": why, "label": taken[0]["label"], "copied_from": source, "finished": now()}
         held = self.holds()
         if held:
             return {**done, "expired": [], "held_by": held}

@@ -1,4 +1,4 @@
-"""The settings of a server that is thrown away: it reaches nobody, and nobody reaches it but over its socket."""
+"""The settings of a server that is thrown away: it archives, follows and runs nothing, and nobody reaches it but over its socket."""
 
 from __future__ import annotations
 

@@ -143,8 +143,8 @@ def store_that_is_down() -> None:
 
 
 if __name__ == "__main__":
-    check_mode_changes_nothing()
     green()
+    check_mode_changes_nothing()
     second_runs_change_nothing()
     wrong_byte_in_the_store()
     wrong_byte_in_a_dump()

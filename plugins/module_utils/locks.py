@@ -26,12 +26,11 @@ def holders(path: str) -> "list[int]":
 
 
 @contextmanager
-def alone(path: str, what: str) -> Iterator[int]:
-    """Hold the lock, or refuse; programs that are started inherit the descriptor and hold it too."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+def held(path: str, patience_s: float, refusal: Stop) -> Iterator[int]:
+    """Hold the lock, or refuse when another still has it; programs that are started inherit the descriptor and hold it too."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
-    def held() -> bool:
+    def locked() -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
@@ -39,8 +38,16 @@ def alone(path: str, what: str) -> Iterator[int]:
             return False
 
     try:
-        if not postgres.wait_until(held, MOMENT_S):
-            raise Stop("Another process makes %s on this host. Nothing was changed." % what)
+        if not postgres.wait_until(locked, patience_s):
+            raise refusal
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def alone(path: str, what: str) -> Iterator[int]:
+    """Hold the lock, or refuse at once but for a holder that was killed and whose programs are about to end."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    with held(path, MOMENT_S, Stop("Another process makes %s on this host. Nothing was changed." % what)) as descriptor:
+        yield descriptor

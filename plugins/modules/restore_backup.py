@@ -82,7 +82,6 @@ passed_over: {description: Candidates that did not verify, each with the reason.
 data_directory: {description: The new place., returned: success, type: str}
 """
 
-import fcntl
 import os
 from contextlib import contextmanager
 from typing import Iterator
@@ -91,6 +90,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     guards,
     journal,
+    locks,
     observation,
     pgbackrest,
     places,
@@ -181,24 +181,11 @@ def place_held(place: str, patience_s: float) -> "Iterator[int]":
     The engine inherits the descriptor, so that the place is held for as long as it works, whatever becomes of this process.
     """
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    descriptor = os.open(place.rstrip("/") + ".pgrescue.lock", os.O_RDWR | os.O_CREAT, 0o600)
-
-    def held() -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            return False
-
-    try:
-        if not postgres.wait_until(held, patience_s, poll_s=0.2):
-            raise guards.Stop(
-                "Another restore still works on %s after %d s. Nothing was changed." % (place, patience_s),
-                guards.STEP_FAILED,
-            )
+    refusal = guards.Stop(
+        "Another restore still works on %s after %d s. Nothing was changed." % (place, patience_s), guards.STEP_FAILED
+    )
+    with locks.held(place.rstrip("/") + ".pgrescue.lock", patience_s, refusal) as descriptor:
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def restore(module: AnsibleModule, backup: "dict[str, object]", alone: bool, held: int) -> "tuple[int, str]":

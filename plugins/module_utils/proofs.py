@@ -110,9 +110,3 @@ def archive_gained(
         for name in set(names) - set(before[repo]) - {"timeline %d" % timeline}
     )
     return check("the archive gained nothing from the copy", "nothing", ", ".join(gained) or "nothing", not gained)
-
-
-def state(checks: "Sequence[Mapping[str, Any]]") -> str:
-    """What a proof says of its backup."""
-    failed = [c for c in checks if c["tier"] == "must" and c["verdict"] != "passed"]
-    return "failed" if failed or not checks else "validated"

@@ -10,6 +10,8 @@ from .lsn import DEFAULT_SEGMENT_BYTES, SEGMENT_NAME, contiguous_end, gaps, segm
 
 # What a proof notes at a backup, in the repository itself: its outcome, and when.
 PROOF, PROVEN = "pgrescue-proof", "pgrescue-proven"
+# Folders of small notes beside archive and backups: runs for whose sake nothing is expired, and named points to recover to.
+HOLDS, MARKS = "hold", "mark"
 
 
 def _when(epoch: int) -> str:

@@ -1,6 +1,6 @@
 """Copies of a run's record in object stores. A store is a mapping: url, bucket, region, key, secret and, if need be, ca_file.
 
-The one place that speaks S3. boto3 is imported where it is used, for only the controller has it.
+The one place that makes S3 clients; `buckets` lists and hashes through them. boto3 is imported where it is used, for only the controller has it.
 """
 
 from __future__ import annotations

@@ -37,7 +37,6 @@ listing:
 checks: {description: The check., returned: when before is given, type: list, elements: dict}
 """
 
-import json
 import os
 import re
 
@@ -69,17 +68,12 @@ def main() -> None:
     )
     p = module.params
     silent = network.tls_problems({str(repo): host for repo, host in p["endpoints"].items() if host})
-    listing = {}
-    for repo in map(str, p["endpoints"]):
-        if repo in silent:
-            continue
-        options = ["--repo=" + repo, "--io-timeout=%d" % p["timeout_s"], "--log-level-console=error"]
-        code, out, err = pgbackrest.run(
-            module, p["stanza"], *options, "--output=json", "--recurse", "repo-ls", "archive/" + p["stanza"]
-        )
-        if code:
-            guards.fail(module, guards.Stop("Repository %s cannot be listed: %s" % (repo, err), guards.PRECONDITION))
-        listing[repo] = names(json.loads(out))
+    engine = pgbackrest.Repositories(module)
+    there = [str(repo) for repo in p["endpoints"] if str(repo) not in silent]
+    try:
+        listing = {repo: names(engine.files(int(repo), "archive/" + p["stanza"])) for repo in there}
+    except guards.Stop as stop:
+        guards.fail(module, stop)
     answer = {"listing": listing}
     if p["before"] is not None:
         found = proofs.archive_gained(p["before"], listing, p["timeline"])

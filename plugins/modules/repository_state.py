@@ -49,8 +49,6 @@ repositories:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, repository
 
-HOLDS = "hold"  # where M(pgrescue.runbooks.retention_hold) puts its notes
-
 
 def observe(module: AnsibleModule, number: int) -> "dict[str, object]":
     """One repository, asked by itself."""
@@ -59,7 +57,7 @@ def observe(module: AnsibleModule, number: int) -> "dict[str, object]":
         info = engine.ask("--repo=%d" % number, "--output=json", "info")
         state = repository.state(info, number)
         if not state["problem"]:
-            noted = engine.files(number, HOLDS)
+            noted = engine.files(number, repository.HOLDS)
             state["holds"] = [{"run": name, "since_s": note["time"]} for name, note in sorted(noted.items())]
         if state.get("archive_id"):
             stored = engine.segments(number, state["archive_id"])

@@ -48,7 +48,6 @@ import re
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, postgres, repository
 
-FOLDER = "mark"
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 MAKE = """
 SELECT pg_create_restore_point(%s)::text AS lsn,
@@ -67,7 +66,7 @@ def answering(module: AnsibleModule) -> "list[str]":
         raise guards.Stop("No repository answers (%s). Nothing was changed." % said, guards.PRECONDITION)
     engine = pgbackrest.Repositories(module)
     for repo in there:
-        if module.params["name"] in engine.files(int(repo), FOLDER):
+        if module.params["name"] in engine.files(int(repo), repository.MARKS):
             raise guards.Stop(
                 "There is a restore point %s already, and replay would stop at that one. Nothing was changed. Take "
                 "another name." % module.params["name"]
@@ -78,7 +77,7 @@ def answering(module: AnsibleModule) -> "list[str]":
 def note(module: AnsibleModule, repo: str, point: "dict[str, object]") -> None:
     """Write the point down where a recovery looks."""
     options = ["--repo=" + repo, "--io-timeout=%d" % module.params["timeout_s"], "--log-level-console=warn"]
-    path = "%s/%s" % (FOLDER, point["name"])
+    path = "%s/%s" % (repository.MARKS, point["name"])
     code, out, err = pgbackrest.run(
         module, module.params["stanza"], *options, "--raw", "repo-put", path, data=json.dumps(point, sort_keys=True)
     )

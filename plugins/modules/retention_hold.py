@@ -50,8 +50,6 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, repository
 
-FOLDER = "hold"
-
 
 def ask(module: AnsibleModule, repo: str, *arguments: str, **more: object) -> str:
     """Run the engine against one repository; its output, or a refusal that carries what it said."""
@@ -66,14 +64,16 @@ def ask(module: AnsibleModule, repo: str, *arguments: str, **more: object) -> st
 def settle(module: AnsibleModule, repo: str) -> "tuple[list[str], bool]":
     """See to the holds of one repository: those that were there, and whether anything had to be done."""
     run, state = module.params["run"], module.params["state"]
-    there = [name for name in json.loads(ask(module, repo, "--output=json", "repo-ls", FOLDER)) if name != "."]
+    there = [
+        name for name in json.loads(ask(module, repo, "--output=json", "repo-ls", repository.HOLDS)) if name != "."
+    ]
     gone = there if state == "cleared" else [run] if state == "absent" and run in there else []
     put = state == "present" and run not in there
     if not module.check_mode:
         for name in gone:
-            ask(module, repo, "repo-rm", "%s/%s" % (FOLDER, name))
+            ask(module, repo, "repo-rm", "%s/%s" % (repository.HOLDS, name))
         if put:
-            ask(module, repo, "--raw", "repo-put", "%s/%s" % (FOLDER, run), data=run)
+            ask(module, repo, "--raw", "repo-put", "%s/%s" % (repository.HOLDS, run), data=run)
     return sorted(there), bool(gone or put)
 
 

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import typer
 from rich.console import Console
 
 from pgrescue import recovery, runner
@@ -84,9 +83,3 @@ def play(procedure: str, service: str, inventory: str, variables: Mapping[str, A
     code = started.exit_code() if failed else 0
     started.forget()
     return code
-
-
-def refuse(error: UpkeepError) -> typer.Exit:
-    """Say it and end with the exit code of wrong use."""
-    typer.echo(str(error), err=True)
-    return typer.Exit(WRONG_USE)

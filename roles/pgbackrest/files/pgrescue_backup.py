@@ -100,14 +100,15 @@ class Repository:
 
     def holds(self) -> "list[str]":
         """Runs for whose sake nothing may be expired."""
-        return [name for name in json.loads(self.ask("--output=json", "repo-ls", "hold")) if name != "."]
+        return [name for name in json.loads(self.ask("--output=json", "repo-ls", repository.HOLDS)) if name != "."]
 
     def back_up(self, on_timeline: int) -> "dict[str, Any]":
         """Take what is due, expire what may go; what was done."""
         problem = network.tls_problem(self.wanted["endpoint"], 5) if self.wanted.get("endpoint") else None
         if problem:
             raise RuntimeError(problem)
-        known = repository.newest_timeline(self.info())
+        info = self.info()
+        known = repository.newest_timeline(info)
         if known > on_timeline:
             # its backup would be the newest one, and nothing could be recovered from it
             raise RuntimeError(
@@ -115,7 +116,7 @@ class Repository:
             )
         instant = datetime.now(timezone.utc)
         every = (self.policy["full_every_days"], self.policy["diff_every_days"])
-        kind, why = backup_policy.due(self.backups(), on_timeline, instant, *every)
+        kind, why = backup_policy.due(repository.candidates(info), on_timeline, instant, *every)
         processes = "--process-max=%d" % (self.policy["processes"] or os.cpu_count() or 1)
         source, copy = standby(self.policy) if self.policy["standbys"] else (None, [])
         self.ask("--type=" + kind, processes, "--no-expire-auto", *copy, "backup")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Callable, Iterable, Iterator, Mapping, TypeVar
 
 from . import stores
@@ -21,7 +22,7 @@ class Bucket:
     """One store's bucket."""
 
     def __init__(self, store: Mapping[str, Any]) -> None:
-        self.name = "%s/%s" % (store["url"], store["bucket"])
+        self.name = stores.label(store)
         self.bucket = store["bucket"]
         self.s3 = stores.client(store)
 
@@ -139,17 +140,7 @@ def each(
     buckets: Iterable[Bucket], question: "Callable[[Bucket], Answer]"
 ) -> "tuple[dict[str, Answer], dict[str, str]]":
     """Ask all stores side by side: the answer of each that gave one, and what went wrong with the others."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    answers: "dict[str, Answer]" = {}
-    failed: "dict[str, str]" = {}
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        for bucket, asked in [(bucket, pool.submit(question, bucket)) for bucket in buckets]:
-            try:
-                answers[bucket.name] = asked.result()
-            except (BotoCoreError, ClientError) as error:
-                failed[bucket.name] = str(error)
-    return answers, failed
+    return stores.side_by_side((bucket.name, partial(question, bucket)) for bucket in buckets)
 
 
 def ask(bucket: Bucket, question: "Callable[[Bucket], Answer]") -> Answer:

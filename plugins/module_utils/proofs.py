@@ -1,12 +1,13 @@
-"""What a proof restores, and what must hold of the copy: pure decisions and judgements."""
+"""What a proof restores, and what must hold of the copy. All but `settled`, which writes the plan down, is pure."""
 
 from __future__ import annotations
 
+import os
 import random
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
-from . import lsn
-from .guards import PRECONDITION, Stop
+from . import lsn, records
+from .guards import PRECONDITION, Stop, fail
 from .validation import check, switch_point
 
 # What runs in a server that does nothing but answer.
@@ -21,6 +22,24 @@ QUIET_BACKENDS = {
     "startup",
     "walwriter",
 }
+
+
+def settled(
+    module: Any, make: "Callable[[Mapping[str, Any], str, int], dict[str, Any]]"
+) -> "tuple[dict[str, Any], str]":
+    """The plan that `make` gives for the module's arguments, the run and a seed, written to the run unless in check mode.
+
+    And what the timeline shall add about the seed, where one decided. What `make` refuses ends the module.
+    """
+    p = module.params
+    seed = p["seed"] or random.SystemRandom().randint(1, 10**9)
+    try:
+        plan = make(p, os.path.basename(p["run_dir"]), seed)
+    except Stop as stop:
+        fail(module, stop)
+    if not module.check_mode:
+        records.write_json(os.path.join(p["run_dir"], "plan.json"), plan)
+    return plan, ", drawn with seed %d" % seed if p["mode"] == "random" else ""
 
 
 def choose(

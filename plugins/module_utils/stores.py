@@ -1,6 +1,7 @@
 """Copies of a run's record in object stores. A store is a mapping: url, bucket, region, key, secret and, if need be, ca_file.
 
-The one place that makes S3 clients; `buckets` lists and hashes through them. boto3 is imported where it is used, for only the controller has it.
+The one place that makes S3 clients; `buckets` lists and hashes through them. boto3 is imported where it is used, for most hosts
+have none.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Iterable, Mapping, Optional
+from functools import partial
+from typing import Any, Callable, Iterable, Mapping, Optional, TypeVar
 
 from . import controllers
+
+Answer = TypeVar("Answer")
 
 MANIFEST = "manifest.sha256"
 TIMELINE = "timeline.jsonl"
@@ -69,21 +73,32 @@ def upload(run_dir: str, store: Mapping[str, Any]) -> int:
     return len(names)
 
 
-def mirror(run_dir: str, stores: Iterable[Mapping[str, Any]]) -> "tuple[list[str], dict[str, str]]":
-    """Copy the record to all stores side by side: those that hold it now, and what went wrong with the others."""
+def side_by_side(
+    questions: "Iterable[tuple[str, Callable[[], Answer]]]",
+) -> "tuple[dict[str, Answer], dict[str, str]]":
+    """Ask all stores, each named, at once: the answer of each that gave one, and what went wrong with the others."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    held: "list[str]" = []
+    answers: "dict[str, Answer]" = {}
     failed: "dict[str, str]" = {}
-    with ThreadPoolExecutor() as pool:
-        for store, copied in [(store, pool.submit(upload, run_dir, store)) for store in stores]:
-            name = "%s/%s" % (store["url"], store["bucket"])
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for name, asked in [(name, pool.submit(question)) for name, question in questions]:
             try:
-                copied.result()
-                held.append(name)
+                answers[name] = asked.result()
             except (BotoCoreError, ClientError) as error:
                 failed[name] = str(error)
-    return held, failed
+    return answers, failed
+
+
+def mirror(run_dir: str, stores: Iterable[Mapping[str, Any]]) -> "tuple[list[str], dict[str, str]]":
+    """Copy the record to all stores side by side: those that hold it now, and what went wrong with the others."""
+    held, failed = side_by_side((label(store), partial(upload, run_dir, store)) for store in stores)
+    return list(held), failed
+
+
+def label(store: Mapping[str, Any]) -> str:
+    """What a store is called in answers and messages."""
+    return "%s/%s" % (store["url"], store["bucket"])
 
 
 def fullest(run: str, stores: Iterable[Mapping[str, Any]]) -> "tuple[Optional[Mapping[str, Any]], dict[str, str]]":
@@ -96,7 +111,7 @@ def fullest(run: str, stores: Iterable[Mapping[str, Any]]) -> "tuple[Optional[Ma
         try:
             sizes += [(size, store) for name, size in listed(run, client(store), store) if name == TIMELINE]
         except (BotoCoreError, ClientError) as error:
-            failed["%s/%s" % (store["url"], store["bucket"])] = str(error)
+            failed[label(store)] = str(error)
     return (max(sizes, key=lambda size: size[0])[1] if sizes else None), failed
 
 

@@ -40,11 +40,10 @@ RETURN = """
 plan: {description: 'The plan; its schema is docs/schema/plan.schema.json.', returned: success, type: dict}
 """
 
-import os
 import random
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, records
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, proofs
 
 
 def make(p: "dict[str, object]", run: str, seed: int) -> "dict[str, object]":
@@ -90,21 +89,15 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    p = module.params
-    seed = p["seed"] or random.SystemRandom().randint(1, 10**9)
-    try:
-        plan = make(p, os.path.basename(p["run_dir"]), seed)
-    except guards.Stop as stop:
-        guards.fail(module, stop)
-    if not module.check_mode:
-        records.write_json(os.path.join(p["run_dir"], "plan.json"), plan)
-    said = "Prove dump %s on %s" % (plan["candidates"][0]["label"], p["host"])
-    said += "" if p["mode"] == "newest" else ", drawn with seed %d" % seed
+    plan, drawn = proofs.settled(module, make)
+    said = "Prove dump %s on %s" % (plan["candidates"][0]["label"], plan["target_host"])
     notes = [
         {"event": "decision", "detail": "Dump %(label)s passed over %(reason)s" % passed}
         for passed in plan["passed_over"]
     ]
-    module.exit_json(changed=not module.check_mode, plan=plan, journal=[*notes, {"event": "decision", "detail": said}])
+    module.exit_json(
+        changed=not module.check_mode, plan=plan, journal=[*notes, {"event": "decision", "detail": said + drawn}]
+    )
 
 
 if __name__ == "__main__":

@@ -47,11 +47,8 @@ RETURN = """
 plan: {description: 'The plan; its schema is docs/schema/plan.schema.json.', returned: success, type: dict}
 """
 
-import os
-import random
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, plans, proofs, records
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import lsn, plans, proofs
 
 
 def make(p: "dict[str, object]", run: str, seed: int) -> "dict[str, object]":
@@ -98,14 +95,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    p = module.params
-    seed = p["seed"] or random.SystemRandom().randint(1, 10**9)
-    try:
-        plan = make(p, os.path.basename(p["run_dir"]), seed)
-    except guards.Stop as stop:
-        guards.fail(module, stop)
-    if not module.check_mode:
-        records.write_json(os.path.join(p["run_dir"], "plan.json"), plan)
+    plan, drawn = proofs.settled(module, make)
     backup, point = plan["candidates"][0], plan["recovery_target"]
     said = "Prove backup %s of repository %s on %s, recovered to %s" % (
         backup["label"],
@@ -113,9 +103,7 @@ def main() -> None:
         plan["target_host"],
         "%s %s" % (point["type"], point["value"]) if point.get("value") else point["type"],
     )
-    if p["mode"] == "random":
-        said += ", drawn with seed %d" % seed
-    module.exit_json(changed=not module.check_mode, plan=plan, journal=[{"event": "decision", "detail": said}])
+    module.exit_json(changed=not module.check_mode, plan=plan, journal=[{"event": "decision", "detail": said + drawn}])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from postgres import PostgresServer
@@ -80,6 +82,27 @@ class Repositories:
     def segments(self, repo: int) -> list[Path]:
         """The archived segments, oldest first."""
         return sorted((self.folder / f"repo{repo}/archive/test").rglob("*-*.lz4"), key=lambda p: p.name)
+
+
+@contextmanager
+def repositories_of(server: PostgresServer | None = None) -> Iterator[Repositories]:
+    """Repositories of a server that is made for them, unless one is given; both are removed afterwards."""
+    server = server or PostgresServer()
+    try:
+        yield Repositories(server)
+    finally:
+        server.remove()
+
+
+@contextmanager
+def flipped(path: Path) -> Iterator[None]:
+    """One bit in the middle of a file is wrong meanwhile."""
+    whole = path.read_bytes()
+    flip(path)
+    try:
+        yield
+    finally:
+        path.write_bytes(whole)
 
 
 def flip(path: Path) -> None:

@@ -33,7 +33,7 @@ def until(true: Callable[[], Any], seconds: float, sentence: str) -> Any:
     while not (found := true()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {sentence}")
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks
     return found
 
 

@@ -56,7 +56,7 @@ class Load:
         due = line_due = time.monotonic()
         for number in range(1_000_000_000):
             due = max(due + 1 / self._rate, time.monotonic() - 1)  # after a stall, a second's worth at most
-            time.sleep(max(0.0, due - time.monotonic()))
+            time.sleep(max(0.0, due - time.monotonic()))  # the load is a rate
             self._send(number)
             if time.monotonic() >= line_due:
                 line_due = time.monotonic() + 1

@@ -9,7 +9,7 @@ from pathlib import Path
 HOUSE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HOUSE / "tests"))
 
-from backups import flip
+from backups import flipped
 from faults import caught
 from lab_hosts import INVENTORY, on, podman, roles, run
 
@@ -93,26 +93,18 @@ def green() -> None:
 def wrong_byte_in_the_store() -> None:
     """One bit of a stored segment: verify says which repository."""
     path = max((STORE / "shop-backups/shop/archive").rglob("*-*.lz4"), key=lambda p: p.name)
-    whole = path.read_bytes()
-    flip(path)
-    try:
+    with flipped(path):
         command("verify", "-s", "shop", code=6)
         caught("byte flipped in archived WAL", record()["checks"])
-    finally:
-        path.write_bytes(whole)
 
 
 def wrong_byte_in_a_dump() -> None:
     """One bit of the largest file of the newest dump: verify names the store, and a proof passes the copy over."""
     newest = max((STORE / "ledger-dumps/dumps/ledger").iterdir())
     path = max((newest / "db").rglob("*.dat*"), key=lambda p: p.stat().st_size)
-    whole = path.read_bytes()
-    flip(path)
-    try:
+    with flipped(path):
         command("verify", "-s", "ledger", code=6)
         caught("dump data flipped", record()["checks"])
-    finally:
-        path.write_bytes(whole)
 
 
 def repository_that_refuses() -> None:

@@ -108,4 +108,4 @@ def wait_until(question: Callable[[], Any], deadline_s: float, poll_s: float = 0
         answer = question()
         if answer or time.monotonic() > end:
             return answer
-        time.sleep(poll_s)
+        time.sleep(poll_s)  # between two questions, so that who is asked is not kept busy by them

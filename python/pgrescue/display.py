@@ -89,7 +89,7 @@ def follow(
             tail.read()
             live.update(picture(), refresh=True)
             if not finished:
-                time.sleep(poll_s)
+                time.sleep(poll_s)  # a picture is drawn so often, whatever happens
 
 
 def _follow_plainly(tail: Tail, done: Callable[[], bool], console: Console, poll_s: float) -> None:
@@ -104,7 +104,7 @@ def _follow_plainly(tail: Tail, done: Callable[[], bool], console: Console, poll
             console.print(escape(said), soft_wrap=True, highlight=False)
         shown = len(tail.events)
         if not finished:
-            time.sleep(poll_s)
+            time.sleep(poll_s)  # the journal is a file that grows: it is looked at so often
 
 
 def _read[T](path: Path, validate: Callable[[Any], T]) -> T | None:

@@ -31,7 +31,7 @@ def run(name: str, service: str, inventory: str, seed: int | None, variables: di
     chance = random.Random(seed)  # noqa: S311 - an instant, not a secret
     wait = chance.uniform(0, float(what["within_s"]))
     console.print(f"Drill {name}: {what['says']} The fault comes in {wait:.1f} s.", soft_wrap=True, highlight=False)
-    time.sleep(wait)
+    time.sleep(wait)  # the drill is that nobody knows when
     run_id = recovery.new_id(request)
     if not playbook(what["fault"], request, run_id, console):
         return 3

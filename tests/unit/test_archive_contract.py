@@ -9,19 +9,15 @@ from contextlib import contextmanager
 
 import archive_torture as torture
 import pytest
-from backups import Repositories
+from backups import repositories_of
 from postgres import until
 
 
 @pytest.fixture(scope="module")
 def made():
-    server = torture.server()
-    try:
-        made = Repositories(server)
+    with repositories_of(torture.server()) as made:
         torture.asynchronous(made)
         yield made
-    finally:
-        server.remove()
 
 
 def push(made, path):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from backups import Repositories
+from backups import repositories_of
 from hypothesis import given
 from hypothesis import strategies as st
 from modules import collection, module, refused
-from postgres import PostgresServer, programs
+from postgres import programs
 
 HOUSE = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
@@ -84,11 +84,8 @@ def test_every_instant_of_the_window_can_be_recovered(days_old, days, copies):
 
 @pytest.fixture(scope="module")
 def repositories():
-    server = PostgresServer()
-    try:
-        yield Repositories(server)
-    finally:
-        server.remove()
+    with repositories_of() as made:
+        yield made
 
 
 @pytest.fixture

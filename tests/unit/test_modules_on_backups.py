@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from backups import Repositories, flip
+from backups import flipped, repositories_of
 from modules import collection, module, refused
 from postgres import PostgresServer, programs, until
 
@@ -21,19 +21,15 @@ VERSION = int(programs().parent.name)
 
 @pytest.fixture(scope="module")
 def repositories():
-    server = PostgresServer()
-    try:
-        made = Repositories(server)
-        server.psql(
+    with repositories_of() as made:
+        made.server.psql(
             "CREATE TABLE things AS SELECT g AS id, repeat(md5(g::text), 20) AS text FROM generate_series(1, 20000) g"
         )
         made.backup(2)
         made.backup(1)
-        server.psql("INSERT INTO things VALUES (0, 'after the backup')")
+        made.server.psql("INSERT INTO things VALUES (0, 'after the backup')")
         made.archive()
         yield made
-    finally:
-        server.remove()
 
 
 @pytest.fixture(autouse=True)
@@ -211,27 +207,19 @@ def test_a_backup_of_another_system_is_refused(repositories, tmp_path):
 
 def test_one_wrong_byte_passes_the_backup_over_and_says_so(repositories, tmp_path):
     stored = repositories.files(1, repositories.labels(1)[-1])[0]
-    flip(stored)
-    try:
+    with flipped(stored):
         answer = restore(tmp_path)
         assert answer["backup"]["repo"] == 2
         assert answer["passed_over"][0]["label"] == repositories.labels(1)[-1]
         assert "passed over" in answer["journal"][0]["detail"]
-    finally:
-        flip(stored)
 
 
 def test_when_no_backup_verifies_the_run_stops_and_nothing_is_put_in_use(repositories, tmp_path):
     stored = [repositories.files(n, repositories.labels(n)[-1])[0] for n in (1, 2)]
-    for path in stored:
-        flip(path)
-    try:
+    with flipped(stored[0]), flipped(stored[1]):
         link = tmp_path / "current"
         assert refused(restore(tmp_path, link=str(link)), 5, "No backup could be restored", "must not be started")
         assert not link.exists()
-    finally:
-        for path in stored:
-            flip(path)
     assert restore(tmp_path)["changed"]  # the cause is gone; the same run goes on
 
 

@@ -3,24 +3,19 @@
 import time
 
 import pytest
-from backups import Repositories
+from backups import repositories_of
 from modules import module
 from pgrescue.core.lint import findings
-from postgres import PostgresServer
 
 
 @pytest.fixture(scope="module")
 def repositories():
-    server = PostgresServer()
-    try:
-        made = Repositories(server)
+    with repositories_of() as made:
         made.backup(1)
         made.backup(1, "incr")
         for _ in range(4):
             made.archive()
         yield made
-    finally:
-        server.remove()
 
 
 @pytest.fixture(autouse=True)

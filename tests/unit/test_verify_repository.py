@@ -1,29 +1,24 @@
 """Every wrong byte in a repository is found by a named check, with a real pgBackRest."""
 
 import pytest
-from backups import Repositories, flip
+from backups import flipped, repositories_of
 from faults import caught
 from modules import collection, module
-from postgres import PostgresServer
 
 LISTS = ["backup.info", "backup.info.copy", "archive.info", "archive.info.copy"]
 
 
 @pytest.fixture(scope="module")
 def repositories():
-    server = PostgresServer()
-    try:
-        made = Repositories(server)
-        server.psql(
+    with repositories_of() as made:
+        made.server.psql(
             "CREATE TABLE things AS SELECT g AS id, repeat(md5(g::text), 20) AS t FROM generate_series(1, 9000) g"
         )
         made.backup(1)
-        server.psql("INSERT INTO things VALUES (0, 'after the backup')")
+        made.server.psql("INSERT INTO things VALUES (0, 'after the backup')")
         made.backup(1, "incr")
         made.archive()
         yield made
-    finally:
-        server.remove()
 
 
 @pytest.fixture(autouse=True)
@@ -53,23 +48,14 @@ def test_a_wrong_byte_in_any_kind_of_file_is_found(repositories):
     data = [p for p in found if "pg_data" in p.parts][:: max(1, len(found) // 6)]
     assert len(lists) == 8
     for path in [*lists, *data]:
-        whole = path.read_bytes()
-        flip(path)
         kind = "byte flipped in a list of the engine" if path in lists else "byte flipped in a backed-up file"
-        try:
+        with flipped(path):
             caught(kind, verify())
-        finally:
-            path.write_bytes(whole)
 
 
 def test_a_wrong_byte_in_wal_is_found(repositories):
-    path = repositories.segments(1)[1]
-    whole = path.read_bytes()
-    flip(path)
-    try:
+    with flipped(repositories.segments(1)[1]):
         caught("byte flipped in archived WAL", verify())
-    finally:
-        path.write_bytes(whole)
 
 
 def test_a_missing_segment_is_found(repositories):

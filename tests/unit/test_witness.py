@@ -58,7 +58,7 @@ class Endpoint(BaseHTTPRequestHandler):
             for byte in body:
                 self.wfile.write(bytes([byte]))
                 if self.path == "/drip":
-                    time.sleep(0.1)
+                    time.sleep(0.1)  # the fault: an answer that drips
         except OSError:
             pass  # the client had enough
         self.server.agents.add(self.headers["User-Agent"])  # type: ignore[attr-defined]

@@ -528,7 +528,7 @@ def watch(config: Config, stop: threading.Event) -> None:
         due = max(due + config.interval_s, time.monotonic())
     until = time.monotonic() + 0.5  # answers that are about to come are worth half a second
     while not failed and time.monotonic() < until and any(w.busy for team in teams for w in team):
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks: the workers are threads that tell nobody
     journal.close()
     if failed:
         raise failed[0]

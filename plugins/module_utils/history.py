@@ -67,7 +67,8 @@ def _speeds(plan: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> "di
         found.update(fetched_bytes=chosen["size_bytes"], fetch_s=moment(restored["wall"]) - moment(begun["wall"]))
     reached = REPLAYED.search(str(writable.get("detail") or "")) if writable else None
     if chosen and started and writable and reached:
-        from_byte = segment_number(chosen["wal_start"]) * DEFAULT_SEGMENT_BYTES
+        size = chosen.get("segment_bytes", DEFAULT_SEGMENT_BYTES)  # absent from older records
+        from_byte = segment_number(chosen["wal_start"], size) * size
         found.update(
             replayed_bytes=max(parse_lsn(reached.group(1)) - from_byte, 0),
             replay_s=moment(writable["wall"]) - moment(started["wall"]),

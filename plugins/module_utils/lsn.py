@@ -29,6 +29,16 @@ def segment_number(name: str, segment_bytes: int = DEFAULT_SEGMENT_BYTES) -> int
     return int(name[8:16], 16) * per_log + int(name[16:24], 16)
 
 
+def segment_size(ends: "Iterable[tuple[int, str]]") -> int:
+    """The segment size of a cluster of which some positions, and the name of the segment with the byte before each, are known.
+
+    No two sizes give a position the same name, unless it lies in the first segment of its 4 GB: the default is taken then.
+    """
+    known = list(ends)
+    sizes = (DEFAULT_SEGMENT_BYTES, *(1 << power for power in range(20, 31)))
+    return max(sizes, key=lambda size: sum(segment_number(name, size) == segment_of(at, size) for at, name in known))
+
+
 def segment_timeline(name: str) -> int:
     """The timeline a segment belongs to."""
     return int(name[:8], 16)

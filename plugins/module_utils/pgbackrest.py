@@ -9,9 +9,12 @@ import re
 import signal
 import threading
 import time
-from typing import Any, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Iterable
 
 from . import guards, network
+from .lsn import segment_timeline
+from .timelines import Line, forks
 from .postgres import wait_until
 
 LOCKED = "[050]"  # another of its processes is at work here
@@ -101,20 +104,51 @@ class Repositories:
 
     def ask(self, *arguments: str) -> Any:
         """The answer of a command that looks, as JSON."""
+        return json.loads(self.text("--output=json", *arguments))
+
+    def text(self, *arguments: str) -> str:
+        """The answer of a command that looks."""
         limit = 4 * self.module.params["timeout_s"]
         stanza = self.module.params["stanza"]
         code, out, err = run(self.module, stanza, *self.patience, *arguments, limit_s=limit)
         if code:
             raise guards.Stop("The repositories cannot be asked: %s" % (err or out).strip(), guards.PRECONDITION)
-        return json.loads(out)
+        return out
 
     def files(self, repo: int, path: str) -> "dict[str, Any]":
         """Names, sizes and times of the files below a path of one repository."""
-        listing = self.ask("--repo=%d" % repo, "--recurse", "--output=json", "repo-ls", path)
+        listing = self.ask("--repo=%d" % repo, "--recurse", "repo-ls", path)
         return {name: entry for name, entry in listing.items() if entry["type"] == "file"}
 
-    def segments(self, repo: int, archive_id: str) -> "dict[str, int]":
-        """Segment names of one archive and the time (epoch seconds) each was stored."""
-        listing = self.files(repo, "archive/%s/%s" % (self.module.params["stanza"], archive_id))
-        named = ((STORED_SEGMENT.match(name), entry) for name, entry in listing.items())
-        return {match.group(1): entry["time"] for match, entry in named if match}
+    def archived(self, archives: "Iterable[tuple[int, str]]", segment_bytes: int) -> "tuple[dict[str, int], Line]":
+        """What a recovery to the newest timeline reads of some archives of one system, and the line of timelines it follows.
+
+        The former maps names of segments to the time (epoch seconds) each was first stored.
+        """
+        wanted = [(repo, "archive/%s/%s" % (self.module.params["stanza"], archive)) for repo, archive in archives]
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            listings = list(pool.map(lambda archive: self.files(*archive), wanted))
+        stored: "dict[str, int]" = {}
+        for match, entry in ((STORED_SEGMENT.match(n), e) for listing in listings for n, e in listing.items()):
+            if match:
+                stored[match.group(1)] = min(entry["time"], stored.get(match.group(1), entry["time"]))
+        newest = max(map(segment_timeline, stored), default=1)
+        history = "%08X.history" % newest
+        line = self.line(newest, [(repo, path + "/" + history) for (repo, path), names in zip(wanted, listings) if history in names])
+        return {name: stored[name] for name in line.segments(stored, segment_bytes)}, line
+
+    def line(self, newest: int, histories: "Iterable[tuple[int, str]]") -> Line:
+        """The line that leads to a timeline: the first of its history files that can be read tells it."""
+        problem = None
+        for repo, path in histories:
+            try:
+                left = forks(self.text("--repo=%d" % repo, "repo-get", path))
+            except guards.Stop as stop:
+                problem = stop
+                continue
+            if left:
+                return Line(newest, left)
+            problem = guards.Stop("%s in repository %d is not a history file" % (path, repo), guards.PRECONDITION)
+        if problem:
+            raise problem
+        return Line(newest, {})

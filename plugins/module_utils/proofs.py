@@ -56,8 +56,8 @@ def choose(
         raise Stop("There is no backup in %s that could be proven." % where, PRECONDITION)
     if mode == "newest" and census_lsn:
         # a standby that is behind may stand before the newest backup is consistent, which no server recovers to
-        at = lsn.parse_lsn(census_lsn) // lsn.DEFAULT_SEGMENT_BYTES
-        offered = [b for b in offered if lsn.segment_number(b["wal_stop"]) < at]
+        at = lsn.parse_lsn(census_lsn)
+        offered = [b for b in offered if at // b["segment_bytes"] > lsn.segment_number(b["wal_stop"], b["segment_bytes"])]
         if not offered:
             raise Stop(
                 "No backup was complete before %s, where the standby stood that was counted. Try again when it has caught up."
@@ -69,16 +69,18 @@ def choose(
         return offered[0], target
     chance = random.Random(seed)
     backup = chance.choice(offered)
-    first, last = lsn.segment_number(backup["wal_stop"]) + 1, lsn.segment_number(backup["reaches"])
+    size = backup["segment_bytes"]
+    first, last = lsn.segment_number(backup["wal_stop"], size) + 1, lsn.segment_number(backup["reaches"], size)
     if first > last:
         return backup, {"type": "immediate"}
-    position = chance.randint(first, last) * lsn.DEFAULT_SEGMENT_BYTES
+    position = chance.randint(first, last) * size
     return backup, {"type": "lsn", "value": lsn.format_lsn(position), "inclusive": False}
 
 
 def judge_copy(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":
     """Whether the copy is what was asked for, and cut off from everything."""
     target = plan.get("recovery_target") or {"type": "default"}
+    size = plan["candidates"][0]["segment_bytes"]
     jobs = sorted(set(seen["backends"]) - QUIET_BACKENDS)
     checks = [
         check(
@@ -105,12 +107,12 @@ def judge_copy(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[s
     ]
     if target["type"] == "lsn":
         ended, wanted = switch_point(seen["history"])[1], lsn.parse_lsn(target["value"])
-        near = 0 <= wanted - ended < lsn.DEFAULT_SEGMENT_BYTES
+        near = 0 <= wanted - ended < size
         checks.append(check("replay ended at its target", target["value"], lsn.format_lsn(ended), near))
     if target["type"] == "default":
         # a server takes a segment that cannot be fetched whole for the end of the archive, and says nothing
         ended, last = switch_point(seen["history"])[1], plan["candidates"][0]["reaches"]
-        whole = lsn.segment_of(ended) >= lsn.segment_number(last)
+        whole = lsn.segment_of(ended, size) >= lsn.segment_number(last, size)
         checks.append(check("replay ended at its target", "segment %s" % last, lsn.format_lsn(ended), whole))
     return checks
 

@@ -6,7 +6,8 @@ from datetime import datetime, timezone
 from typing import Any, Iterable, Mapping, Optional
 
 from .guards import PRECONDITION, Stop
-from .lsn import DEFAULT_SEGMENT_BYTES, SEGMENT_NAME, contiguous_end, gaps, segment_number, segment_timeline
+from .lsn import DEFAULT_SEGMENT_BYTES, contiguous_end, gaps, parse_lsn, segment_number, segment_size, segment_timeline
+from .timelines import Line
 
 # What a proof notes at a backup, in the repository itself: its outcome, and when.
 PROOF, PROVEN = "pgrescue-proof", "pgrescue-proven"
@@ -25,7 +26,7 @@ def candidates(info: "list[dict[str, Any]]", unreachable: Iterable[int] = ()) ->
     """
     found = []
     for stanza in info:
-        systems = _systems(stanza)
+        systems, sizes = _systems(stanza), _segment_sizes(stanza)
         for backup in stanza.get("backup", []):
             repo, noted = backup["database"]["repo-key"], backup.get("annotation", {})
             if repo in unreachable:
@@ -39,6 +40,8 @@ def candidates(info: "list[dict[str, Any]]", unreachable: Iterable[int] = ()) ->
                     "stopped": _when(backup["timestamp"]["stop"]),
                     "wal_start": backup["archive"]["start"],
                     "wal_stop": backup["archive"]["stop"],
+                    "lsn_stop": backup["lsn"]["stop"],
+                    "segment_bytes": sizes[systems[(repo, backup["database"]["id"])]],
                     "size_bytes": backup["info"]["size"],
                     "timeline": segment_timeline(backup["archive"]["stop"]),
                     "system_identifier": systems[(repo, backup["database"]["id"])],
@@ -68,11 +71,38 @@ def _systems(stanza: Mapping[str, Any]) -> "dict[tuple[int, int], str]":
     return {(d["repo-key"], d["id"]): str(d["system-id"]) for d in stanza.get("db", [])}
 
 
+def _segment_sizes(stanza: Mapping[str, Any]) -> "dict[str, int]":
+    """The segment size of each system that there is a backup of."""
+    systems, ends = _systems(stanza), {}  # type: dict[tuple[int, int], str], dict[str, list[tuple[int, str]]]
+    for backup in stanza.get("backup", []):
+        known = ends.setdefault(systems[(backup["database"]["repo-key"], backup["database"]["id"])], [])
+        known += [(parse_lsn(backup["lsn"][end]), backup["archive"][end]) for end in ("start", "stop")]
+    return {system: segment_size(known) for system, known in ends.items()}
+
+
+def segment_bytes(backups: "list[dict[str, Any]]", system_identifier: Optional[str]) -> int:
+    """The segment size of a system, as its backups tell it."""
+    sizes = [b["segment_bytes"] for b in backups if b["system_identifier"] == system_identifier]
+    return sizes[0] if sizes else DEFAULT_SEGMENT_BYTES
+
+
+def off_the_line(backup: Mapping[str, Any], line: Line) -> Optional[str]:
+    """Why a recovery to the newest timeline cannot begin with a backup; None when it can.
+
+    An old primary that came back after a failover takes such backups; one that was taken before a recovery to an earlier
+    point is another.
+    """
+    return line.misses(int(backup["timeline"]), parse_lsn(backup["lsn_stop"]))
+
+
 def judge(
-    backups: "list[dict[str, Any]]", system_identifier: Optional[str], segments: Iterable[str]
+    backups: "list[dict[str, Any]]", system_identifier: Optional[str], segments: Iterable[str], line: Line
 ) -> "tuple[list[dict[str, Any]], list[dict[str, Any]]]":
-    """Split backups into usable ones and those passed over, each with the reason, before a byte is fetched."""
-    names = [name for name in segments if SEGMENT_NAME.match(name)]
+    """Split backups into usable ones and those passed over, each with the reason, before a byte is fetched.
+
+    `segments` are those that a recovery along `line` reads.
+    """
+    names = list(segments)
     usable, passed_over = [], []
     for backup in backups:
         reason = None
@@ -81,8 +111,9 @@ def judge(
         elif backup["error"]:
             reason = "pgBackRest found page checksum errors when it was taken"
         else:
-            reached = contiguous_end(names, backup["wal_start"])
-            if reached is None or segment_number(reached) < segment_number(backup["wal_stop"]):
+            reason = off_the_line(backup, line)
+            reached = contiguous_end(names, backup["wal_start"], backup["segment_bytes"])
+            if not reason and not covers(reached, backup):
                 reason = "WAL from %s to %s is not complete in the archive" % (backup["wal_start"], backup["wal_stop"])
         if reason:
             passed_over.append({"label": backup["label"], "repo": backup["repo"], "reason": reason})
@@ -91,12 +122,18 @@ def judge(
     return usable, passed_over
 
 
-def archive_end(segments: "Mapping[str, int]", start: str) -> "Optional[dict[str, str]]":
-    """The last segment that can be replayed from `start`, and when it reached the archive.
+def covers(reached: Optional[str], backup: Mapping[str, Any]) -> bool:
+    """Whether replay that ends with segment `reached` makes a backup consistent."""
+    size = backup["segment_bytes"]
+    return reached is not None and segment_number(reached, size) >= segment_number(backup["wal_stop"], size)
+
+
+def archive_end(segments: "Mapping[str, int]", backup: Mapping[str, Any]) -> "Optional[dict[str, str]]":
+    """The last segment that can be replayed from a backup, and when it reached the archive.
 
     `segments` maps segment names to the time (epoch seconds) the repository stored them.
     """
-    last = contiguous_end(segments, start)
+    last = contiguous_end(segments, backup["wal_start"], backup["segment_bytes"])
     return {"segment": last, "time": _when(segments[last])} if last else None
 
 
@@ -137,7 +174,7 @@ def state(info: "list[dict[str, Any]]", number: int) -> "dict[str, Any]":
         for repo in stanza.get("repo", []):
             if repo["key"] != number:
                 continue
-            systems = _systems(stanza)
+            systems, sizes = _systems(stanza), _segment_sizes(stanza)
             newest = max((d["id"] for d in stanza.get("db", []) if d["repo-key"] == number), default=None)
             archive = [
                 a["id"]
@@ -152,13 +189,15 @@ def state(info: "list[dict[str, Any]]", number: int) -> "dict[str, Any]":
                 "system_identifier": systems.get((number, newest)) if newest is not None else None,
                 "archive_id": archive[0] if archive else None,
                 "backups": [
-                    _backup(b) for b in stanza.get("backup", []) if b["database"] == {"id": newest, "repo-key": number}
+                    _backup(b, sizes[systems[(number, newest)]])
+                    for b in stanza.get("backup", [])
+                    if b["database"] == {"id": newest, "repo-key": number}
                 ],
             }
     return {"number": number, "problem": "it knows no such stanza"}
 
 
-def _backup(backup: Mapping[str, Any]) -> "dict[str, Any]":
+def _backup(backup: Mapping[str, Any], segment_bytes: int) -> "dict[str, Any]":
     sizes = backup["info"]
     return {
         "label": backup["label"],
@@ -169,23 +208,29 @@ def _backup(backup: Mapping[str, Any]) -> "dict[str, Any]":
         "stored_bytes": sizes["repository"]["delta"],
         "wal_start": backup["archive"]["start"],
         "wal_stop": backup["archive"]["stop"],
+        "lsn_stop": backup["lsn"]["stop"],
+        "segment_bytes": segment_bytes,
+        "timeline": segment_timeline(backup["archive"]["stop"]),
         "proof": backup.get("annotation", {}).get(PROOF, "unproven"),
         "proven": backup.get("annotation", {}).get(PROVEN),
         "error": bool(backup.get("error")),
     }
 
 
-def archive_state(
-    stored: "Mapping[str, int]", backups: "list[dict[str, Any]]", segment_bytes: int = DEFAULT_SEGMENT_BYTES
-) -> "dict[str, Any]":
+def archive_state(stored: "Mapping[str, int]", backups: "list[dict[str, Any]]", line: Line) -> "dict[str, Any]":
     """How far one archive reaches, and where it breaks after the oldest backup it belongs to.
 
-    `stored` maps segment names to the time (epoch seconds) each was stored.
+    `stored` maps the segments that a recovery along `line` reads to the time (epoch seconds) each was stored. Backups that
+    such a recovery cannot begin with are told apart: a newer one of them must not hide that no other is taken.
     """
+    apart = {b["label"]: off_the_line(b, line) for b in backups}
+    backups = [b for b in backups if not apart[b["label"]]]
     newest = max(stored, key=lambda name: (stored[name], name), default=None)
-    starts = [backup["wal_start"] for backup in backups]
-    broken = gaps(stored, min(starts), segment_bytes) if starts else []
+    oldest = min(backups, key=lambda b: str(b["wal_start"]), default=None)
+    broken = gaps(stored, oldest["wal_start"], oldest["segment_bytes"]) if oldest else []
     return {
+        "backups": backups,
+        "passed_over": [{"label": label, "reason": reason} for label, reason in apart.items() if reason],
         "newest_segment": newest,
         "newest_segment_s": stored[newest] if newest else None,
         "gaps": [{"after": before, "until": after, "since_s": stored[after]} for before, after in broken],

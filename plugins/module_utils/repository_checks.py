@@ -8,6 +8,8 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from .lsn import contiguous_end, segment_number
 from .lsn import gaps as breaks
+from .repository import covers, off_the_line
+from .timelines import Line
 from .validation import check
 
 # How far the size of a backup may be from the median of the earlier ones of its type.
@@ -46,13 +48,22 @@ def judge_wal(repo: int, backups: "Sequence[Mapping[str, Any]]", segments: Itera
         return [check("repository %d holds a backup" % repo, "at least one", "none", False)]
     gaps = []
     for backup in sorted(backups, key=lambda b: str(b["stopped"])):
-        reached = contiguous_end(names, backup["wal_start"])
-        if reached is None or segment_number(reached) < segment_number(backup["wal_stop"]):
+        reached = contiguous_end(names, backup["wal_start"], backup["segment_bytes"])
+        if not covers(reached, backup):
             gaps.append("%s cannot be made consistent: its WAL ends at %s" % (backup["label"], reached or "nothing"))
-    oldest = min((b["wal_start"] for b in backups), key=segment_number)
-    gaps += ["replay ends at %s, the archive goes on with %s" % broken for broken in breaks(names, oldest)]
+    size = backups[0]["segment_bytes"]
+    oldest = min((b["wal_start"] for b in backups), key=lambda name: segment_number(name, size))
+    gaps += ["replay ends at %s, the archive goes on with %s" % broken for broken in breaks(names, oldest, size)]
     named = "WAL in repository %d has no gap" % repo
     return [check(named, "no gap", "; ".join(gaps) or "no gap", not gaps)]
+
+
+def judge_line(repo: int, backups: "Sequence[Mapping[str, Any]]", line: Line) -> "dict[str, Any]":
+    """No backup lies where a recovery to the newest timeline never comes by. One that was left behind on purpose may."""
+    apart = ["%s: %s" % (b["label"], why) for b in backups for why in [off_the_line(b, line)] if why]
+    named = "every backup in repository %d is on the way to the newest timeline" % repo
+    found = check(named, "all are", "; ".join(apart)[:600] or "all are", not apart)
+    return {**found, "tier": "should"}
 
 
 def judge_size(repo: int, backups: "Sequence[Mapping[str, Any]]") -> "list[dict[str, Any]]":

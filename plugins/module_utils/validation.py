@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Mapping
 
-from .lsn import parse_lsn, segment_number, segment_of
+from .lsn import segment_number, segment_of
 from .reconcile import Reconciliation
+from .timelines import forks
 
 
 def check(name: str, expected: Any, observed: Any, passed: bool, duration_s: float = 0.0) -> "dict[str, Any]":
@@ -24,9 +24,7 @@ def check(name: str, expected: Any, observed: Any, passed: bool, duration_s: flo
 
 def switch_point(history: str) -> "tuple[int, int]":
     """The timeline a history file branched from last, and the position (bytes) it branched at."""
-    lines = [line for line in history.splitlines() if re.match(r"^\d+\t", line)]
-    timeline, lsn = lines[-1].split("\t")[:2]
-    return int(timeline), parse_lsn(lsn)
+    return list(forks(history).items())[-1]
 
 
 def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":

@@ -48,10 +48,8 @@ catalog:
     unreachable: {description: Repositories that did not answer, each with what was said., type: dict}
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, network, pgbackrest, repository
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, repository
 
 
 def observe(engine: pgbackrest.Repositories, wanted: "str | None") -> "dict[str, object]":
@@ -59,7 +57,7 @@ def observe(engine: pgbackrest.Repositories, wanted: "str | None") -> "dict[str,
     endpoints = engine.module.params["endpoints"]
     unreachable = network.tls_problems(endpoints)
     answering = ["--repo=%s" % repo for repo in endpoints if str(repo) not in unreachable] if unreachable else [None]
-    info = [stanza for repo in answering for stanza in engine.ask(*filter(None, [repo]), "--output=json", "info")]
+    info = [stanza for repo in answering for stanza in engine.ask(*filter(None, [repo]), "info")]
     unreachable.update(
         {
             str(repo["key"]): repo["status"]["message"]
@@ -76,18 +74,14 @@ def observe(engine: pgbackrest.Repositories, wanted: "str | None") -> "dict[str,
         )
     system = repository.single_system(backups, wanted)
     archives = repository.archives(info, system, unreachable)
-    stored: "dict[str, int]" = {}
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for found in pool.map(lambda archive: engine.segments(*archive), archives):
-            for name, when in found.items():
-                stored[name] = min(when, stored.get(name, when))
-    usable, passed_over = repository.judge(backups, system, stored)
+    stored, line = engine.archived(archives, repository.segment_bytes(backups, system))
+    usable, passed_over = repository.judge(backups, system, stored, line)
     return {
         "candidates": usable,
         "passed_over": passed_over,
         "system_identifier": system,
-        "timeline": max([lsn.segment_timeline(name) for name in stored], default=None),
-        "archive_end": repository.archive_end(stored, usable[0]["wal_start"]) if usable else None,
+        "timeline": line.newest if stored else None,
+        "archive_end": repository.archive_end(stored, usable[0]) if usable else None,
         "unreachable": unreachable,
     }
 

@@ -19,7 +19,6 @@ options:
     description: Number and C(host[:port]) of each repository's object store. One that does not speak TLS at once is not waited for.
     type: dict
     default: {}
-  segment_bytes: {description: Size of a WAL segment., type: int, default: 16777216}
   timeout_s: {description: How long a repository may take to answer in seconds., type: int, default: 15}
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}
@@ -37,31 +36,34 @@ EXAMPLES = """
 
 RETURN = """
 repositories:
-  description: One entry for each repository that was asked for. Backups are in order of time, oldest first.
+  description: One entry for each repository that was asked for. Backups are in order of time, oldest first. Those that a recovery to the
+    newest timeline cannot begin with are in C(passed_over), each with the reason.
   returned: always
   type: list
   elements: dict
   sample: [{number: 1, problem: null, encrypted: false, system_identifier: "7432", backups: [{label: 20261124-214222F, type: full,
            started_s: 1795556542, stopped_s: 1795556543, size_bytes: 23495609, stored_bytes: 4523000, wal_start: "1", wal_stop: "2",
-           proof: validated, proven: "2026-11-24T21:58:49Z", error: false}], holds: [{run: run-1, since_s: 1795556600}], newest_segment: "3", newest_segment_s: 1795556600, gaps: [{after: "1", until: "3", since_s: 1795556600}]}]
+           lsn_stop: 0/2000100, segment_bytes: 16777216, timeline: 1,
+           proof: validated, proven: "2026-11-24T21:58:49Z", error: false}], passed_over: [], holds: [{run: run-1, since_s: 1795556600}], newest_segment: "3", newest_segment_s: 1795556600, gaps: [{after: "1", until: "3", since_s: 1795556600}]}]
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, repository
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, network, pgbackrest, repository
 
 
 def observe(module: AnsibleModule, number: int) -> "dict[str, object]":
     """One repository, asked by itself."""
     engine = pgbackrest.Repositories(module)
     try:
-        info = engine.ask("--repo=%d" % number, "--output=json", "info")
+        info = engine.ask("--repo=%d" % number, "info")
         state = repository.state(info, number)
         if not state["problem"]:
             noted = engine.files(number, repository.HOLDS)
             state["holds"] = [{"run": name, "since_s": note["time"]} for name, note in sorted(noted.items())]
         if state.get("archive_id"):
-            stored = engine.segments(number, state["archive_id"])
-            state.update(repository.archive_state(stored, state["backups"], module.params["segment_bytes"]))
+            size = state["backups"][0]["segment_bytes"] if state["backups"] else lsn.DEFAULT_SEGMENT_BYTES
+            stored, line = engine.archived([(number, state["archive_id"])], size)
+            state.update(repository.archive_state(stored, state["backups"], line))
     except guards.Stop as stop:
         return {"number": number, "problem": str(stop)}
     return state
@@ -74,7 +76,6 @@ def main() -> None:
             "stanza": {"type": "str", "required": True},
             "repositories": {"type": "list", "elements": "int", "required": True},
             "endpoints": pgbackrest.ENDPOINTS,
-            "segment_bytes": {"type": "int", "default": 16777216},
             "timeout_s": {"type": "int", "default": 15},
         },
         supports_check_mode=True,

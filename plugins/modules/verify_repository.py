@@ -95,14 +95,18 @@ class Verifier:
 
     def follow_wal(self) -> "list[dict[str, object]]":
         """Backups and archive, held against each other."""
-        info = self.engine.ask("--repo=%d" % self.repo, "--output=json", "info")
+        info = self.engine.ask("--repo=%d" % self.repo, "info")
         backups = [b for b in repository.candidates(info) if not b["error"]]
         system = backups[0]["system_identifier"] if backups else ""
-        segments = {
-            name for repo, archive in repository.archives(info, system) for name in self.engine.segments(repo, archive)
-        }
+        size = repository.segment_bytes(backups, system)
+        segments, line = self.engine.archived(repository.archives(info, system), size)
         own = [b for b in backups if b["system_identifier"] == system]
-        return [*repository_checks.judge_wal(self.repo, own, segments), *repository_checks.judge_size(self.repo, own)]
+        fit = [b for b in own if not repository.off_the_line(b, line)]
+        return [
+            repository_checks.judge_line(self.repo, own, line),
+            *repository_checks.judge_wal(self.repo, fit, segments),
+            *repository_checks.judge_size(self.repo, fit),
+        ]
 
     def checks(self) -> "list[dict[str, object]]":
         """All of them, each with how long it took; raises Stop when the repository cannot be read at all."""

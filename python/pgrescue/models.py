@@ -129,6 +129,8 @@ class Candidate(Model):
     stopped: Instant | SkipJsonSchema[None] = None
     wal_start: str | None = None
     wal_stop: str | None = None
+    lsn_stop: str | None = None  # where it is consistent
+    segment_bytes: int | SkipJsonSchema[None] = None
     size_bytes: int | SkipJsonSchema[None] = None
     timeline: int | SkipJsonSchema[None] = None
     system_identifier: str | SkipJsonSchema[None] = None

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 from modules import collection
-from pgrescue.core import lsn, plans, ranges, reconcile, records, repository, validation
+from pgrescue.core import lsn, plans, ranges, reconcile, records, repository, timelines, validation
 from pgrescue.core.guards import PRECONDITION, REFUSED, Stop
 
 BACKUP = {
@@ -15,6 +15,8 @@ BACKUP = {
     "stopped": "2026-11-24T01:00:05Z",
     "wal_start": "000000010000000000000003",
     "wal_stop": "000000010000000000000003",
+    "lsn_stop": "0/3000100",
+    "segment_bytes": 1 << 24,
     "size_bytes": 1,
     "timeline": 1,
     "system_identifier": "7",
@@ -138,7 +140,7 @@ def test_wal_is_followed_onto_a_newer_timeline():
     ],
 )
 def test_a_backup_that_cannot_be_used_is_passed_over_with_its_reason(changes, reason):
-    usable, passed_over = repository.judge([{**BACKUP, **changes}], "7", [BACKUP["wal_start"]])
+    usable, passed_over = repository.judge([{**BACKUP, **changes}], "7", [BACKUP["wal_start"]], timelines.Line(1, {}))
     assert not usable
     assert reason in passed_over[0]["reason"]
 

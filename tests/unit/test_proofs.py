@@ -16,7 +16,8 @@ Stop = collection("plugins.module_utils.guards").Stop
 
 
 def offered(label, last):
-    return {"label": label, "repo": 1, "wal_stop": f"{last:024X}", "reaches": f"{last + 1:024X}"}
+    names = {"wal_stop": f"{last:024X}", "reaches": f"{last + 1:024X}"}
+    return {"label": label, "repo": 1, "segment_bytes": 1 << 24, **names}
 
 
 def test_the_newest_backup_that_can_be_recovered_to_the_census_is_proven():

@@ -39,7 +39,7 @@ def stored(repositories):
 def test_a_whole_repository_passes(repositories):
     checks = verify()
     assert [c["name"] for c in checks if c["verdict"] == "failed"] == []
-    assert len(checks) == 5
+    assert len(checks) == 6
 
 
 def test_a_wrong_byte_in_any_kind_of_file_is_found(repositories):
@@ -73,7 +73,7 @@ def test_a_gap_between_two_backups_is_found():
     judge = collection("plugins.module_utils.repository_checks").judge_wal
     segment = "0000000100000000000000{:02X}".format
     backups = [
-        {"label": label, "stopped": label, "wal_start": segment(first), "wal_stop": segment(first + 1)}
+        {"label": label, "stopped": label, "wal_start": segment(first), "wal_stop": segment(first + 1), "segment_bytes": 1 << 24}
         for label, first in (("older", 1), ("newer", 8))
     ]
     assert judge(1, backups, map(segment, range(1, 11)))[0]["verdict"] == "passed"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from postgres import PostgresServer
+from postgres import PostgresServer, until
 
 CONFIG = """[global]
 lock-path={folder}/lock
@@ -37,13 +37,24 @@ class Repositories:
         self.config = self.folder / "pgbackrest.conf"
         for name in ("lock", "log", "spool", "repo1", "repo2"):
             (self.folder / name).mkdir(parents=True)
-        repos = "\n".join(f"repo{n}-path={self.folder}/repo{n}\nrepo{n}-retention-full=9" for n in (1, 2))
-        self.config.write_text(CONFIG.format(folder=self.folder, server=server, repos=repos))
+        self.repos = "\n".join(f"repo{n}-path={self.folder}/repo{n}\nrepo{n}-retention-full=9" for n in (1, 2))
+        self.config.write_text(CONFIG.format(folder=self.folder, server=server, repos=self.repos))
         archive = f"pgbackrest --config={self.config} --stanza=test archive-push %p"
         with (server.data / "postgresql.auto.conf").open("a") as file:
             file.write(f"archive_mode = 'on'\narchive_command = '{archive}'\n")
         server.start()
         self.run("stanza-create")
+
+    def config_of(self, other: PostgresServer) -> Path:
+        """Where the configuration for another server is."""
+        return self.folder / f"pgbackrest-{other.port}.conf"
+
+    def archive_of(self, other: PostgresServer) -> None:
+        """Let another server, not started yet, archive to the same repositories, as its copy does after a failover."""
+        config = self.config_of(other)
+        config.write_text(CONFIG.format(folder=self.folder, server=other, repos=self.repos))
+        with (other.data / "postgresql.auto.conf").open("a") as file:
+            file.write(f"archive_command = 'pgbackrest --config={config} --stanza=test archive-push %p'\n")
 
     def own(self) -> list[str]:
         """Give everything to the server's user; how a command is begun that shall run as that user."""
@@ -82,6 +93,40 @@ class Repositories:
     def segments(self, repo: int) -> list[Path]:
         """The archived segments, oldest first."""
         return sorted((self.folder / f"repo{repo}/archive/test").rglob("*-*.lz4"), key=lambda p: p.name)
+
+    def of_timeline(self, timeline: int) -> list[Path]:
+        """The archived segments of one timeline in repository 1, oldest first."""
+        return [path for path in self.segments(1) if path.name.startswith(f"{timeline:08X}")]
+
+
+@contextmanager
+def failed_over() -> Iterator[tuple[Repositories, PostgresServer, str, str]]:
+    """After a failover the old primary came back, archived and took a backup; the new primary goes on meanwhile.
+
+    The repositories, the new primary, the backup from before the failover and the old primary's.
+    """
+    with repositories_of() as made:
+        old = made.server
+        old.psql("CREATE TABLE things (said text)")
+        good = made.backup(1)
+        new = old.standby_of()
+        try:
+            made.archive_of(new)
+            new.start()
+            until(lambda: new.psql("SELECT 1 FROM pg_class WHERE relname = 'things'"), 20, "the standby follows")
+            old.stop()
+            new.psql("SELECT pg_promote()")
+            for _ in range(2):
+                new.psql("INSERT INTO things VALUES ('after the failover')")
+                new.psql("SELECT pg_switch_wal()")
+            until(lambda: len(made.of_timeline(2)) == 2, 20, "the new primary has archived")
+            old.start()
+            old.psql("INSERT INTO things VALUES ('by the old primary')")
+            bad = made.backup(1)
+            made.archive()
+            yield made, new, good, bad
+        finally:
+            new.remove()
 
 
 @contextmanager

@@ -33,6 +33,14 @@ FAULTS: dict[str, Fault] = {
         "both copies of the engine's lists in repository 1 are the same",
     ),
     "missing WAL segment": Fault("a segment taken out of the archive", "WAL in repository 1 has no gap"),
+    "first segment of a timeline missing": Fault(
+        "the first segment after a promotion removed, where its old primary archived one of that number",
+        "WAL in repository 1 has no gap",
+    ),
+    "backup of an old primary that came back": Fault(
+        "a backup taken on the primary that a failover had left, after the promotion",
+        "every backup in repository 1 is on the way to the newest timeline",
+    ),
     "no backup": Fault("a repository whose last backup was expired", "repository 1 holds a backup"),
     "store that does not answer": Fault("an object store that is down", "repository 1 answers"),
     "wrong certificate authority": Fault("a repository's CA file replaced on a host", "repository 1 can be read"),

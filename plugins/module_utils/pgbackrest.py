@@ -14,8 +14,8 @@ from typing import Any, Callable, Iterable
 
 from . import guards, network
 from .lsn import segment_timeline
-from .timelines import Line, forks
 from .postgres import wait_until
+from .timelines import Line, forks
 
 LOCKED = "[050]"  # another of its processes is at work here
 STORED_SEGMENT = re.compile(r"^(?:.*/)?([0-9A-F]{24})-[0-9a-f]{40}(?:\.(?:gz|lz4|zst|bz2))?$")
@@ -120,35 +120,40 @@ class Repositories:
         listing = self.ask("--repo=%d" % repo, "--recurse", "repo-ls", path)
         return {name: entry for name, entry in listing.items() if entry["type"] == "file"}
 
-    def archived(self, archives: "Iterable[tuple[int, str]]", segment_bytes: int) -> "tuple[dict[str, int], Line]":
+    def archived(self, archives: "list[tuple[int, str]]", segment_bytes: int) -> "tuple[dict[str, int], Line]":
         """What a recovery to the newest timeline reads of some archives of one system, and the line of timelines it follows.
 
         The former maps names of segments to the time (epoch seconds) each was first stored.
         """
-        wanted = [(repo, "archive/%s/%s" % (self.module.params["stanza"], archive)) for repo, archive in archives]
         with ThreadPoolExecutor(max_workers=4) as pool:
-            listings = list(pool.map(lambda archive: self.files(*archive), wanted))
+            listings = pool.map(lambda archive: self.files(archive[0], self.folder(archive[1])), archives)
         stored: "dict[str, int]" = {}
-        for match, entry in ((STORED_SEGMENT.match(n), e) for listing in listings for n, e in listing.items()):
+        for name, entry in (item for listing in listings for item in listing.items()):
+            match = STORED_SEGMENT.match(name)
             if match:
                 stored[match.group(1)] = min(entry["time"], stored.get(match.group(1), entry["time"]))
-        newest = max(map(segment_timeline, stored), default=1)
-        history = "%08X.history" % newest
-        line = self.line(newest, [(repo, path + "/" + history) for (repo, path), names in zip(wanted, listings) if history in names])
+        line = self.line(max(map(segment_timeline, stored), default=1), archives)
         return {name: stored[name] for name in line.segments(stored, segment_bytes)}, line
 
-    def line(self, newest: int, histories: "Iterable[tuple[int, str]]") -> Line:
-        """The line that leads to a timeline: the first of its history files that can be read tells it."""
+    def line(self, newest: int, archives: "Iterable[tuple[int, str]]") -> Line:
+        """The line that leads to a timeline, from the first archive whose history file of it can be read."""
         problem = None
-        for repo, path in histories:
+        for repo, archive in archives if newest > 1 else ():
+            name = "%08X.history" % newest
+            if name not in self.ask("--repo=%d" % repo, "repo-ls", self.folder(archive)):
+                continue
             try:
-                left = forks(self.text("--repo=%d" % repo, "repo-get", path))
+                left = forks(self.text("--repo=%d" % repo, "repo-get", self.folder(archive) + "/" + name))
             except guards.Stop as stop:
                 problem = stop
                 continue
             if left:
                 return Line(newest, left)
-            problem = guards.Stop("%s in repository %d is not a history file" % (path, repo), guards.PRECONDITION)
+            problem = guards.Stop("%s in repository %d is not a history file" % (name, repo), guards.PRECONDITION)
         if problem:
             raise problem
         return Line(newest, {})
+
+    def folder(self, archive: str) -> str:
+        """Where an archive is in its repository."""
+        return "archive/%s/%s" % (self.module.params["stanza"], archive)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
+from typing import Any, Mapping
 
 from . import records
+from .guards import PRECONDITION, Stop
 
 
 def marker_path(place: str) -> str:
@@ -23,6 +24,30 @@ def marker(place: str) -> "dict[str, Any]":
 def tablespaces(place: str) -> str:
     """Where the tablespaces of a copy go that must stay apart from the original, whose paths they would take otherwise."""
     return place.rstrip("/") + ".tablespaces"
+
+
+def check_room(wanted: "Mapping[str, int]", reused: bool, what: str) -> None:
+    """Refuse what would fill a disk. `wanted` maps folders to the bytes that go there; those on one disk share its room.
+
+    With `reused` what the folders hold already is an earlier attempt's and counts as room.
+    """
+    disks: "dict[int, tuple[str, int, int]]" = {}
+    for folder, size in wanted.items():
+        above = folder
+        while not os.path.isdir(above):
+            above = os.path.dirname(above)
+        held = used_bytes(folder) if reused and above == folder else 0
+        _first, needed, there = disks.get(os.stat(above).st_dev, (above, 0, 0))
+        disks[os.stat(above).st_dev] = (_first, needed + size, there + held)
+    for above, needed, held in disks.values():
+        disk = os.statvfs(above)
+        free = disk.f_bavail * disk.f_frsize + held
+        if free < needed:
+            raise Stop(
+                "The disk of %s has room for %d MB; %s needs %d MB there. Nothing was changed."
+                % (above, free >> 20, what, needed >> 20),
+                PRECONDITION,
+            )
 
 
 def unstarted(place: str) -> "dict[str, str]":

@@ -57,7 +57,9 @@ def choose(
     if mode == "newest" and census_lsn:
         # a standby that is behind may stand before the newest backup is consistent, which no server recovers to
         at = lsn.parse_lsn(census_lsn)
-        offered = [b for b in offered if at // b["segment_bytes"] > lsn.segment_number(b["wal_stop"], b["segment_bytes"])]
+        offered = [
+            b for b in offered if at // b["segment_bytes"] > lsn.segment_number(b["wal_stop"], b["segment_bytes"])
+        ]
         if not offered:
             raise Stop(
                 "No backup was complete before %s, where the standby stood that was counted. Try again when it has caught up."

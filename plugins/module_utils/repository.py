@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import datetime, timezone
 from typing import Any, Iterable, Mapping, Optional
 
@@ -73,9 +75,10 @@ def _systems(stanza: Mapping[str, Any]) -> "dict[tuple[int, int], str]":
 
 def _segment_sizes(stanza: Mapping[str, Any]) -> "dict[str, int]":
     """The segment size of each system that there is a backup of."""
-    systems, ends = _systems(stanza), {}  # type: dict[tuple[int, int], str], dict[str, list[tuple[int, str]]]
+    systems = _systems(stanza)
+    ends: "dict[str, list[tuple[int, str]]]" = {}
     for backup in stanza.get("backup", []):
-        known = ends.setdefault(systems[(backup["database"]["repo-key"], backup["database"]["id"])], [])
+        known = ends.setdefault(systems[backup["database"]["repo-key"], backup["database"]["id"]], [])
         known += [(parse_lsn(backup["lsn"][end]), backup["archive"][end]) for end in ("start", "stop")]
     return {system: segment_size(known) for system, known in ends.items()}
 
@@ -89,8 +92,8 @@ def segment_bytes(backups: "list[dict[str, Any]]", system_identifier: Optional[s
 def off_the_line(backup: Mapping[str, Any], line: Line) -> Optional[str]:
     """Why a recovery to the newest timeline cannot begin with a backup; None when it can.
 
-    An old primary that came back after a failover takes such backups; one that was taken before a recovery to an earlier
-    point is another.
+    Such are the backups of an old primary that came back after a failover, and those from between the point that was
+    recovered to and that recovery.
     """
     return line.misses(int(backup["timeline"]), parse_lsn(backup["lsn_stop"]))
 
@@ -189,7 +192,7 @@ def state(info: "list[dict[str, Any]]", number: int) -> "dict[str, Any]":
                 "system_identifier": systems.get((number, newest)) if newest is not None else None,
                 "archive_id": archive[0] if archive else None,
                 "backups": [
-                    _backup(b, sizes[systems[(number, newest)]])
+                    _backup(b, sizes[systems[number, b["database"]["id"]]])
                     for b in stanza.get("backup", [])
                     if b["database"] == {"id": newest, "repo-key": number}
                 ],
@@ -215,6 +218,17 @@ def _backup(backup: Mapping[str, Any], segment_bytes: int) -> "dict[str, Any]":
         "proven": backup.get("annotation", {}).get(PROVEN),
         "error": bool(backup.get("error")),
     }
+
+
+def tablespaces(manifest: str) -> "list[dict[str, Any]]":
+    """Name, path and bytes of each tablespace of a backup, as its manifest tells them."""
+    files = re.findall(r'^pg_tblspc/(\d+)/.*"size":(\d+)', manifest, re.MULTILINE)
+    found = []
+    for number, said in re.findall(r'^pg_tblspc/(\d+)=(\{.*"tablespace-name".*\})$', manifest, re.MULTILINE):
+        target = json.loads(said)
+        total = sum(int(size) for owner, size in files if owner == number)
+        found.append({"name": target["tablespace-name"], "path": target["path"], "bytes": total})
+    return found
 
 
 def archive_state(stored: "Mapping[str, int]", backups: "list[dict[str, Any]]", line: Line) -> "dict[str, Any]":

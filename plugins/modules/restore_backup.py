@@ -117,20 +117,22 @@ CORRUPT = (
 )
 
 
-def check_room(place: str, backup: "dict[str, object]") -> None:
-    """Refuse a restore that would fill the disk; what an earlier attempt left at the place counts as room."""
-    above = place
-    while not os.path.isdir(above):
-        above = os.path.dirname(above)
-    disk = os.statvfs(above)
-    free = disk.f_bavail * disk.f_frsize + (places.used_bytes(place) if above == place else 0)
-    wanted = int(str(backup.get("size_bytes") or 0)) + SPARE_BYTES
-    if free < wanted:
-        raise guards.Stop(
-            "%s has room for %d MB; backup %s needs %d MB. Nothing was changed."
-            % (above, free >> 20, backup["label"], wanted >> 20),
-            guards.PRECONDITION,
-        )
+def corrupt(said: str) -> bool:
+    """Whether the engine found wrong bytes, rather than no repository."""
+    return any(sign in said for sign in CORRUPT)
+
+
+def check_room(p: "dict[str, object]", backup: "dict[str, object]", manifest: str) -> None:
+    """Refuse a restore that would fill a disk, each tablespace counted where it goes.
+
+    What an earlier attempt left counts as room. So does a tablespace's place then, which the engine writes anew.
+    """
+    place = str(p["place"])
+    there = repository.tablespaces(manifest)
+    apart = places.tablespaces(place) if p["apart"] else None
+    wanted = {os.path.join(apart, t["name"]) if apart else t["path"]: t["bytes"] for t in there}
+    wanted[place] = int(str(backup.get("size_bytes") or 0)) - sum(t["bytes"] for t in there) + SPARE_BYTES
+    places.check_room(wanted, os.path.isdir(place), "backup %s" % backup["label"])
 
 
 def check_link(link: "str | None", place: str) -> None:
@@ -188,6 +190,25 @@ def place_held(place: str, patience_s: float) -> "Iterator[int]":
         yield descriptor
 
 
+def engine(module: AnsibleModule, backup: "dict[str, object]", held: int, *arguments: str) -> "tuple[int, str]":
+    """Run the engine on the backup's repository: its exit code and what it said. It is ended when the store falls silent."""
+    p, silent = module.params, []
+    more = {"pass_fds": [held]}
+    endpoint = p["endpoints"].get(str(backup["repo"]))
+    if endpoint:
+        more["before_communicate_callback"] = pgbackrest.ended_when_silent(endpoint, silent)
+    common = ["--repo=%d" % backup["repo"], "--io-timeout=%d" % p["timeout_s"], "--log-level-console=warn"]
+    code, out, err = pgbackrest.run(module, p["stanza"], *common, *arguments, **more)
+    return code, (silent[0] if silent else err + out).strip()
+
+
+def manifest(module: AnsibleModule, backup: "dict[str, object]", held: int) -> "tuple[int, str]":
+    """The engine's list of what a backup holds, of which it keeps two copies."""
+    path = "backup/%s/%s/backup.manifest" % (module.params["stanza"], backup["label"])
+    code, said = engine(module, backup, held, "repo-get", path)
+    return engine(module, backup, held, "repo-get", path + ".copy") if code and corrupt(said) else (code, said)
+
+
 def restore(module: AnsibleModule, backup: "dict[str, object]", alone: bool, held: int) -> "tuple[int, str]":
     """Fetch one backup; the engine's exit code (0 when every file verified), and what it said.
 
@@ -212,21 +233,10 @@ def restore(module: AnsibleModule, backup: "dict[str, object]", alone: bool, hel
     processes = p["processes"] or os.cpu_count() or 1
     begun = ["--delta"] if os.listdir(p["place"]) else []  # of this run: the place's marker was checked
     # one retry at once, for the network's sake; wrong bytes do not get better
-    engine = [
-        "--process-max=%d" % processes,
-        "--job-retry=1",
-        "--io-timeout=%d" % p["timeout_s"],
-        "--log-level-console=warn",
-    ]
-    what = ["--repo=%d" % backup["repo"], "--set=" + str(backup["label"]), "--type=" + p["type"], *timeline, *target]
+    effort = ["--process-max=%d" % processes, "--job-retry=1"]
+    what = ["--set=" + str(backup["label"]), "--type=" + p["type"], *timeline, *target]
     where = ["--pg1-path=" + p["place"], *begun, *options]
-    silent: "list[str]" = []
-    more = {"pass_fds": [held]}
-    endpoint = p["endpoints"].get(str(backup["repo"]))
-    if endpoint:
-        more["before_communicate_callback"] = pgbackrest.ended_when_silent(endpoint, silent)
-    code, out, err = pgbackrest.run(module, p["stanza"], *engine, *what, *where, "restore", **more)
-    return code, (silent[0] if silent else err + out).strip()
+    return engine(module, backup, held, *effort, *what, *where, "restore")
 
 
 def first_verifying(
@@ -234,8 +244,6 @@ def first_verifying(
 ) -> "tuple[dict[str, object], list[dict[str, object]]]":
     """Restore candidates in turn until one verifies."""
     place, passed_over, silent = module.params["place"], [], set(module.params["silent_repositories"])
-    check_room(place, module.params["candidates"][0])
-    os.makedirs(place, mode=0o700, exist_ok=True)
     for backup in module.params["candidates"]:
         if str(backup["system_identifier"]) != module.params["system_identifier"]:
             raise guards.Stop(
@@ -245,18 +253,20 @@ def first_verifying(
         if backup["repo"] in silent:
             passed_over.append({**name(backup), "reason": "its repository had stopped answering"})
             continue
-        check_room(place, backup)
-        records.write_json(
-            places.marker_path(place), {**note, "state": "restoring", "label": backup["label"], "begun": journal.now()}
-        )
-        code, said = restore(module, backup, module.params["alone"] or bool(silent), held)
+        code, said = manifest(module, backup, held)
+        if code == 0 or corrupt(said):  # one without a manifest fails in the engine's own words
+            check_room(module.params, backup, "" if code else said)
+            os.makedirs(place, mode=0o700, exist_ok=True)
+            begun = {"state": "restoring", "label": backup["label"], "begun": journal.now()}
+            records.write_json(places.marker_path(place), {**note, **begun})
+            code, said = restore(module, backup, module.params["alone"] or bool(silent), held)
         if code == 0:
             records.write_json(
                 places.marker_path(place), {**note, "state": "restored", "backup": backup, "passed_over": passed_over}
             )
             point(module.params["link"], place)
             return backup, passed_over
-        if not any(sign in said for sign in CORRUPT):
+        if not corrupt(said):
             silent.add(backup["repo"])
         passed_over.append({**name(backup), "reason": repository.reason(said)})
     reasons = "; ".join("%s in repository %s: %s" % (b["label"], b["repo"], b["reason"]) for b in passed_over)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from backups import repositories_of
+from backups import failed_over, repositories_of
 from hypothesis import given
 from hypothesis import strategies as st
 from modules import collection, module, refused
@@ -90,6 +90,10 @@ def repositories():
 
 @pytest.fixture
 def installed(repositories):
+    return program_in(repositories)
+
+
+def program_in(repositories):
     """The program with the part of the core that the role installs beside it, and nothing else."""
     tasks = yaml.safe_load((HOUSE / "roles/pgbackrest/tasks/schedule.yml").read_text())
     names = next(t["loop"] for t in tasks if "core" in t["name"])
@@ -100,7 +104,7 @@ def installed(repositories):
     return Path(shutil.copy(HOUSE / "roles/pgbackrest/files/pgrescue_backup.py", core.parent))
 
 
-def run(made, program, *more, **changed):
+def run(made, program, *more, config=None, **changed):
     result, asked = made.folder / "result.json", made.folder / "policy.json"
     wanted = {
         "stanza": "test", "port": made.server.port, "socket_directory": str(made.server.folder),
@@ -109,7 +113,7 @@ def run(made, program, *more, **changed):
         "repositories": [{"endpoint": "", "retention_days": 0, "retention_full": 2}] * 2, **changed,
     }  # fmt: skip
     asked.write_text(json.dumps(wanted))
-    env = {"PATH": "/usr/sbin:/usr/bin:/bin", "PGBACKREST_CONFIG": str(made.config), "PGUSER": "postgres"}
+    env = {"PATH": "/usr/sbin:/usr/bin:/bin", "PGBACKREST_CONFIG": str(config or made.config), "PGUSER": "postgres"}
     command = [*made.own(), "/usr/bin/python3", str(program), str(asked), *more]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     return done, json.loads(result.read_text()) if result.exists() else None
@@ -161,6 +165,15 @@ def test_an_old_primary_that_came_back_takes_no_backup(repositories, installed):
     assert (done.returncode, [r["state"] for r in result["repositories"].values()]) == (5, ["failed", "taken"])
     assert "old primary" in result["repositories"]["1"]["problem"]
     assert repositories.labels(1) == before
+
+
+def test_the_backup_of_an_old_primary_pushes_no_good_one_out():
+    with failed_over() as (made, new, good, bad):
+        at = {"port": new.port, "socket_directory": str(new.folder), "data_directory": str(new.data)}
+        where = [{"endpoint": "", "retention_days": 0, "retention_full": 2}]
+        done, result = run(made, program_in(made), config=made.config_of(new), repositories=where, **at)
+        assert (done.returncode, result["repositories"]["1"]["type"]) == (0, "full"), done.stdout + done.stderr
+        assert made.labels(1)[:2] == [good, bad]  # two that stand for something: the new one and the good one
 
 
 def test_a_standby_and_a_spare_host_do_nothing(repositories, installed, tmp_path):

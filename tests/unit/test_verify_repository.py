@@ -73,7 +73,13 @@ def test_a_gap_between_two_backups_is_found():
     judge = collection("plugins.module_utils.repository_checks").judge_wal
     segment = "0000000100000000000000{:02X}".format
     backups = [
-        {"label": label, "stopped": label, "wal_start": segment(first), "wal_stop": segment(first + 1), "segment_bytes": 1 << 24}
+        {
+            "label": label,
+            "stopped": label,
+            "wal_start": segment(first),
+            "wal_stop": segment(first + 1),
+            "segment_bytes": 1 << 24,
+        }
         for label, first in (("older", 1), ("newer", 8))
     ]
     assert judge(1, backups, map(segment, range(1, 11)))[0]["verdict"] == "passed"

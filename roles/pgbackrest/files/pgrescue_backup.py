@@ -17,13 +17,16 @@ import sys
 from datetime import datetime, timezone
 from typing import Any
 
-from pgrescue_core import backup_policy, network, pgbackrest, records, repository
+from pgrescue_core import backup_policy, guards, network, pgbackrest, records, repository
 
 STEP_FAILED = 5
 
 
 class Host:
-    """What the core wants of a module: to run a command."""
+    """What the core wants of a module: to run a command, and its arguments."""
+
+    def __init__(self, **params: Any) -> None:
+        self.params = params
 
     def run_command(self, command: "list[str]", **_: Any) -> "tuple[int, str, str]":
         """Exit code, output, and what was complained about."""
@@ -94,9 +97,14 @@ class Repository:
                 raise RuntimeError("it cannot be read: %s" % status["message"])
         return said
 
-    def backups(self) -> "list[dict[str, Any]]":
-        """What it holds, newest first."""
-        return repository.candidates(self.info())
+    def backups(self, on_timeline: int) -> "list[dict[str, Any]]":
+        """What it holds, newest first. One that no recovery to this server's timeline can begin with counts as damaged."""
+        info = self.info()
+        found = repository.candidates(info)
+        archives = repository.archives(info, found[0]["system_identifier"]) if found else []
+        engine = pgbackrest.Repositories(Host(stanza=self.policy["stanza"], timeout_s=20))
+        line = engine.line(on_timeline, archives)
+        return [{**b, "error": b["error"] or bool(repository.off_the_line(b, line))} for b in found]
 
     def holds(self) -> "list[str]":
         """Runs for whose sake nothing may be expired."""
@@ -120,7 +128,7 @@ class Repository:
         processes = "--process-max=%d" % (self.policy["processes"] or os.cpu_count() or 1)
         source, copy = standby(self.policy) if self.policy["standbys"] else (None, [])
         self.ask("--type=" + kind, processes, "--no-expire-auto", *copy, "backup")
-        taken = self.backups()
+        taken = self.backups(on_timeline)
         done = {"type": kind, "why": why, "label": taken[0]["label"], "copied_from": source, "finished": now()}
         held = self.holds()
         if held:
@@ -129,7 +137,7 @@ class Repository:
         retention = "--repo%d-retention-full" % self.number
         keep = "%s=%d" % (retention, backup_policy.fulls_to_keep(taken, instant, *policy))
         self.ask(retention + "-type=count", keep, "expire")
-        left = {b["label"] for b in self.backups()}
+        left = {b["label"] for b in repository.candidates(self.info())}
         return {**done, "expired": sorted(b["label"] for b in taken if b["label"] not in left), "held_by": []}
 
 
@@ -152,7 +160,7 @@ def main() -> int:
     for number in range(1, len(policy["repositories"]) + 1):
         try:
             done = {"state": "taken", **Repository(policy, number).back_up(on_timeline)}
-        except (RuntimeError, ValueError, LookupError, OSError) as error:
+        except (guards.Stop, RuntimeError, ValueError, LookupError, OSError) as error:
             done = {"state": "failed", "problem": str(error) or repr(error)}
         result["repositories"][str(number)] = done
         print("repository %d: %s" % (number, json.dumps(done, sort_keys=True)), flush=True)

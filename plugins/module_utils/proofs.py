@@ -121,9 +121,10 @@ def archive_gained(
     """The check that nothing but the production server's own timeline was archived meanwhile.
 
     Both map a repository to its archive's timelines and history files. A copy that archived would bring a timeline with it, to every
-    repository that it reaches: one that answered both times tells enough, and with none nothing is known.
+    repository that it reaches: one that answered both times tells enough, and with none nothing is known. Nor is it of an archive
+    that is listed as empty.
     """
-    compared = [repo for repo in after if repo in before]
+    compared = [repo for repo in before if after.get(repo)]
     gained = sorted(
         "repository %s: %s" % (repo, name)
         for repo in compared
@@ -135,6 +136,6 @@ def archive_gained(
 
 def archive_unseen(before: "Mapping[str, Sequence[str]]", after: "Mapping[str, Sequence[str]]") -> "dict[str, Any]":
     """The check, worth a look and no more, that every archive that was listed before could be listed afterwards."""
-    silent = ", ".join("repository %s is not known" % repo for repo in sorted(set(before) - set(after)))
+    silent = ", ".join("repository %s is not known" % repo for repo in sorted(before) if not after.get(repo))
     found = check("every archive could be compared", "each that answered before", silent or "all", not silent)
     return {**found, "tier": "should"}

@@ -183,7 +183,7 @@ def catalog(copies: "Iterable[Facts]", now: datetime, stale_after_days: int) -> 
             continue
         entry = offered.setdefault(copy["id"], _offer(copy["payload"]))
         entry["stores"].append(copy["store"])
-        entry["proofs"].append(copy["proof"])
+        entry["proofs"].append({**copy["proof"], "store": copy["store"]} if copy["proof"] else None)
     dumps = sorted(offered.values(), key=lambda d: str(d["id"]), reverse=True)
     newest = major_of(dumps[0]["server_version"]) if dumps else None
     for entry in dumps:

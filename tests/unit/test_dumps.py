@@ -629,6 +629,7 @@ def test_a_proof_is_noted_where_the_dump_was_read_and_goes_stale(source, stores,
     assert not (objects(two, dump) / "proof.json").exists()
     proof = listed(one, two)["dumps"][0]["proof"]
     assert (proof["state"], proof["checks"], proof["run"], proof["stale"]) == ("validated", 9, "run-1", False)
+    assert proof["store"] == one.name
     assert listed(one, stale_after_days=-1)["dumps"][0]["proof"]["stale"]
     assert verify(one)["failed_checks"] == []
     assert refused(note(one, two, id=dump, read_whole=[]), 3, "none was read whole")

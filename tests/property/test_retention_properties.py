@@ -18,7 +18,7 @@ dumps = st.lists(
             "proof": {"state": state},
             "holds": hold,
         },
-        st.integers(-5, 24 * 365 * 9),
+        st.one_of(st.integers(-5, 60), st.integers(-5, 24 * 365 * 9)),  # several a day, and years of them
         st.sampled_from([["one"], ["two"], ["one", "two"]]),
         st.sampled_from(["unproven", "restored", "validated"]),
         st.sampled_from([[], [], [], [{"reason": "litigation"}]]),
@@ -67,6 +67,13 @@ def test_what_is_held_proven_or_the_last_in_a_store_stays(found, policy):
     for store in STORES:
         there = [d["id"] for d in found if store in d["stores"]]
         assert not there or max(there) not in gone
+
+
+@given(dumps, policies)
+@settings(max_examples=300, deadline=None)
+def test_nothing_goes_in_its_first_day(found, policy):
+    began = collection("plugins.module_utils.dumps").began
+    assert all(NOW - began(dump) >= timedelta(days=1) for dump in decided(found, policy)[1])
 
 
 @given(dumps, policies)

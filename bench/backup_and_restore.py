@@ -169,6 +169,7 @@ class Bench:
             ask(
                 "restore_dump",
                 service="bench",
+                run="bench",
                 dumps=[self.dump],
                 stores=[self.store.place],
                 public_keys=[PUBLIC],

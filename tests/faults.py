@@ -138,6 +138,15 @@ FAULTS: dict[str, Fault] = {
     "dump with two stories": Fault("one store's manifest signed again", "the manifest is signed by a key we know"),
     "dump too small": Fault("a floor above the dump's size", "the dump is not smaller than it may be"),
     "dump unlike the ones before": Fault("a table of noise since the last dump", "the dump is like the ones before it"),
+    "archive gained a timeline": Fault(
+        "a history file that appears in the archive meanwhile", "the archive gained nothing from the copy"
+    ),
+    "archive not known afterwards": Fault(
+        "no repository answers after the proof", "the archive gained nothing from the copy"
+    ),
+    "one archive not known afterwards": Fault(
+        "one of two repositories does not answer after the proof", "every archive could be compared"
+    ),
     "original flipped": Fault("one bit of an original backup", "the backup matches the checksum beside it"),
     "original gzip flipped": Fault("one bit of a compressed one without checksum", "the backup can be read to its end"),
     "original cut off": Fault("an original backup without its end", "the backup ends as pg_dump ends one"),

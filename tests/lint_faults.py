@@ -177,7 +177,7 @@ def dump(days_ago: float, **more: Any) -> Facts:
         "duration_s": 300.0,
         "stores": ["east", "west"],
         "proof": {"state": "validated", "stale": False},
-        "hold": None,
+        "holds": [],
         "anomalies": [],
         **more,
     }
@@ -648,7 +648,19 @@ PLANTED_IN_DUMPS: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]
     ),
     "hold of a dump forgotten": (
         "held since two days",
-        put({"at": "2026-11-22T00:00:00.000000Z"}, *NEWEST, "hold"),
+        put([{"at": "2026-11-22T00:00:00.000000Z", "reason": "an incident"}], *NEWEST, "holds"),
+        "hold-forgotten",
+        "warning",
+    ),
+    "hold of a dump by a run that died": (
+        "a run holds a dump since two days",
+        put([{"at": "2026-11-22T00:00:00.000000Z", "run": "run-1"}], *NEWEST, "holds"),
+        "hold-forgotten",
+        "warning",
+    ),
+    "hold of a dump that cannot be read": (
+        "the note of a run says nothing",
+        put([{"reason": "hold/run-1.json cannot be read", "run": "run-1"}], *NEWEST, "holds"),
         "hold-forgotten",
         "warning",
     ),

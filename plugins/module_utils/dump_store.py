@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Iterable, Mapping, Sequence
 
-from . import buckets, dumps, signing
+from . import buckets, dumps, records, signing
 from .guards import PRECONDITION, REFUSED, Stop
 
 
@@ -28,7 +29,6 @@ def copies(
         where = dumps.folder(service, dump)
         copy = {"store": bucket.name, "id": dump, "objects": objects, "payload": None, "problem": None}
         copy["proof"] = _beside(bucket, where + dumps.PROOF) if dumps.PROOF in objects else None
-        copy["hold"] = _beside(bucket, where + dumps.HOLD) if dumps.HOLD in objects else None
         if dumps.MANIFEST in objects:
             try:
                 copy["payload"] = payload(bucket, service, dump, public_keys)
@@ -43,10 +43,15 @@ def observe(stores: "Iterable[Mapping[str, Any]]", service: str, public_keys: "l
     prefix = dumps.service_prefix(service)
 
     def ask(bucket: buckets.Bucket) -> "dict[str, Any]":
-        sizes = bucket.sizes(prefix)
+        found = copies(bucket, service, public_keys, bucket.sizes(prefix))
+        uploads = bucket.uploads(prefix)
+        sizes = bucket.sizes(prefix)  # again: a hold that was put while all that was read shall be seen
+        beside = dumps.by_folder(sizes, service)
+        for copy in found:
+            copy["holds"] = _holds(bucket, dumps.folder(service, copy["id"]), beside.get(copy["id"], {}))
         return {
-            "copies": copies(bucket, service, public_keys, sizes),
-            "uploads": bucket.uploads(prefix),
+            "copies": found,
+            "uploads": uploads,
             "hold": _beside(bucket, prefix + dumps.HOLD) if prefix + dumps.HOLD in sizes else None,
         }
 
@@ -62,6 +67,48 @@ def observe(stores: "Iterable[Mapping[str, Any]]", service: str, public_keys: "l
         "holds": {name: answer["hold"] for name, answer in answers.items()},
         "unreachable": unreachable,
     }
+
+
+def hold(
+    stores: "Sequence[buckets.Bucket]", service: str, dump: str, run: str, at: datetime, write: bool
+) -> "tuple[dict[str, bool], dict[str, str]]":
+    """Keep a dump for the sake of a run in every store that has it: whether the hold is new in each, and which did not take it."""
+    folder, name = dumps.folder(service, dump), dumps.hold(run)
+    body = records.canonical({"run": run, "reason": "run %s needs it" % run, "at": dumps.stamp(at)})
+
+    def put(bucket: buckets.Bucket) -> "bool | None":
+        there = bucket.sizes(folder)
+        if folder + dumps.MANIFEST not in there:
+            return None
+        if write and folder + name not in there:
+            bucket.put_bytes(folder + name, body)
+        return folder + name not in there
+
+    answers, failed = buckets.each(stores, put)
+    return {store: new for store, new in answers.items() if new is not None}, failed
+
+
+def let_go(
+    stores: "Sequence[buckets.Bucket]", service: str, run: str, write: bool
+) -> "tuple[dict[str, list[str]], dict[str, str]]":
+    """Take away the holds of a run: the dumps it held in each store, and what went wrong with the others."""
+    name = dumps.hold(run)
+
+    def drop(bucket: buckets.Bucket) -> "list[str]":
+        there = dumps.by_folder(bucket.sizes(dumps.service_prefix(service)), service)
+        held = sorted(dump for dump, objects in there.items() if name in objects)
+        if write:
+            bucket.delete([dumps.folder(service, dump) + name for dump in held])
+        return held
+
+    return buckets.each(stores, drop)
+
+
+def _holds(bucket: buckets.Bucket, folder: str, objects: "Iterable[str]") -> "list[dict[str, Any]]":
+    """What keeps one copy: a person's note, and those of runs."""
+    found = [_beside(bucket, folder + name) for name in objects if name == dumps.HOLD]
+    runs = {name: dumps.holder(name) for name in objects}
+    return found + [{**_beside(bucket, folder + name), "run": run} for name, run in sorted(runs.items()) if run]
 
 
 def _beside(bucket: buckets.Bucket, key: str) -> "dict[str, Any]":

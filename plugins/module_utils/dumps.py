@@ -18,8 +18,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.dsse.json"
 PROOF = "proof.json"  # what was done with the dump since: beside it, not part of it
 HOLD = "hold.json"  # while it is there, nothing below its folder expires
+HOLDS = "hold/"  # below it, one such note for each run that restores or proves the dump
 GLOBALS = "globals.sql"
-BESIDE = (MANIFEST, PROOF, HOLD)
 PROVEN = ("restored", "validated")
 
 SIGNED = "the manifest is signed by a key we know"
@@ -31,6 +31,7 @@ USUAL = "the dump is like the ones before it"
 
 _SERVICE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 _ID = re.compile(r"^\d{8}T\d{6}Z$")
+_HELD = re.compile(r"^hold/([A-Za-z0-9][A-Za-z0-9_.-]*)\.json$")
 _FILE = re.compile(r"^(?:globals\.sql|db/\d+/[A-Za-z0-9_][A-Za-z0-9_.-]*)$")
 # One statement of a script that pg_dumpall wrote; it doubles quotes, and writes backslashes only in pairs.
 _STATEMENT = re.compile(r"""\s*(?:--[^\n]*\n\s*|\\[^\n]*\n\s*)*((?:'[^']*'|"[^"]*"|[^;'"])*;)""")
@@ -51,6 +52,25 @@ def folder(service: str, dump: str) -> str:
     if not _ID.match(dump):
         raise Stop("%r is not the id of a dump, such as 20261124T012050Z. Nothing was changed." % dump)
     return service_prefix(service) + dump + "/"
+
+
+def hold(run: str) -> str:
+    """The note beside a dump that keeps it for the sake of a run."""
+    found = HOLDS + run + ".json"
+    if not _HELD.match(found):
+        raise Stop("%r is not the id of a run. Nothing was changed." % run)
+    return found
+
+
+def holder(name: str) -> Optional[str]:
+    """The run that a note beside a dump keeps it for; None when the object is another one."""
+    found = _HELD.match(name)
+    return found.group(1) if found else None
+
+
+def is_beside(name: str) -> bool:
+    """Whether an object in a dump's folder is written about the dump, and is not part of it."""
+    return name in (MANIFEST, PROOF, HOLD) or bool(_HELD.match(name))
 
 
 def name(when: datetime) -> str:
@@ -146,8 +166,10 @@ def identity(payload: Facts, service: str, dump: str) -> Optional[str]:
 def catalog(copies: "Iterable[Facts]", now: datetime, stale_after_days: int) -> "dict[str, list[dict[str, Any]]]":
     """What can be restored, newest first, and what cannot, with the reason.
 
-    A copy is `{store, id, objects, payload or problem, proof, hold}`: what one store holds of one dump.
+    A copy is `{store, id, objects, payload or problem, proof, holds}`: what one store holds of one dump.
     """
+    copies = list(copies)
+    held = holds(copies)
     offered: "dict[str, dict[str, Any]]" = {}
     refused, unfinished = [], []
     for copy in sorted(copies, key=lambda c: (c["id"], c["store"]), reverse=True):
@@ -161,17 +183,26 @@ def catalog(copies: "Iterable[Facts]", now: datetime, stale_after_days: int) -> 
             continue
         entry = offered.setdefault(copy["id"], _offer(copy["payload"]))
         entry["stores"].append(copy["store"])
-        entry["proofs"].append(copy["proof"])
-        entry["hold"] = entry["hold"] or copy["hold"]
+        entry["proofs"].append({**copy["proof"], "store": copy["store"]} if copy["proof"] else None)
     dumps = sorted(offered.values(), key=lambda d: str(d["id"]), reverse=True)
     newest = major_of(dumps[0]["server_version"]) if dumps else None
     for entry in dumps:
         entry["stores"].sort()
+        entry["holds"] = held.get(entry["id"], [])
         entry["proof"] = proof_state(entry, entry.pop("proofs"), now, stale_after_days, newest)
         del entry["payload"]
     for earlier, entry in enumerate(dumps, 1):
         entry["anomalies"] = anomalies(entry, dumps[earlier:])
     return {"dumps": dumps, "refused": refused, "unfinished": unfinished}
+
+
+def holds(copies: "Iterable[Facts]") -> "dict[str, list[dict[str, Any]]]":
+    """What keeps each dump that is held: a hold in one store holds every copy, those that cannot be used included."""
+    found: "dict[str, dict[str, dict[str, Any]]]" = {}
+    for copy in copies:
+        for note in copy["holds"]:
+            found.setdefault(copy["id"], {}).setdefault(note.get("run", note.get("reason", "")), note)
+    return {dump: [notes[key] for key in sorted(notes)] for dump, notes in found.items()}
 
 
 def _offer(payload: Facts) -> "dict[str, Any]":
@@ -183,7 +214,6 @@ def _offer(payload: Facts) -> "dict[str, Any]":
         "dump_bytes": sum(d["dump_bytes"] for d in payload["databases"]),
         "stores": [],
         "proofs": [],
-        "hold": None,
         "payload": payload,
     }
 
@@ -253,7 +283,7 @@ def judge_copy(store: str, payload: Facts, seen: "Mapping[str, Facts]", floor: i
     """Judge what a store holds of a dump against its manifest; `seen` are its objects, read whole, with size and digest."""
     wanted = files(payload)
     missing = sorted(set(wanted) - set(seen))
-    extra = sorted(set(seen) - set(wanted) - set(BESIDE))
+    extra = sorted(name for name in set(seen) - set(wanted) if not is_beside(name))
     changed = [
         "%s (%d bytes, not %d)" % (name, seen[name]["bytes"], facts["bytes"])
         if seen[name]["bytes"] != facts["bytes"]

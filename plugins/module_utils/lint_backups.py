@@ -245,7 +245,8 @@ def holds(service: Service) -> "Iterator[dict[str, Any]]":
                     "warning",
                     "protection",
                     "Run %s has kept the repository from expiring anything for more than a day." % hold["run"],
-                    "When that recovery is over: pgrescue resume %s, or run playbooks/protect.yml." % hold["run"],
+                    "When that recovery is over: playbooks/protect.yml -e service=%s -e let_go=%s"
+                    % (service.name, hold["run"]),
                     where="repository %s" % repo["number"],
                     age_s=service.now_s - hold["since_s"],
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Iterator
 
+from .dumps import HOLD
 from .findings import finding
 from .history import moment
 from .observed import Service
@@ -140,18 +141,28 @@ def stores(service: Service) -> "Iterator[dict[str, Any]]":
 
 def holds(service: Service) -> "Iterator[dict[str, Any]]":
     """What is held does not expire; somebody must let it go again."""
-    for dump in service.dumps:
-        since = (dump.get("hold") or {}).get("at")
-        if since and service.now_s - moment(since) > DAY_S:
-            yield finding(
-                "hold-forgotten",
-                "warning",
-                "protection",
-                "Dump %s has been held for more than a day." % dump["id"],
-                "Remove its hold when the incident is over.",
-                where=dump["id"],
-                age_s=service.now_s - moment(since),
-            )
+    held = [(dump, hold) for dump in service.dumps for hold in dump.get("holds") or []]
+    for dump, hold in held:
+        age = service.now_s - moment(hold["at"]) if hold.get("at") else None
+        run = hold.get("run")
+        if (age is None and not run) or (age is not None and age <= DAY_S):
+            continue  # what a person holds without a date is held for good
+        yield finding(
+            "hold-forgotten",
+            "warning",
+            "protection",
+            "Dump %s is held by %s %s."
+            % (
+                dump["id"],
+                "run " + run if run else "hand",
+                "for more than a day" if age else "since nobody knows when",
+            ),
+            "When that run is over: playbooks/expire_dumps.yml -e service=%s -e let_go=%s" % (service.name, run)
+            if run
+            else "Remove %s from its folder when the incident is over." % HOLD,
+            where=dump["id"],
+            age_s=age,
+        )
 
 
 RULES = (loss, fresh, proven, stores, holds)

@@ -1,4 +1,4 @@
-"""A lock that lasts as long as the processes that hold it, so that a kill leaves nothing behind."""
+"""Locks that last as long as the processes that hold them, so that a kill leaves nothing behind; and where that of a service is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from . import postgres
 from .guards import Stop
 
 MOMENT_S = 5  # for the programs of a killed holder to end
+
+
+def of_service(directory: str, service: str) -> "tuple[str, str]":
+    """The file that says which run holds a service, and the note of the one that let it go last."""
+    path = os.path.join(directory, service)
+    return path + ".json", path + ".ended.json"
 
 
 def holders(path: str) -> "list[int]":

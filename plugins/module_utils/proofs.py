@@ -124,12 +124,22 @@ def archive_gained(
 ) -> "dict[str, Any]":
     """The check that nothing but the production server's own timeline was archived meanwhile.
 
-    Both map a repository to its archive's timelines and history files. A copy that archived would bring a timeline with it.
+    Both map a repository to its archive's timelines and history files. A copy that archived would bring a timeline with it, to every
+    repository that it reaches: one that answered both times tells enough, and with none nothing is known. Nor is it of an archive
+    that is listed as empty.
     """
+    compared = [repo for repo in before if after.get(repo)]
     gained = sorted(
         "repository %s: %s" % (repo, name)
-        for repo, names in after.items()
-        if repo in before
-        for name in set(names) - set(before[repo]) - {"timeline %d" % timeline}
+        for repo in compared
+        for name in set(after[repo]) - set(before[repo]) - {"timeline %d" % timeline}
     )
-    return check("the archive gained nothing from the copy", "nothing", ", ".join(gained) or "nothing", not gained)
+    seen = ", ".join(gained) or ("nothing" if compared else "not known: no repository answered both before and after")
+    return check("the archive gained nothing from the copy", "nothing", seen, bool(compared) and not gained)
+
+
+def archive_unseen(before: "Mapping[str, Sequence[str]]", after: "Mapping[str, Sequence[str]]") -> "dict[str, Any]":
+    """The check, worth a look and no more, that every archive that was listed before could be listed afterwards."""
+    silent = ", ".join("repository %s is not known" % repo for repo in sorted(before) if not after.get(repo))
+    found = check("every archive could be compared", "each that answered before", silent or "all", not silent)
+    return {**found, "tier": "should"}

@@ -9,6 +9,7 @@ from . import dumps as naming
 from .guards import PRECONDITION, Stop
 
 Backup = Mapping[str, Any]
+DAY = timedelta(days=1)
 
 PERIODS: "dict[str, Callable[[datetime], str]]" = {
     "day": lambda at: at.strftime("%Y-%m-%d"),
@@ -33,8 +34,9 @@ def check_policy(policy: Mapping[str, Any]) -> None:
 def ladder(dumps: "Iterable[Backup]", policy: Mapping[str, Any], now: datetime) -> "dict[str, list[dict[str, str]]]":
     """Which dumps to keep and which may go, oldest first, each with the reason.
 
-    A dump has `id`, `stores`, `proof` and `hold`, as a catalog lists it. On each rung of the policy the newest dump of every
-    period that began within `days` stays.
+    A dump has `id`, `stores`, `proof` and `holds`, as a catalog lists it. On each rung of the policy the newest dump of every
+    period that began within `days` stays. In its first day every dump stays: a day's newest is known when the day
+    is over.
     """
     check_policy(policy)
     newest_first = sorted(dumps, key=lambda d: str(d["id"]), reverse=True)
@@ -44,14 +46,17 @@ def ladder(dumps: "Iterable[Backup]", policy: Mapping[str, Any], now: datetime) 
         reasons.setdefault(dump["id"], reason)
 
     for dump in newest_first:
-        if dump["hold"]:
-            keep(dump, "held: %s" % dump["hold"].get("reason", "no reason given"))
+        if dump["holds"]:
+            keep(dump, "held: %s" % "; ".join(h.get("reason", "no reason given") for h in dump["holds"]))
     stores = sorted({store for dump in newest_first for store in dump["stores"]})
     for store in stores:
         keep(next(d for d in newest_first if store in d["stores"]), "the newest in %s" % store)
     proven = [d for d in newest_first if d["proof"]["state"] in naming.PROVEN]
     for dump in proven[: int(policy.get("proven", 1))]:
         keep(dump, "among the newest that are proven")
+    for dump in newest_first:
+        if now - naming.began(dump["id"]) < DAY:
+            keep(dump, "less than a day old")
     for rung in policy["rungs"]:
         taken = set()
         for dump in newest_first:

@@ -9,7 +9,8 @@ module: archive_gain
 short_description: See which timelines the archive of a stanza holds, and whether a proof has added one
 description:
   - Lists timelines and history files of each repository. With C(before) it also returns the check that nothing was gained but WAL
-    on the timeline of the server that the archive belongs to.
+    on the timeline of the server that the archive belongs to. That check fails when no repository answers to compare with.
+  - A repository that does not answer is named. Without C(before) it fails with exit code 3 when none answers.
 options:
   stanza: {description: Name of the stanza., type: str, required: true}
   endpoints: {description: "Number and C(host[:port]) of each repository's object store.", type: dict, required: true}
@@ -34,7 +35,8 @@ listing:
   returned: always
   type: dict
   sample: {"1": ["timeline 1"]}
-checks: {description: The check., returned: when before is given, type: list, elements: dict}
+silent_repositories: {description: 'Repositories that did not answer, each with the reason.', returned: always, type: dict}
+checks: {description: The checks., returned: when before is given, type: list, elements: dict}
 """
 
 import os
@@ -69,15 +71,23 @@ def main() -> None:
     p = module.params
     silent = network.tls_problems({str(repo): host for repo, host in p["endpoints"].items() if host})
     engine = pgbackrest.Repositories(module)
-    there = [str(repo) for repo in p["endpoints"] if str(repo) not in silent]
-    try:
-        listing = {repo: names(engine.files(int(repo), "archive/" + p["stanza"])) for repo in there}
-    except guards.Stop as stop:
-        guards.fail(module, stop)
-    answer = {"listing": listing}
+    listing = {}
+    for repo in [str(repo) for repo in p["endpoints"] if str(repo) not in silent]:
+        try:
+            listing[repo] = names(engine.files(int(repo), "archive/" + p["stanza"]))
+        except guards.Stop as stop:
+            silent[repo] = str(stop)
+    answer = {"listing": listing, "silent_repositories": silent}
     if p["before"] is not None:
-        found = proofs.archive_gained(p["before"], listing, p["timeline"])
-        answer["checks"] = [{**found, "host": os.uname().nodename}]
+        found = [
+            proofs.archive_gained(p["before"], listing, p["timeline"]),
+            proofs.archive_unseen(p["before"], listing),
+        ]
+        answer["checks"] = [{**line, "host": os.uname().nodename} for line in found]
+    elif not listing:
+        said = "; ".join("repository %s: %s" % item for item in sorted(silent.items()))
+        stop = guards.Stop("No archive can be listed (%s). Nothing was changed." % said, guards.PRECONDITION)
+        guards.fail(module, stop, **answer)
     module.exit_json(changed=False, **answer)
 
 

@@ -37,7 +37,7 @@ catalog:
     dumps:
       description:
         - Dumps that can be restored, newest first, with C(id), C(stores), C(databases), sizes, times, C(server_version), C(proof)
-          (C(state) is unproven, restored or validated; C(stale)), C(hold) and C(anomalies).
+          (C(state) is unproven, restored, validated or failed; C(store), whose copy was read; C(stale)), C(holds) and C(anomalies).
       type: list
       elements: dict
     refused: {description: 'Copies that cannot be used, each with C(id), C(store) and C(reason).', type: list, elements: dict}

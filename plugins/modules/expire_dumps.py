@@ -8,8 +8,8 @@ DOCUMENTATION = """
 module: expire_dumps
 short_description: Remove the dumps that a policy gives up, and what unfinished ones left behind
 description:
-  - Never removes the newest proven dumps, the newest in any store, a dump that is held (an object C(hold.json) in its folder), or
-    one whose manifest does not verify. Takes no new dump.
+  - Never removes the newest proven dumps, the newest in any store, one that began less than a day ago, one that is held (an object
+    C(hold.json) or C(hold/<run>.json) in its folder in any store), or one whose manifest does not verify. Takes no new dump.
   - Refuses (exit code 4) while all dumps of the service are held (C(dumps/<service>/hold.json) in any store), and (exit code 3)
     when a store cannot be asked, for it may know of a hold or a proof. Nothing is changed then.
 options:
@@ -18,6 +18,7 @@ options:
   policy:
     description:
       - C(rungs), each with C(every) (day, week, month or year) and C(days), keep the newest dump of every such period for so long.
+        One that began less than a day ago stays in any case.
       - C(proven) is how many of the newest proven dumps stay in any case.
     type: dict
     required: true
@@ -39,6 +40,7 @@ EXAMPLES = """
 
 RETURN = """
 expired: {description: 'Dumps that went, oldest first, each with the reason.', returned: success, type: list, elements: dict}
+held: {description: 'Dumps that are held, and stay whatever their age, each with its holds.', returned: success, type: dict}
 kept: {description: 'Dumps that stay, newest first, each with the reason.', returned: success, type: list, elements: dict}
 refused: {description: Copies that do not verify and are left for a person., returned: success, type: list, elements: dict}
 removed:
@@ -74,6 +76,7 @@ def plan(p: "dict[str, object]", seen: "dict[str, object]") -> "dict[str, object
     catalog = dumps.catalog(seen["copies"], now, 0)
     decided = retention.ladder(catalog["dumps"], p["policy"], now)
     going = {entry["id"] for entry in decided["expire"]}
+    held = dumps.holds(seen["copies"])
     good = {(store, entry["id"]) for entry in catalog["dumps"] for store in entry["stores"]}
     left = {
         (copy["store"], copy["id"])
@@ -84,7 +87,7 @@ def plan(p: "dict[str, object]", seen: "dict[str, object]") -> "dict[str, object
     freed = 0
     for copy in sorted(seen["copies"], key=lambda c: c["id"]):
         where = (copy["store"], copy["id"])
-        if (where in good and copy["id"] in going) or (where in left and not copy["hold"]):
+        if (where in good and copy["id"] in going) or (where in left and copy["id"] not in held):
             # without its manifest a dump is unfinished: one that is removed half is never offered, and goes next time
             names = sorted(copy["objects"], key=lambda name: (name != dumps.MANIFEST, name))
             removed.setdefault(copy["store"], []).extend(dumps.folder(p["service"], copy["id"]) + n for n in names)
@@ -95,6 +98,7 @@ def plan(p: "dict[str, object]", seen: "dict[str, object]") -> "dict[str, object
     return {
         "expired": decided["expire"],
         "kept": decided["keep"],
+        "held": held,
         "refused": catalog["refused"],
         "removed": removed,
         "aborted_uploads": ended,
@@ -137,6 +141,11 @@ def main() -> None:
     except guards.Stop as stop:
         guards.fail(module, stop)
     said = ["Dump %(id)s expired: %(reason)s" % entry for entry in decided["expired"]]
+    said += [
+        "Dump %s was passed over, for it is held: %s" % (dump, note.get("reason", "no reason given"))
+        for dump, notes in sorted(decided["held"].items())
+        for note in notes
+    ]
     notes = [{"event": "decision", "detail": line} for line in said]
     module.exit_json(changed=bool(decided["removed"] or decided["aborted_uploads"]), journal=notes, **decided)
 

@@ -8,13 +8,18 @@ DOCUMENTATION = """
 module: note_proof
 short_description: Note beside a dump what was proven of it
 description:
-  - Writes C(proof.json) beside the manifest in every store that holds the dump. M(pgrescue.runbooks.dump_catalog) shows it, and
-    M(pgrescue.runbooks.expire_dumps) keeps the newest proven dumps.
-  - Fails with exit code 3 when no store holds the dump, and with 5 when a store that does took no note.
+  - Writes C(proof.json) beside the manifest in the stores whose copy was read whole; what was never read is not proven.
+    M(pgrescue.runbooks.dump_catalog) shows it, and M(pgrescue.runbooks.expire_dumps) keeps the newest proven dumps.
+  - Fails with exit code 3 when no store was read whole or one of them does not have the dump, and with 5 when one took no note.
 options:
   service: {description: The service the dump belongs to., type: str, required: true}
   id: {description: The dump., type: str, required: true}
   state: {description: What was proven., type: str, choices: [unproven, restored, validated, failed], required: true}
+  read_whole:
+    description: Stores whose copy was read whole, as M(pgrescue.runbooks.restore_dump) names them; it is noted in no other.
+    type: list
+    elements: str
+    required: true
   run: {description: The run that proved it., type: str, required: true}
   checks: {description: How many checks passed., type: int, default: 0}
 extends_documentation_fragment: [pgrescue.runbooks.stores]
@@ -30,6 +35,7 @@ EXAMPLES = """
     id: 20261124T012050Z
     stores: "{{ dump_stores }}"
     state: validated
+    read_whole: "{{ dump_restored.read_whole }}"
     run: 20261124T020000Z-shop-prove_dump
     checks: 12
 """
@@ -46,7 +52,16 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import buckets, 
 
 
 def note(p: "dict[str, object]", proof: "dict[str, object]", write: bool) -> "list[str]":
-    """Write the note where the dump is."""
+    """Write the note where the dump was read."""
+    wanted = set(p["read_whole"])
+    places = [bucket for bucket in map(buckets.Bucket, p["stores"]) if bucket.name in wanted]
+    if not places or len(places) < len(wanted):
+        unknown = ", ".join(sorted(wanted - {bucket.name for bucket in places}))
+        raise guards.Stop(
+            "The proof of dump %s says nothing of any store (%s). Nothing was noted; prove it again."
+            % (p["id"], "%s is not among the stores" % unknown if unknown else "none was read whole"),
+            guards.PRECONDITION,
+        )
     folder, body = dumps.folder(p["service"], p["id"]), records.canonical(proof)
 
     def put(bucket: buckets.Bucket) -> bool:
@@ -55,16 +70,20 @@ def note(p: "dict[str, object]", proof: "dict[str, object]", write: bool) -> "li
             bucket.put_bytes(folder + dumps.PROOF, body)
         return there
 
-    answers, failed = buckets.each([buckets.Bucket(store) for store in p["stores"]], put)
+    answers, failed = buckets.each(places, put)
     if failed:
         said = "; ".join("%s: %s" % item for item in sorted(failed.items()))
-        raise guards.Stop("The proof of dump %s is not noted everywhere: %s." % (p["id"], said), guards.STEP_FAILED)
-    held = sorted(name for name, there in answers.items() if there)
-    if not held:
         raise guards.Stop(
-            "No store holds dump %s of %s. Nothing was changed." % (p["id"], p["service"]), guards.PRECONDITION
+            "The proof of dump %s is not noted where it was read: %s." % (p["id"], said), guards.STEP_FAILED
         )
-    return held
+    lost = sorted(name for name, there in answers.items() if not there)
+    if lost:
+        raise guards.Stop(
+            "%s does not hold dump %s of %s any more; its proof is not noted there."
+            % (", ".join(lost), p["id"], p["service"]),
+            guards.PRECONDITION,
+        )
+    return sorted(answers)
 
 
 def main() -> None:
@@ -75,6 +94,7 @@ def main() -> None:
             "id": {"type": "str", "required": True},
             "stores": stores.ARGUMENT,
             "state": {"type": "str", "choices": ["unproven", "restored", "validated", "failed"], "required": True},
+            "read_whole": {"type": "list", "elements": "str", "required": True},
             "run": {"type": "str", "required": True},
             "checks": {"type": "int", "default": 0},
         },

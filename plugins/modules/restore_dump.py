@@ -10,6 +10,8 @@ short_description: Restore the newest dump that verifies into databases that do 
 description:
   - Brings the first of C(dumps) whose every file matches its digest and then restores it; one that does not match in any store is
     passed over, and the result says why. Files that an interrupted attempt brought are kept.
+  - Holds each dump it tries, as M(pgrescue.runbooks.dump_hold) does, so that it does not expire meanwhile. Whoever closes C(run)
+    lets it go, with that module.
   - Refuses (exit code 4) a server that has a database of that name, or is older than the dump. Nothing is changed then. It never
     restores into a database that exists, and drops none but as O(replace_empty) says.
   - Roles that are missing are made first, without passwords; existing ones are left as they are. Tablespaces are not made.
@@ -18,6 +20,11 @@ options:
   service: {description: The service the dump belongs to., type: str, required: true}
   dumps: {description: Ids of dumps in the order to try them., type: list, elements: str, required: true}
   public_keys: {description: Ed25519 public keys in PEM that may have signed., type: list, elements: str, required: true}
+  run: {description: The run for whose sake the dump is held., type: str, required: true}
+  alone:
+    description: Whether one store must have all of it, as when it is the only one left; what is proven of its copy then holds.
+    type: bool
+    default: false
   url: {description: Connection URL of the server to restore into., type: str}
   port: {description: Port of the server on this host., type: int, default: 5432}
   socket_directory: {description: Where its socket is., type: path, default: /var/run/postgresql}
@@ -48,12 +55,16 @@ EXAMPLES = """
 - name: Restore the newest dump that verifies
   pgrescue.runbooks.restore_dump:
     service: shop
+    run: by-hand-20261124
     dumps: "{{ dump_catalog.dumps | map(attribute='id') }}"
     stores: "{{ dump_stores }}"
     public_keys: "{{ dump_public_keys }}"
     port: 5499
   become: true
   become_user: postgres
+
+- name: Let the dump expire again, when the work is over
+  pgrescue.runbooks.dump_hold: {service: shop, run: by-hand-20261124, stores: "{{ dump_stores }}", state: absent}
 """
 
 RETURN = """
@@ -61,6 +72,11 @@ id: {description: The dump that was restored., returned: success, type: str}
 databases: {description: 'What was restored: C(name) as it is now, C(dumped_as), and C(restore_s).', returned: success, type: list, elements: dict}
 roles: {description: Roles that were made; they have no password., returned: success, type: list, elements: str}
 passed_over: {description: Dumps that did not verify, each with the reason., returned: always, type: list, elements: dict}
+read_whole:
+  description: Stores whose copy was read whole and is as it was written; a store that only made up for another is none.
+  returned: success
+  type: list
+  elements: str
 manifest: {description: The manifest of the dump., returned: success, type: dict}
 """
 
@@ -69,9 +85,8 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
-    buckets,
+    dump_fetch,
     dump_restore,
-    dump_store,
     dumps,
     guards,
     libpq,
@@ -82,55 +97,11 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
 DEFAULT = "postgres"  # the database that every new server has
 
 
-class Fetch:
-    """Bringing one dump from whatever store has its files."""
-
-    def __init__(self, p: "dict[str, object]") -> None:
-        self.p = p
-        self.stores = [buckets.Bucket(store) for store in p["stores"]]
-
-    def manifest(self, dump: str) -> "dict[str, object]":
-        """The manifest of a dump from the first store that has a good one, or why there is none."""
-        found, failed = buckets.each(self.stores, lambda bucket: self._asked(bucket, dump))
-        good = [answer for answer in found.values() if not isinstance(answer, str)]
-        if good and all(answer == good[0] for answer in good):
-            return good[0]
-        said = {**failed, **{name: answer for name, answer in found.items() if isinstance(answer, str)}}
-        raise guards.Stop(
-            "its stores hold different manifests" if good else "; ".join("%s: %s" % i for i in sorted(said.items())),
-            guards.PRECONDITION,
-        )
-
-    def _asked(self, bucket: buckets.Bucket, dump: str) -> "dict[str, object] | str":
-        try:
-            return dump_store.payload(bucket, self.p["service"], dump, self.p["public_keys"])
-        except guards.Stop as stop:
-            return str(stop)
-
-    def files(self, payload: "dict[str, object]", root: str, wanted: "list[str]") -> None:
-        """Bring files of the dump below `root`; one that is there and right is kept."""
-        every = dumps.files(payload)
-        buckets.many({name: (lambda n=name: self._file(payload["id"], n, every[n], root)) for name in wanted})
-
-    def _file(self, dump: str, name: str, facts: "dict[str, object]", root: str) -> None:
-        path = os.path.join(root, name)
-        if os.path.exists(path) and buckets.file_digest(path) == facts:
-            return
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        key = dumps.folder(self.p["service"], dump) + name
-        said = []
-        for bucket in self.stores:
-            came, failed = buckets.each([bucket], lambda b: b.get(key, path + ".partial"))
-            if came.get(bucket.name) == facts:
-                os.replace(path + ".partial", path)
-                return
-            said.append("%s: %s" % (bucket.name, failed.get(bucket.name, "it is not as it was written")))
-        raise guards.Stop("%s cannot be brought (%s)" % (name, "; ".join(said)), guards.PRECONDITION)
-
-
-def first_whole(module: AnsibleModule, server: "dict[str, object]") -> "tuple[dict, list, str, str, list]":
-    """Bring dumps in turn until one is whole: its manifest, what to restore of it, where it is, with what, and those passed over."""
-    p, fetch, passed_over = module.params, Fetch(module.params), []
+def first_whole(
+    module: AnsibleModule, server: "dict[str, object]", fetch: dump_fetch.Fetch, passed_over: "list[dict[str, str]]"
+) -> "tuple[dict, list, str, str, list]":
+    """Bring dumps in turn until one is whole: its manifest, what to restore of it, where it is, with what, read whole from where."""
+    p = module.params
     for dump in p["dumps"]:
         try:
             payload = fetch.manifest(dump)
@@ -139,9 +110,11 @@ def first_whole(module: AnsibleModule, server: "dict[str, object]") -> "tuple[di
             root = os.path.join(p["work_directory"], p["service"], dump)
             names = [f["name"] for entry, _name in plan for f in entry["files"]]
             tool = dump_restore.tool(module, server["version"], payload)
-            if not module.check_mode:
-                fetch.files(payload, root, names + ([dumps.GLOBALS] if payload["globals"] else []))
-            return payload, plan, root, tool, passed_over
+            if module.check_mode:
+                return payload, plan, root, tool, []
+            fetch.hold(dump)
+            whole = fetch.files(payload, root, names + ([dumps.GLOBALS] if payload["globals"] else []))
+            return payload, plan, root, tool, whole
         except guards.Stop as stop:
             if stop.exit_code != guards.PRECONDITION:
                 raise
@@ -160,6 +133,8 @@ def main() -> None:
             "dumps": {"type": "list", "elements": "str", "required": True},
             "stores": stores.ARGUMENT,
             "public_keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
+            "run": {"type": "str", "required": True},
+            "alone": {"type": "bool", "default": False},
             "url": {"type": "str", "no_log": True},
             "port": {"type": "int", "default": 5432},
             "socket_directory": {"type": "path", "default": "/var/run/postgresql"},
@@ -172,7 +147,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    p, passed_over = module.params, []
+    p, fetch, passed_over = module.params, dump_fetch.Fetch(module.params), []
     try:
         url = p["url"] or "postgresql://?host=%s&port=%d" % (p["socket_directory"], p["port"])
         libpq.hide(module, url)
@@ -182,9 +157,9 @@ def main() -> None:
             server["databases"].remove(DEFAULT)
         lock = os.path.join(p["work_directory"], p["service"] + ".lock")
         with locks.alone(lock, "a restore of %s" % p["service"]) as held:
-            payload, plan, root, tool, passed_over = first_whole(module, server)
+            payload, plan, root, tool, whole = first_whole(module, server, fetch, passed_over)
             named = [{"name": name, "dumped_as": entry["name"]} for entry, name in plan]
-            about = {"id": payload["id"], "passed_over": passed_over, "manifest": payload}
+            about = {"id": payload["id"], "passed_over": passed_over, "manifest": payload, "read_whole": whole}
             if module.check_mode:
                 module.exit_json(changed=True, databases=named, roles=[], **about)
             roles = dump_restore.make_roles(url, root) if payload["globals"] else []
@@ -195,7 +170,7 @@ def main() -> None:
     except guards.Stop as stop:
         guards.fail(module, stop, passed_over=passed_over)
     databases = [{**line, "restore_s": seconds} for line, seconds in zip(named, took)]
-    said = ["Dump %(id)s passed over: %(reason)s" % b for b in passed_over]
+    said = fetch.said + ["Dump %(id)s passed over: %(reason)s" % b for b in passed_over]
     said.append("Dump %s restored; every file matched the signed manifest" % payload["id"])
     notes = [{"event": "decision", "detail": line} for line in said]
     module.exit_json(changed=True, databases=databases, roles=roles, journal=notes, **about)

@@ -10,15 +10,12 @@ short_description: Keep a repository from expiring anything while a recovery may
 description:
   - Puts a note into each repository itself, where the scheduled backup looks before it expires, whichever host that runs on.
   - A repository that does not answer is passed over and named; nobody can expire there either.
-  - Taken away when the recovery has taken its own backup. A hold that was left behind is found by C(pgrescue lint).
+  - Taken away when the recovery has taken its own backup, and by nobody else before it has ended
+    (M(pgrescue.runbooks.ended_run)). Holds of other runs that stay are told; one that was left behind is found by C(pgrescue lint).
 options:
   stanza: {description: Name of the stanza., type: str, required: true}
-  run: {description: The run for whose sake; needed unless C(state) is C(cleared)., type: str}
-  state:
-    description: Whether the hold shall be there; C(cleared) takes away those of all runs.
-    type: str
-    choices: [present, absent, cleared]
-    default: present
+  run: {description: The run for whose sake., type: str, required: true}
+  state: {description: Whether the hold shall be there., type: str, choices: [present, absent], default: present}
   endpoints:
     description: Number and C(host[:port]) of each repository's object store; that of the numbers alone when empty.
     type: dict
@@ -67,14 +64,14 @@ def settle(module: AnsibleModule, repo: str) -> "tuple[list[str], bool]":
     there = [
         name for name in json.loads(ask(module, repo, "--output=json", "repo-ls", repository.HOLDS)) if name != "."
     ]
-    gone = there if state == "cleared" else [run] if state == "absent" and run in there else []
-    put = state == "present" and run not in there
-    if not module.check_mode:
-        for name in gone:
-            ask(module, repo, "repo-rm", "%s/%s" % (repository.HOLDS, name))
-        if put:
-            ask(module, repo, "--raw", "repo-put", "%s/%s" % (repository.HOLDS, run), data=run)
-    return sorted(there), bool(gone or put)
+    note = "%s/%s" % (repository.HOLDS, run)
+    todo = (state == "present") != (run in there)
+    if todo and not module.check_mode:
+        if state == "present":
+            ask(module, repo, "--raw", "repo-put", note, data=run)
+        else:
+            ask(module, repo, "repo-rm", note)
+    return sorted(there), todo
 
 
 def main() -> None:
@@ -82,12 +79,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stanza": {"type": "str", "required": True},
-            "run": {"type": "str"},
-            "state": {"type": "str", "choices": ["present", "absent", "cleared"], "default": "present"},
+            "run": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "endpoints": {"type": "dict", "required": True},
             "timeout_s": {"type": "int", "default": 10},
         },
-        required_if=[("state", "present", ["run"]), ("state", "absent", ["run"])],
         supports_check_mode=True,
     )
     endpoints = {str(repo): host for repo, host in module.params["endpoints"].items()}
@@ -106,6 +102,10 @@ def main() -> None:
         for item in sorted(unreachable.items())
         if module.params["state"] == "present"
     ]
+    if module.params["state"] == "absent":
+        for repo, runs in sorted(holds.items()):
+            for other in sorted(set(runs) - {module.params["run"]}):
+                module.warn("Repository %s expires nothing, for run %s still holds it" % (repo, other))
     module.exit_json(changed=changed, holds=holds, silent_repositories=unreachable, journal=notes)
 
 

@@ -52,7 +52,7 @@ import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, journal, records
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, journal, locks, records
 
 
 def verdict(held: "dict[str, str]", wanted: "dict[str, str]", takeover: bool) -> None:
@@ -129,8 +129,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    path = os.path.join(p["directory"], p["service"] + ".json")
-    ended = os.path.join(p["directory"], p["service"] + ".ended.json")
+    path, ended = locks.of_service(p["directory"], p["service"])
     wanted = {"service": p["service"], "run": p["run"], "holder": p["holder"], "since": journal.now()}
     held = records.read_json(path) if os.path.exists(path) else {}
     try:

@@ -85,7 +85,7 @@ def verify(p: "dict[str, object]") -> "dict[str, object]":
 
         def judged(bucket: buckets.Bucket) -> "list[dict[str, object]]":
             begun = time.monotonic()
-            facts = read(bucket, folder, [n for n in copies[bucket.name]["objects"] if n not in dumps.BESIDE])
+            facts = read(bucket, folder, [n for n in copies[bucket.name]["objects"] if not dumps.is_beside(n)])
             lines = dumps.judge_copy(bucket.name, payload, facts, p["min_bytes"])
             return [{**line, "duration_s": round(time.monotonic() - begun, 3)} for line in lines]
 

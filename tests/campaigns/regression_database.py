@@ -160,6 +160,7 @@ class Campaign:
             with self.clock("the dump is restored"):
                 restored = ask(
                     "restore_dump",
+                    run="campaign",
                     dumps=[taken["id"]],
                     public_keys=[PUBLIC],
                     work_directory=str(self.primary.folder / "restores"),

@@ -16,12 +16,12 @@ dumps = st.lists(
             "id": (NOW - timedelta(hours=hours)).strftime("%Y%m%dT%H%M%SZ"),
             "stores": stores,
             "proof": {"state": state},
-            "hold": hold,
+            "holds": hold,
         },
-        st.integers(-5, 24 * 365 * 9),
+        st.one_of(st.integers(-5, 60), st.integers(-5, 24 * 365 * 9)),  # several a day, and years of them
         st.sampled_from([["one"], ["two"], ["one", "two"]]),
         st.sampled_from(["unproven", "restored", "validated"]),
-        st.sampled_from([None, None, None, {"reason": "litigation"}]),
+        st.sampled_from([[], [], [], [{"reason": "litigation"}]]),
     ),
     max_size=40,
     unique_by=lambda d: d["id"],
@@ -61,12 +61,19 @@ def test_every_dump_is_decided_once_and_those_that_go_come_oldest_first(found, p
 def test_what_is_held_proven_or_the_last_in_a_store_stays(found, policy):
     _keep, expire = decided(found, policy)
     gone = set(expire)
-    assert not gone & {d["id"] for d in found if d["hold"]}
+    assert not gone & {d["id"] for d in found if d["holds"]}
     proven = sorted((d["id"] for d in found if d["proof"]["state"] != "unproven"), reverse=True)
     assert not gone & set(proven[: policy["proven"]])
     for store in STORES:
         there = [d["id"] for d in found if store in d["stores"]]
         assert not there or max(there) not in gone
+
+
+@given(dumps, policies)
+@settings(max_examples=300, deadline=None)
+def test_nothing_goes_in_its_first_day(found, policy):
+    began = collection("plugins.module_utils.dumps").began
+    assert all(NOW - began(dump) >= timedelta(days=1) for dump in decided(found, policy)[1])
 
 
 @given(dumps, policies)

@@ -138,8 +138,8 @@ def test_the_program_takes_what_is_due_and_expires_by_policy(repositories, insta
     assert (held["held_by"], held["expired"], free["held_by"]) == (["run-1"], [], [])
     assert free["expired"]
     assert module("retention_hold")(**hold, run="run-2", state="absent")["holds"] == {"1": ["run-1"]}
-    assert module("retention_hold")(**hold, state="cleared", check=True)["changed"]
-    assert module("retention_hold")(**hold, state="cleared")["changed"]
+    assert module("retention_hold")(**hold, run="run-1", state="absent", check=True)["changed"]
+    assert module("retention_hold")(**hold, run="run-1", state="absent")["changed"]
     _, result = run(repositories, installed, full_every_days=0)
     assert result["repositories"]["1"]["expired"]
 

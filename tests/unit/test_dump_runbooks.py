@@ -29,6 +29,10 @@ def runbook(tmp_path):
             "dump_public_keys": [PUBLIC],
             "dump_retention": {"rungs": [{"every": "day", "days": 30}], "proven": 3},
             "dump_work_directory": str(tmp_path / "work"),
+            "dump_proof_place": str(tmp_path / "proof"),
+            "postgres_version": server.version,
+            "objectives": {"rto_s": 14400, "rpo_s": 86400, "phases": {}},
+            "record_stores": [store.place],
             "ansible_connection": "local",
             "ansible_become": False,
             "ansible_python_interpreter": sys.executable,
@@ -48,7 +52,7 @@ def runbook(tmp_path):
             env = {
                 **os.environ,
                 "ANSIBLE_CONFIG": str(HOUSE / "ansible.cfg"),
-                "PGRESCUE_RUNS_DIR": str(tmp_path / "runs"),
+                "PGRESCUE_RUNS": str(tmp_path / "runs"),
             }
             done = subprocess.run(
                 [*command, "-e", "service=shop", *more], cwd=HOUSE, env=env, capture_output=True, text=True, check=False
@@ -75,3 +79,26 @@ def test_a_service_is_dumped_verified_and_expired(runbook):
     assert "every file is as it was written" in said
     for secret in (PASSWORD, SECRET, PRIVATE.splitlines()[1]):
         assert secret not in spoken + said
+
+
+def test_a_proof_holds_its_dump_until_its_run_is_closed(runbook):
+    run, store = runbook
+    code, said = run("dump", "--start-at-task", "Take a dump into every store")
+    assert code == 0, said
+    dump = next(iter(store.path("dumps/shop").iterdir())).name
+    proof = ("-e", "run_id=20261124T020000Z-shop-prove_dump")
+    code, said = run("prove_dump", *proof, "-e", '{"dump_proof_settings": {"port": "none"}}')  # no such server starts
+    assert code != 0
+    note = objects(store, dump) / "hold/20261124T020000Z-shop-prove_dump.json"
+    assert note.exists(), said
+    code, said = run("close_proof", *proof)
+    assert code == 0, said
+    assert not note.exists()
+    code, said = run("close_proof", *proof)  # again, and where there is nothing to let go
+    assert code == 0, said
+    note.parent.mkdir(exist_ok=True)
+    note.write_text("{}")
+    store.forget()
+    code, said = run("expire_dumps", "-e", "let_go=20261124T020000Z-shop-prove_dump")
+    assert code == 0, said
+    assert not note.exists()

@@ -74,7 +74,7 @@ def verify(*stores, **more):
 
 
 def restore(server, tmp_path, dumps, *stores, **more):
-    place = {"url": url(server, "postgres"), "work_directory": str(tmp_path / "restores")}
+    place = {"run": "run-1", "url": url(server, "postgres"), "work_directory": str(tmp_path / "restores")}
     return module("restore_dump")(dumps=dumps, stores=places(*stores), **{**KEYS, **place, **more})
 
 
@@ -616,21 +616,72 @@ def old(store, source_id, days):
     return dump
 
 
-def test_a_proof_is_noted_wherever_the_dump_is_and_goes_stale(source, stores, tmp_path):
+def note(*stores, **more):
+    proof = {"service": "shop", "state": "validated", "run": "run-1", "read_whole": [store.name for store in stores]}
+    return module("note_proof")(stores=places(*stores), **{**proof, **more})
+
+
+def test_a_proof_is_noted_where_the_dump_was_read_and_goes_stale(source, stores, tmp_path):
     one, two = stores
-    dump = take(source, tmp_path, one)["id"]
-    noted = module("note_proof")(
-        service="shop", id=dump, stores=places(one, two), state="validated", run="run-1", checks=9
-    )
+    dump = take(source, tmp_path, one, two)["id"]
+    noted = note(one, two, id=dump, read_whole=[one.name], checks=9)
     assert noted["stores"] == [one.name]
+    assert not (objects(two, dump) / "proof.json").exists()
     proof = listed(one, two)["dumps"][0]["proof"]
     assert (proof["state"], proof["checks"], proof["run"], proof["stale"]) == ("validated", 9, "run-1", False)
+    assert proof["store"] == one.name
     assert listed(one, stale_after_days=-1)["dumps"][0]["proof"]["stale"]
     assert verify(one)["failed_checks"] == []
-    other = {"service": "shop", "id": "20260101T000000Z", "state": "restored", "run": "run-1"}
-    assert refused(module("note_proof")(stores=places(one, two), **other), 3, "No store holds dump")
+    assert refused(note(one, two, id=dump, read_whole=[]), 3, "none was read whole")
+    assert refused(note(one, id=dump, read_whole=["elsewhere"]), 3, "elsewhere is not among the stores")
+    assert refused(note(one, two, id="20260101T000000Z"), 3, "does not hold dump")
     two.stop()
-    assert refused(module("note_proof")(stores=places(one, two), **{**other, "id": dump}), 5, two.name)
+    assert refused(note(one, two, id=dump), 5, two.name)
+
+
+def test_a_copy_that_is_damaged_or_was_not_read_is_never_noted_as_proven(source, target, stores, tmp_path):
+    one, two = stores
+    dump = take(source, tmp_path, one, two)["id"]
+    flip(data_file(objects(one, dump)))
+    one.forget()
+    mended = restore(target, tmp_path, [dump], one, two, databases=["stock"], rename={"stock": "part"})
+    assert mended["read_whole"] == []  # not all of it was brought
+    proven = restore(target, tmp_path, [dump], one, two, alone=True)
+    assert proven["read_whole"] == [two.name]
+    assert "not whole in one store" in proven["journal"][0]["detail"]
+    assert note(one, two, id=dump, read_whole=proven["read_whole"])["stores"] == [two.name]
+    assert not (objects(one, dump) / "proof.json").exists()
+
+
+def test_two_damaged_copies_that_make_up_for_each_other_prove_neither(source, target, stores, tmp_path):
+    one, two = stores
+    dump = take(source, tmp_path, one, two)["id"]
+    flip(data_file(objects(one, dump)))
+    flip(objects(two, dump) / "globals.sql")
+    for store in stores:
+        store.forget()
+    assert refused(restore(target, tmp_path, [dump], one, two, alone=True), 3, "no store has all of it", "globals.sql")
+    assert restore(target, tmp_path, [dump], one, two)["read_whole"] == []
+    assert run(target, "shop", "SELECT count(*) FROM products") == [(5000,)]
+
+
+def test_files_that_an_earlier_attempt_brought_prove_no_store(dumped, target, store, tmp_path):
+    dump, folder = dumped
+    gone = data_file(folder)
+    gone.rename(tmp_path / "aside")
+    store.forget()
+    assert refused(restore(target, tmp_path, [dump], store), 3, gone.name)
+    (tmp_path / "aside").rename(gone)
+    store.forget()
+    assert restore(target, tmp_path, [dump], store)["read_whole"] == []
+
+
+def test_a_manifest_that_is_no_good_proves_nothing_of_its_store(source, target, stores, tmp_path):
+    one, two = stores
+    dump = take(source, tmp_path, one, two)["id"]
+    flip(objects(one, dump) / "manifest.dsse.json")
+    one.forget()
+    assert restore(target, tmp_path, [dump], one, two, alone=True)["read_whole"] == [two.name]
 
 
 def test_what_expires_is_exactly_what_the_dry_run_said(source, stores, tmp_path):
@@ -640,7 +691,7 @@ def test_what_expires_is_exactly_what_the_dry_run_said(source, stores, tmp_path)
     unfinished = objects(one, "20260101T000000Z") / "db/1/toc.dat"
     unfinished.parent.mkdir(parents=True)
     unfinished.write_bytes(b"x")
-    module("note_proof")(service="shop", id=proven, stores=places(one), state="restored", run="run-1")
+    note(one, id=proven, state="restored")
     (objects(one, held) / "hold.json").write_text('{"reason": "an auditor asked"}')
     one.forget()
     before = {p for p in one.path().rglob("*") if p.is_file()}
@@ -693,6 +744,112 @@ def test_a_dump_that_does_not_verify_is_left_for_a_person(source, store, tmp_pat
     done = expire(store)
     assert (done["expired"], [r["id"] for r in done["refused"]]) == ([], [broken])
     assert objects(store, broken).exists()
+
+
+# -- holds and the day ------------------------------------------------------------------------------------------------
+
+
+def hold(*stores, **more):
+    return module("dump_hold")(service="shop", stores=places(*stores), **{"run": "run-1", **more})
+
+
+def test_all_dumps_of_a_day_stay_until_it_is_over(source, store, tmp_path):
+    newest = take(source, tmp_path, store)["id"]
+    today = [old(store, newest, hours / 24) for hours in (2, 5, 11, 23)]
+    over = [old(store, newest, hours / 24) for hours in (25, 26, 27, 73, 74, 75)]
+    done = expire(store)
+    gone = [e["id"] for e in done["expired"]]
+    assert not set(gone) & {newest, *today}
+    assert {e["reason"] for e in done["kept"] if e["id"] in today[1:]} == {"less than a day old"}
+    assert gone
+    assert set(gone) < set(over)  # of a day that is over the newest stays
+    assert {d["id"] for d in listed(store)["dumps"]} == {newest, *today, *over} - set(gone)
+
+
+def test_a_dump_that_is_held_stays_until_its_run_lets_it_go(source, stores, tmp_path):
+    one, two = stores
+    newest = take(source, tmp_path, one, two)["id"]
+    held = old(one, newest, 40)
+    for path in objects(one, held).rglob("*"):
+        copy = objects(two, held) / path.relative_to(objects(one, held))
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            copy.write_bytes(path.read_bytes())
+    two.forget()
+    assert hold(one, two, id=held, check=True)["changed"]
+    assert [e["id"] for e in expire(one, two, check=True)["expired"]] == [held]
+    assert hold(one, id=held)["dumps"] == {one.name: [held]}  # in one of its stores alone
+    assert not hold(one, id=held)["changed"]
+    done = expire(one, two)
+    assert (done["expired"], done["removed"]) == ([], {})
+    assert f"Dump {held} was passed over, for it is held: run run-1 needs it" in [n["detail"] for n in done["journal"]]
+    assert verify(one, two, id=held)["failed_checks"] == []  # a hold is no part of the dump
+    assert objects(two, held).exists()
+    hold(one, two, id=held, run="run-2")
+    assert [n["run"] for n in listed(one, two)["dumps"][1]["holds"]] == ["run-1", "run-2"]
+    assert hold(one, two, state="absent")["dumps"] == {one.name: [held], two.name: []}
+    assert expire(one, two)["expired"] == []
+    assert not hold(one, two, state="absent")["changed"]
+    assert hold(one, two, state="absent", run="run-2")["changed"]
+    assert [e["id"] for e in expire(one, two)["expired"]] == [held]
+    assert not objects(one, held).exists()
+
+
+def test_a_hold_that_is_put_while_the_stores_are_read_is_seen(source, store, tmp_path, monkeypatch):
+    newest = take(source, tmp_path, store)["id"]
+    held = old(store, newest, 40)
+    reading = collection("plugins.module_utils.dump_store")
+    original = reading.payload
+
+    def payload(bucket, service, dump, keys):
+        reading.hold([bucket], service, held, "run-1", datetime.now(UTC), True)
+        return original(bucket, service, dump, keys)
+
+    monkeypatch.setattr(reading, "payload", payload)
+    assert expire(store)["expired"] == []
+    assert objects(store, held).exists()
+
+
+def test_a_restore_holds_its_dump_and_a_killed_one_is_told(source, target, stores, tmp_path):
+    one, two = stores
+    dump = old(one, take(source, tmp_path, one, two)["id"], 40)
+    two.stop()
+    restored = restore(target, tmp_path, [dump], one, two, run="run-died")
+    assert f"Dump {dump} is not held in {two.name}" in restored["journal"][0]["detail"]
+    two.start()
+    assert expire(one, two)["expired"] == []
+    catalog = listed(one, two)
+    (note_there,) = catalog["dumps"][1]["holds"]
+    assert note_there["run"] == "run-died"
+    lint = collection("plugins.module_utils.lint").findings
+    later = datetime.now(UTC).timestamp() + 90_000
+    for when, expected in ((later - 80_000, []), (later, [dump])):
+        facts = {"now_s": when, "dumps": catalog}
+        told = [f for f in lint({"service": "shop", "engines": ["dump"]}, facts) if f["id"] == "hold-forgotten"]
+        assert [f["where"] for f in told] == expected
+    assert "let_go=run-died" in told[0]["change"]
+    two.stop()
+    assert refused(hold(one, two, run="run-died", state="absent"), 5, "may still hold", two.name)
+    two.start()
+    hold(one, two, run="run-died", state="absent")
+    assert [e["id"] for e in expire(one, two)["expired"]] == [dump]
+
+
+def test_a_dump_that_is_nowhere_cannot_be_held(store):
+    assert refused(hold(store, id="20260101T000000Z"), 3, "No store holds dump")
+    assert refused(hold(store, id="20260101T000000Z", run="../x"), 4, "not the id of a run")
+
+
+def test_an_unfinished_dump_that_is_held_stays(store):
+    left = objects(store, "20260101T000000Z")
+    for name in ("db/1/toc.dat", "hold/run-1.json"):
+        (left / name).parent.mkdir(parents=True, exist_ok=True)
+        (left / name).write_text("{}")
+    store.forget()
+    assert expire(store)["removed"] == {}
+    (left / "hold/run-1.json").unlink()
+    store.forget()
+    assert expire(store)["removed"]
 
 
 def test_a_policy_that_keeps_nothing_is_refused(store):

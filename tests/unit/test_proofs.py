@@ -5,7 +5,8 @@ import signal
 import subprocess
 
 import pytest
-from backups import Repositories, flip
+from backups import Repositories, flip, repositories_of
+from faults import caught
 from modules import as_user, collection, module, refused
 from postgres import PostgresServer, programs
 
@@ -126,3 +127,33 @@ def test_a_copy_runs_no_command_of_the_backup_and_replays_all_of_its_own_reposit
     flip(path)  # repository 2 still has it whole
     failed = [name for name, verdict in prove().items() if verdict == "failed"]
     assert failed == ["replay ended at its target"]
+
+
+def test_an_archive_that_is_not_known_passes_no_check(monkeypatch, tmp_path):
+    down = "127.0.0.1:1"
+    with repositories_of() as made:
+        monkeypatch.setenv("PGBACKREST_CONFIG", str(made.config))
+        monkeypatch.setenv("PGUSER", "postgres")
+        made.archive()
+
+        def gain(one="", two="", **more):
+            return module("archive_gain")(stanza="test", endpoints={"1": one, "2": two}, **more)
+
+        before = {"before": gain()["listing"], "timeline": 1}
+        assert before["before"] == {"1": ["timeline 1"], "2": ["timeline 1"]}
+        assert [c["verdict"] for c in gain(**before)["checks"]] == ["passed", "passed"]
+        caught("one archive not known afterwards", gain(two=down, **before)["checks"])
+        none = gain(one=down, two=down, **before)
+        assert none["checks"][0]["observed"].startswith("not known")
+        assert sorted(none["silent_repositories"]) == ["1", "2"]
+        caught("archive not known afterwards", none["checks"][:1])
+        assert {c["tier"] for c in none["checks"] if c["verdict"] == "failed"} == {"must", "should"}
+        assert gain(one=down, before={"1": ["timeline 1"]}, timeline=1)["checks"][0]["verdict"] == "failed"
+        assert refused(gain(one=down, two=down), 3, "No archive can be listed")
+        (next((made.folder / "repo1/archive/test").glob("*-1")) / "00000002.history").touch()
+        caught("archive gained a timeline", gain(two=down, **{**before, "before": {"1": ["timeline 1"]}})["checks"])
+        # an engine that cannot read a repository knows nothing of it either
+        broken = made.config.read_text().replace(f"repo1-path={made.folder}/repo1", "repo1-path=/dev/null")
+        (tmp_path / "broken.conf").write_text(broken.replace(f"repo2-path={made.folder}/repo2", "repo2-path=/dev/null"))
+        monkeypatch.setenv("PGBACKREST_CONFIG", str(tmp_path / "broken.conf"))
+        assert gain(**before)["checks"][0]["verdict"] == "failed"

@@ -61,6 +61,7 @@ def test_versions_markers_and_unfinished_uploads_are_counted(aws):
     assert found["current"] == {"objects": 1, "bytes": 3}
     assert found["noncurrent"] == {"objects": 3, "bytes": 125}
     assert found["delete_markers"] == 1
+    assert found["unfinished"].pop("oldest_s") == 1289422113.0  # moto begins every upload in 2010
     assert found["unfinished"] == {"uploads": 2, "parts": 2, "bytes": (5 << 20) + 7}
     assert found["total_bytes"] == 3 + 125 + (5 << 20) + 7
     aws.versioning(name, "Suspended")
@@ -75,6 +76,54 @@ def test_a_thousand_and_a_hundred_versions_are_counted(aws):
     (found,) = usage(bucket, prefix="b/")
     assert found["current"] == {"objects": 550, "bytes": 9 * 550}
     assert found["noncurrent"] == {"objects": 550, "bytes": 7 * 550}
+
+
+RULES = {
+    "nothing": ([], []),
+    "both": (
+        [
+            {
+                "NoncurrentVersionExpiration": {"NoncurrentDays": 30},
+                "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2},
+            }
+        ],
+        ["noncurrent", "unfinished"],
+    ),
+    "a rule that is switched off": (
+        [{"NoncurrentVersionExpiration": {"NoncurrentDays": 30}, "Status": "Disabled"}],
+        [],
+    ),
+    "a rule for another folder": (
+        [{"NoncurrentVersionExpiration": {"NoncurrentDays": 30}, "Filter": {"Prefix": "elsewhere/"}}],
+        [],
+    ),
+    "a rule for the folder": (
+        [{"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2}, "Filter": {"Prefix": "b"}}],
+        ["unfinished"],
+    ),
+    "a rule for what has a tag": (
+        [{"NoncurrentVersionExpiration": {"NoncurrentDays": 30}, "Filter": {"Tag": {"Key": "k", "Value": "v"}}}],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_what_the_buckets_rules_end_is_told(aws, name):
+    rules, expected = RULES[name]
+    bucket = aws.bucket("rules-" + name.replace(" ", "-"), versioned=True)
+    if rules:
+        whole = [
+            {"ID": str(at), "Status": "Enabled", "Filter": {"Prefix": ""}, **rule} for at, rule in enumerate(rules)
+        ]
+        aws.s3.put_bucket_lifecycle_configuration(Bucket=bucket["bucket"], LifecycleConfiguration={"Rules": whole})
+    assert usage(bucket, prefix="b/")[0]["ends"] == expected
+
+
+def test_a_host_without_the_library_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
+    (found,) = usage({"url": "http://x", "bucket": "b", "region": "r", "key": "k", "secret": SECRET})
+    assert "boto3" in found["problem"]
 
 
 def test_a_store_that_does_not_answer_is_an_observation(aws):
@@ -113,6 +162,7 @@ def test_a_store_that_keeps_no_versions_says_so_and_is_counted(rclone, count):
     fill(s3, "evidence", [f"runs/{n:05}" for n in range(count)])
     (found,) = usage(rclone)
     assert found["problem"] is None
-    assert found["versions"] == "not kept by this store"
+    assert (found["versions"], found["ends"]) == ("not kept by this store", None)
+    assert found["unfinished"] == {"uploads": 0, "parts": 0, "bytes": 0, "oldest_s": None}
     assert found["current"] == {"objects": count, "bytes": 10 * count}
     assert found["total_bytes"] == 10 * count

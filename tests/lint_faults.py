@@ -320,6 +320,12 @@ PLANTED: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]] = {
         "standby-not-streaming",
         "warning",
     ),
+    "replay left paused": (
+        "a census was killed with -9",
+        put("paused", "facts", "hosts", "db2", "state", "replay"),
+        "replay-paused",
+        "warning",
+    ),
     **{
         f"smaller {name}": (
             f"the standby has one less of {name}",
@@ -674,6 +680,15 @@ PLANTED_IN_DUMPS: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]
     ),
     "no dump": ("the stores hold none", put([], "facts", "dumps", "dumps"), "no-dump", "error"),
     "dump late": ("the newest is of yesterday", put([dump(1)], "facts", "dumps", "dumps"), "dump-late", "error"),
+    "bucket of dumps full in a day": (
+        "100 of 110 GB, dumps grow by a third a day",
+        all_of(
+            put([dump(n + 0.1, size_bytes=(3 - n) * GB) for n in range(3)], "facts", "dumps", "dumps"),
+            put(110 * GB, "promise", "buckets", 0, "limit_bytes"),
+        ),
+        "bucket-filling",
+        "error",
+    ),
     "dump in one store": ("a store lacks it", put(["east"], *NEWEST, "stores"), "dump-one-store", "error"),
     "dump unlike the others": ("its size", put(["10 bytes"], *NEWEST, "anomalies"), "dump-unusual", "warning"),
     "dump disproven": (

@@ -6,8 +6,8 @@ from typing import Any, Iterator, Mapping, Optional
 
 from . import capacity
 from .findings import finding
-from .history import moment
 from .observed import Service
+from .times import epoch_s
 
 DAY_S = 86400
 
@@ -103,7 +103,7 @@ def growth(service: Service, holds: str, total: float) -> Optional[float]:
     """Bytes a day: what keeps so many backups grows as they do. Nobody knows it of records."""
     samples = {
         "backups": capacity.sizes(service.backups),
-        "dumps": [(moment(dump["finished"]), float(dump["size_bytes"])) for dump in service.dumps],
+        "dumps": [(epoch_s(dump["finished"]), float(dump["size_bytes"])) for dump in service.dumps],
         "records": [],
     }[holds]
     grows = capacity.growth_per_day(samples)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Iterator
 
 from .findings import finding
-from .history import moment
 from .observed import Service
+from .times import epoch_s
 from .trend import quantile
 
 PROVEN = ("restored", "validated")
@@ -49,7 +49,7 @@ def fresh(service: Service) -> "Iterator[dict[str, Any]]":
         )
         return
     newest = service.dumps[0]
-    age, interval = service.now_s - moment(newest["finished"]), service.promise.get("dump_interval_s")
+    age, interval = service.now_s - epoch_s(newest["finished"]), service.promise.get("dump_interval_s")
     allowed = (interval or 0) + newest["duration_s"] + (service.promise.get("reaction_s") or 0)
     if interval and age > allowed:
         yield finding(
@@ -142,7 +142,7 @@ def holds(service: Service) -> "Iterator[dict[str, Any]]":
     """What is held does not expire; somebody must let it go again."""
     for dump in service.dumps:
         since = (dump.get("hold") or {}).get("at")
-        if since and service.now_s - moment(since) > DAY_S:
+        if since and service.now_s - epoch_s(since) > DAY_S:
             yield finding(
                 "hold-forgotten",
                 "warning",
@@ -150,7 +150,7 @@ def holds(service: Service) -> "Iterator[dict[str, Any]]":
                 "Dump %s has been held for more than a day." % dump["id"],
                 "Remove its hold when the incident is over.",
                 where=dump["id"],
-                age_s=service.now_s - moment(since),
+                age_s=service.now_s - epoch_s(since),
             )
 
 

@@ -25,6 +25,11 @@ def tablespaces(place: str) -> str:
     return place.rstrip("/") + ".tablespaces"
 
 
+def brought(place: str) -> str:
+    """Where a dump is brought to that is restored into the server at a place; M(restore_dump) removes it only when all went well."""
+    return place.rstrip("/") + ".dump"
+
+
 def unstarted(place: str) -> "dict[str, str]":
     """The run and the place of a restore that is whole and was never started; empty for anything else."""
     noted = marker(place)

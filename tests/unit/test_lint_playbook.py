@@ -154,6 +154,22 @@ def test_buckets_are_measured_from_where_they_are_reached(tmp_path):
         assert not bucket_findings & set(found)
 
 
+def test_the_buckets_of_repositories_are_asked_by_a_database_host(tmp_path, half_dead):
+    local = {
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+    }
+    seen = {"postgres_state": {"role": "stopped", "running": False, "data_directory": "/nowhere", "streaming": False}}
+    done, found = played(inventory(tmp_path, "postgres", half_dead, **DATABASE, **local), "-e", json.dumps(seen))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bucket-unmeasured" in found
+    assert re.search(
+        r"could not be measured: Could not connect to the endpoint URL: \S+127.0.0.1:1/backups", done.stdout
+    )
+    assert "geheim" not in done.stdout
+
+
 def test_the_command_shows_what_the_playbook_found(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
     path, out = inventory(tmp_path, "dump", free_port()), tmp_path / "out"

@@ -115,6 +115,21 @@ def repository(number: int) -> Facts:
     }
 
 
+def bucket(store: str) -> Facts:
+    """What 100 GB take in a bucket whose rules end what is deleted."""
+    return {
+        "store": store,
+        "problem": None,
+        "versions": "enabled",
+        "current": {"objects": 9_000, "bytes": 90 * GB},
+        "noncurrent": {"objects": 1_000, "bytes": 10 * GB},
+        "delete_markers": 1_000,
+        "unfinished": {"uploads": 1, "parts": 2, "bytes": 1_000, "oldest_s": NOW - HOUR},
+        "total_bytes": 100 * GB,
+        "ends": ["noncurrent", "unfinished"],
+    }
+
+
 def run(days_ago: float = 1, **more: Any) -> Facts:
     """A drill that passed: 10 GB fetched in 100 s, 32 segments replayed in 30 s, back after 200 s."""
     return {
@@ -152,6 +167,10 @@ def sound() -> tuple[Facts, Facts]:
         "proof_interval_s": 7 * DAY,
         "reaction_s": HOUR,
         "timers": ["pgrescue-backup@shop.timer"],
+        "buckets": [
+            {"store": "east/backups", "holds": "backups", "limit_bytes": 200 * GB},
+            {"store": "west/records", "holds": "records", "limit_bytes": None},
+        ],
     }
     facts = {
         "now_s": NOW,
@@ -163,6 +182,7 @@ def sound() -> tuple[Facts, Facts]:
         },
         "repositories": [repository(1), repository(2)],
         "runs": [run()],
+        "buckets": [bucket("east/backups"), bucket("west/records")],
         "dumps": {},
     }
     return promise, facts
@@ -175,6 +195,7 @@ def dump(days_ago: float, **more: Any) -> Facts:
         "id": f"dump-{days_ago}",
         "finished": finished.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "duration_s": 300.0,
+        "size_bytes": GB,
         "stores": ["east", "west"],
         "proof": {"state": "validated", "stale": False},
         "holds": [],
@@ -188,6 +209,7 @@ def dumped() -> tuple[Facts, Facts]:
     promise, facts = sound()
     promise.update(engines=["dump"], dump_interval_s=6 * HOUR, repositories=[], standbys={})
     promise["objectives"]["rpo_s"] = 8 * HOUR
+    promise["buckets"][0]["holds"] = "dumps"
     catalog = {"dumps": [dump(0.1), dump(0.35), dump(0.6)], "refused": [], "unfinished": [], "unreachable": {}}
     return promise, {**facts, "hosts": {}, "repositories": [], "dumps": catalog}
 
@@ -276,6 +298,7 @@ REPLICA = {
     "lag_s": 0.0,
     "late": False,
 }
+BUCKET = ("facts", "buckets", 0)
 SLOT = (*DB1, "server", "slots", 0)
 TIMER = (*DB1, "timers")
 
@@ -295,6 +318,12 @@ PLANTED: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]] = {
         "its WAL receiver is gone",
         put(False, "facts", "hosts", "db2", "state", "streaming"),
         "standby-not-streaming",
+        "warning",
+    ),
+    "replay left paused": (
+        "a census was killed with -9",
+        put("paused", "facts", "hosts", "db2", "state", "replay"),
+        "replay-paused",
         "warning",
     ),
     **{
@@ -505,6 +534,43 @@ PLANTED: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]] = {
         "replica-unseen",
         "error",
     ),
+    "bucket silent": ("its store is down", put("timed out", *BUCKET, "problem"), "bucket-unmeasured", "warning"),
+    "bucket nobody asked": ("no host answers", put([], "facts", "buckets"), "bucket-unmeasured", "warning"),
+    "uploads left behind": (
+        "one was begun two days ago",
+        put(NOW - 2 * DAY, *BUCKET, "unfinished", "oldest_s"),
+        "uploads-unfinished",
+        "warning",
+    ),
+    "versions without an end": ("no lifecycle rule", put([], *BUCKET, "ends"), "versions-kept", "advice"),
+    "versions outgrow what is there": (
+        "91 GB of them, and the store knows no rules",
+        all_of(put(None, *BUCKET, "ends"), put(91 * GB, *BUCKET, "noncurrent", "bytes")),
+        "versions-kept",
+        "warning",
+    ),
+    "bucket four fifths full": (
+        "100 of 125 GB",
+        put(125 * GB, "promise", "buckets", 0, "limit_bytes"),
+        "bucket-filling",
+        "warning",
+    ),
+    "bucket full in a day": (
+        "100 of 110 GB, growing by a tenth a day",
+        all_of(
+            growing(GB),
+            put(110 * GB, "promise", "buckets", 0, "limit_bytes"),
+            put({"rto_s": 9e9, "rpo_s": 900, "phases": {}}, "promise", "objectives"),
+        ),
+        "bucket-filling",
+        "error",
+    ),
+    "bucket over its limit": (
+        "100 of 50 GB",
+        put(50 * GB, "promise", "buckets", 0, "limit_bytes"),
+        "bucket-filling",
+        "error",
+    ),
     "never proven": (
         "no run passed, no backup is proven",
         all_of(
@@ -614,6 +680,15 @@ PLANTED_IN_DUMPS: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]
     ),
     "no dump": ("the stores hold none", put([], "facts", "dumps", "dumps"), "no-dump", "error"),
     "dump late": ("the newest is of yesterday", put([dump(1)], "facts", "dumps", "dumps"), "dump-late", "error"),
+    "bucket of dumps full in a day": (
+        "100 of 110 GB, dumps grow by a third a day",
+        all_of(
+            put([dump(n + 0.1, size_bytes=(3 - n) * GB) for n in range(3)], "facts", "dumps", "dumps"),
+            put(110 * GB, "promise", "buckets", 0, "limit_bytes"),
+        ),
+        "bucket-filling",
+        "error",
+    ),
     "dump in one store": ("a store lacks it", put(["east"], *NEWEST, "stores"), "dump-one-store", "error"),
     "dump unlike the others": ("its size", put(["10 bytes"], *NEWEST, "anomalies"), "dump-unusual", "warning"),
     "dump disproven": (

@@ -58,6 +58,20 @@ def hosts_that_are(states: Mapping[str, Any], role: str) -> "list[str]":
     return [host for host, seen in states.items() if seen["role"] == role]
 
 
+def counted_on(states: Mapping[str, Any]) -> "list[str]":
+    """Standbys in the order in which a census is taken on them: one that somebody paused, or that stays behind on purpose, last.
+
+    The replay of one that stays behind waits within a record, and stands still for a census only when it has waited.
+    """
+
+    def unfit(host: str) -> "tuple[bool, bool]":
+        state = states[host]
+        delay_ms = int((state.get("settings") or {}).get("recovery_min_apply_delay") or 0)
+        return state.get("replay") not in (None, "not paused"), delay_ms > 0
+
+    return sorted(hosts_that_are(states, "standby"), key=unfit)
+
+
 def acknowledging(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "list[str]":
     """Hosts whose standby a commit can wait for: not one that stays behind on purpose, nor one fed by the archive alone."""
     return [
@@ -104,6 +118,7 @@ class FilterModule:
             "to_fence": to_fence,
             "configured": configured,
             "hosts_that_are": hosts_that_are,
+            "counted_on": counted_on,
             "acknowledging": acknowledging,
             "copied_from": copied_from,
         }

@@ -14,6 +14,8 @@ NAMED = (
     "retention_full",
 )  # of a repository; nothing else is handed on
 
+STORE = ("bucket", "region", "key", "secret", "ca_file")  # of a repository, and of any other store
+
 
 def observed_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], answering: Iterable[str]) -> "dict[str, Any]":
     """Everything that was seen of each host, and whether it answered at all."""
@@ -51,6 +53,25 @@ def promised_repositories(repositories: Sequence[Mapping[str, Any]]) -> "list[di
     ]
 
 
+def repository_stores(repositories: Sequence[Mapping[str, Any]]) -> "list[dict[str, Any]]":
+    """The repositories as M(pgrescue.runbooks.bucket_usage) wants stores."""
+    return [
+        {"url": "https://" + repo["endpoint"], **{key: repo[key] for key in STORE if key in repo}}
+        for repo in repositories
+    ]
+
+
+def promised_buckets(
+    stores: Mapping[str, Sequence[Mapping[str, Any]]], limits: Mapping[str, Any]
+) -> "list[dict[str, Any]]":
+    """Every bucket, what it holds and may take, without its secrets; `stores` by what they hold, `limits` by name of the bucket."""
+    return [
+        {"store": "%(url)s/%(bucket)s" % store, "holds": holds, "limit_bytes": limits.get(store["bucket"])}
+        for holds, several in stores.items()
+        for store in several
+    ]
+
+
 def one_to_ask(hosts: Mapping[str, Any]) -> str:
     """The host to ask about the repositories: the primary, else any that was configured; empty when there is none."""
     ready = [
@@ -68,5 +89,7 @@ class FilterModule:
         return {
             "observed_hosts": observed_hosts,
             "promised_repositories": promised_repositories,
+            "repository_stores": repository_stores,
+            "promised_buckets": promised_buckets,
             "one_to_ask": one_to_ask,
         }

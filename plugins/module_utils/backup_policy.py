@@ -5,13 +5,10 @@ A backup is a mapping as `repository.candidates` gives it: label, type, stopped,
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Mapping, Sequence
 
-
-def moment(stamp: str) -> datetime:
-    """The instant that a candidate's time stamp names."""
-    return datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+from .times import moment
 
 
 def _newest(backups: "Sequence[Mapping[str, Any]]", types: Sequence[str]) -> "Mapping[str, Any] | None":

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any, Iterable, Mapping, Optional
 
 from .guards import PRECONDITION, REFUSED, Stop
+from .times import moment
 from .validation import check
 
 SCHEMA_VERSION = 1
@@ -246,7 +247,7 @@ def proof_state(
     if not known:
         return {"state": "unproven", "stale": False}
     newest = dict(max(known, key=lambda p: str(p["at"])))
-    at = datetime.strptime(newest["at"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    at = moment(newest["at"])
     old = now - at > timedelta(days=stale_after_days)
     return {**newest, "stale": newest["state"] in PROVEN and (old or major_of(dump["server_version"]) != major)}
 

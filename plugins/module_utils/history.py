@@ -8,21 +8,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from datetime import datetime
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from . import records
 from .lsn import DEFAULT_SEGMENT_BYTES, parse_lsn, segment_number
+from .times import epoch_s
 
 STARTED = re.compile(r"^Start the (server|copy),")
 REPLAYED = re.compile(r"replayed to ([0-9A-F]+/[0-9A-F]+)")
 RESTORED = re.compile(r"^Backup (\S+) from repository \d+, .* restored")
 LET_GO = (3, 4, 8)  # exit codes of runs that were refused or given up: they prove and disprove nothing
-
-
-def moment(text: str) -> float:
-    """An RFC 3339 time as epoch seconds."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def folded(
@@ -40,7 +35,7 @@ def folded(
         "procedure": run["procedure"],
         "result": run.get("result"),
         "exit_code": run.get("exit_code"),
-        "ended_s": moment(ended[-1]) if ended else None,
+        "ended_s": epoch_s(ended[-1]) if ended else None,
         "failed_checks": [check["name"] for check in checks if check["verdict"] == "failed"],
         **{key: measurement[key] for key in ("rta_s", "rpa_s", "phases", "data_bytes") if key in measurement},
         **_speeds(plan, events),
@@ -64,14 +59,14 @@ def _speeds(plan: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> "di
     chosen = next((backup for backup in plan.get("candidates", []) if labels and backup["label"] == labels[0]), None)
     found: "dict[str, Any]" = {}
     if chosen and begun and restored:
-        found.update(fetched_bytes=chosen["size_bytes"], fetch_s=moment(restored["wall"]) - moment(begun["wall"]))
+        found.update(fetched_bytes=chosen["size_bytes"], fetch_s=epoch_s(restored["wall"]) - epoch_s(begun["wall"]))
     reached = REPLAYED.search(str(writable.get("detail") or "")) if writable else None
     if chosen and started and writable and reached:
         size = chosen.get("segment_bytes", DEFAULT_SEGMENT_BYTES)  # absent from older records
         from_byte = segment_number(chosen["wal_start"], size) * size
         found.update(
             replayed_bytes=max(parse_lsn(reached.group(1)) - from_byte, 0),
-            replay_s=moment(writable["wall"]) - moment(started["wall"]),
+            replay_s=epoch_s(writable["wall"]) - epoch_s(started["wall"]),
         )
     return {key: round(value, 6) for key, value in found.items()}
 

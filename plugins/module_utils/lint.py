@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from . import lint_backups, lint_dumps, lint_hosts, lint_objectives, lint_proof, lint_wal
+from . import lint_backups, lint_buckets, lint_dumps, lint_hosts, lint_objectives, lint_proof, lint_wal
 from .findings import worst_first
 from .observed import Service
 
-COMMON = (*lint_proof.RULES, *lint_objectives.RULES)
+COMMON = (*lint_buckets.RULES, *lint_proof.RULES, *lint_objectives.RULES)
 ENGINES = {"physical": (*lint_hosts.RULES, *lint_wal.RULES, *lint_backups.RULES), "dump": lint_dumps.RULES}
 
 

@@ -6,8 +6,8 @@ from typing import Any, Iterator
 
 from .dumps import HOLD
 from .findings import finding
-from .history import moment
 from .observed import Service
+from .times import epoch_s
 from .trend import quantile
 
 PROVEN = ("restored", "validated")
@@ -50,7 +50,7 @@ def fresh(service: Service) -> "Iterator[dict[str, Any]]":
         )
         return
     newest = service.dumps[0]
-    age, interval = service.now_s - moment(newest["finished"]), service.promise.get("dump_interval_s")
+    age, interval = service.now_s - epoch_s(newest["finished"]), service.promise.get("dump_interval_s")
     allowed = (interval or 0) + newest["duration_s"] + (service.promise.get("reaction_s") or 0)
     if interval and age > allowed:
         yield finding(
@@ -143,7 +143,7 @@ def holds(service: Service) -> "Iterator[dict[str, Any]]":
     """What is held does not expire; somebody must let it go again."""
     held = [(dump, hold) for dump in service.dumps for hold in dump.get("holds") or []]
     for dump, hold in held:
-        age = service.now_s - moment(hold["at"]) if hold.get("at") else None
+        age = service.now_s - epoch_s(hold["at"]) if hold.get("at") else None
         run = hold.get("run")
         if (age is None and not run) or (age is not None and age <= DAY_S):
             continue  # what a person holds without a date is held for good

@@ -99,6 +99,20 @@ def standbys(service: Service) -> "Iterator[dict[str, Any]]":
             )
 
 
+def replay(service: Service) -> "Iterator[dict[str, Any]]":
+    """A standby whose replay is paused falls behind, and its disk fills with what it has not replayed."""
+    for name, host in service.in_role("standby").items():
+        if host["state"].get("replay") in ("paused", "pause requested"):
+            yield finding(
+                "replay-paused",
+                "warning",
+                "rto",
+                "The standby's replay is paused. A proof that runs now does that for moments; one that was killed leaves it so.",
+                "When no proof runs and nobody else needs the pause: SELECT pg_wal_replay_resume() there. Then run the proof again.",
+                where=name,
+            )
+
+
 def standby_parameters(service: Service) -> "Iterator[dict[str, Any]]":
     """Raised on standbys first and lowered on the primary first, or the replay stops."""
     ahead = service.settings
@@ -320,6 +334,7 @@ RULES = (
     answering,
     primaries,
     standbys,
+    replay,
     standby_parameters,
     libraries,
     programs,

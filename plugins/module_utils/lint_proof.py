@@ -6,9 +6,10 @@ from typing import Any, Iterator
 
 from . import capacity
 from .findings import finding
-from .history import LET_GO, moment
+from .history import LET_GO
 from .observed import Service
 from .prediction import FAR, outgrown, predict
+from .times import epoch_s
 
 PROVE = "pgrescue prove -s %s"
 HORIZON_DAYS = 365
@@ -19,7 +20,7 @@ def proven(service: Service) -> "Iterator[dict[str, Any]]":
     ended = [run for run in service.runs if run.get("result") and run.get("exit_code") not in LET_GO]
     shown = [run["ended_s"] for run in ended if run["result"] == "passed" and "ended_s" in run]
     shown += [
-        moment(backup["proven"]) for backup in service.backups if backup["proof"] == "validated" and backup["proven"]
+        epoch_s(backup["proven"]) for backup in service.backups if backup["proof"] == "validated" and backup["proven"]
     ]
     prove = PROVE % service.name
     allowed = service.promise.get("proof_interval_s")

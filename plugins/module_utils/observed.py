@@ -24,6 +24,7 @@ class Service:
         self.engines: "list[str]" = list(promise.get("engines") or ["physical"])
         self.catalog: "Mapping[str, Any]" = facts.get("dumps") or {}
         self.dumps: "list[Mapping[str, Any]]" = self.catalog.get("dumps") or []  # newest first
+        self.buckets: "dict[str, Mapping[str, Any]]" = {seen["store"]: seen for seen in facts.get("buckets") or []}
         self.runs: "list[Mapping[str, Any]]" = facts.get("runs") or []
 
     def in_role(self, *roles: str) -> "dict[str, Mapping[str, Any]]":

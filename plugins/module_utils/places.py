@@ -50,6 +50,11 @@ def check_room(wanted: "Mapping[str, int]", reused: bool, what: str) -> None:
             )
 
 
+def brought(place: str) -> str:
+    """Where a dump is brought to that is restored into the server at a place; M(restore_dump) removes it only when all went well."""
+    return place.rstrip("/") + ".dump"
+
+
 def unstarted(place: str) -> "dict[str, str]":
     """The run and the place of a restore that is whole and was never started; empty for anything else."""
     noted = marker(place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Callable, Iterable, Mapping, Optional
 
 from . import dumps as naming
@@ -81,11 +81,6 @@ def _gone(begun: datetime, now: datetime, longest: int) -> str:
     if age >= longest:
         return "%d days old; nothing is kept beyond %d" % (age, longest)
     return "%d days old; a newer one stands for each period it is in" % age
-
-
-def when(text: str) -> datetime:
-    """A time without a fraction."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
 
 
 def old_enough(begun: datetime, now: datetime, days: int) -> bool:

@@ -7,6 +7,8 @@ import os
 from datetime import datetime, timedelta, timezone
 from typing import Any, Iterable, Iterator
 
+from .times import moment
+
 PROBES = ("commit", "health", "products", "videos")
 LOSSES = "losses.jsonl"
 
@@ -38,7 +40,7 @@ def last_successes(directory: str, before: datetime, probes: Iterable[str] = PRO
     for path in reversed(hourly_files(directory, datetime.fromtimestamp(0, timezone.utc))):
         here: "dict[str, datetime]" = {}
         for line in _lines_of(path, '"ok":true'):
-            ended = parse_time(line["end"])
+            ended = moment(line["end"])
             if line["probe"] in wanted and ended < before:
                 here[line["probe"]] = max(ended, here.get(line["probe"], ended))
         found.update(here)
@@ -46,11 +48,6 @@ def last_successes(directory: str, before: datetime, probes: Iterable[str] = PRO
         if not wanted:
             break
     return found
-
-
-def parse_time(text: str) -> datetime:
-    """An instant of the journal."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
 
 
 def accepted_losses(directory: str) -> "list[list[int]]":

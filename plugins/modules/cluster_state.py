@@ -33,10 +33,11 @@ state:
   description:
     - What was seen. C(role) is primary, standby, unresponsive (it runs and cannot be asked), stopped or spare.
     - C(ready) says whether its server is configured to start on the place in use, where a restore is put.
+    - C(replay) of a standby is C(not paused), C(pause requested) or C(paused); null of a primary.
     - C(unstarted) names the run and the place of a restore that is whole and was never started.
   returned: always
   type: dict
-  sample: {role: primary, running: true, in_recovery: false, system_identifier: "7432", timeline: 3, lsn: 0/5000060,
+  sample: {role: primary, running: true, in_recovery: false, system_identifier: "7432", timeline: 3, lsn: 0/5000060, replay: null,
            data_directory: /var/lib/postgresql/17/main, data_bytes: 24117248, replicas: [], slots: [], settings: {}}
 """
 
@@ -57,8 +58,10 @@ SELECT pg_is_in_recovery() AS in_recovery,
        (SELECT coalesce(json_agg(application_name), '[]') FROM pg_stat_replication WHERE state = 'streaming') AS replicas,
        (SELECT coalesce(json_agg(slot_name), '[]') FROM pg_replication_slots) AS slots,
        (SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming') > 0 AS streaming,
+       CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END AS replay,
        (SELECT json_object_agg(name, setting) FROM pg_settings
-         WHERE name IN ('archive_mode', 'archive_command', 'archive_timeout', 'data_checksums', 'ssl', 'primary_slot_name'))
+         WHERE name IN ('archive_mode', 'archive_command', 'archive_timeout', 'data_checksums', 'ssl', 'primary_slot_name',
+                        'recovery_min_apply_delay'))
            AS settings,
        (SELECT coalesce(json_agg(name), '[]') FROM pg_settings WHERE pending_restart) AS pending_restart
 """

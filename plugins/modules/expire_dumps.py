@@ -61,6 +61,7 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     guards,
     retention,
     stores,
+    times,
 )
 
 
@@ -93,7 +94,7 @@ def plan(p: "dict[str, object]", seen: "dict[str, object]") -> "dict[str, object
             removed.setdefault(copy["store"], []).extend(dumps.folder(p["service"], copy["id"]) + n for n in names)
             freed += sum(copy["objects"].values())
     ended = [
-        u for u in seen["uploads"] if retention.old_enough(retention.when(u["begun"]), now, p["unfinished_after_days"])
+        u for u in seen["uploads"] if retention.old_enough(times.moment(u["begun"]), now, p["unfinished_after_days"])
     ]
     return {
         "expired": decided["expire"],

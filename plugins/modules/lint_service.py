@@ -15,7 +15,8 @@ options:
     description:
       - Objectives and settings from the inventory, without secrets - C(service), C(engines) (physical, dump), C(objectives), C(standbys)
         wanted in each region, C(endpoint.ttl_s), C(repositories) (region, key, retention_days), C(backup_interval_s),
-        C(dump_interval_s), C(compression), C(processes), C(retention_s), C(proof_interval_s), C(reaction_s) and C(timers).
+        C(dump_interval_s), C(compression), C(processes), C(retention_s), C(proof_interval_s), C(reaction_s), C(timers) and
+        C(buckets) (store, holds - backups, dumps or records -, and limit_bytes, null for none).
     type: dict
     required: true
   facts:
@@ -23,7 +24,7 @@ options:
       - What was observed - C(hosts) by name (region, answers, problem, and state, server, capacity and timers as
         M(pgrescue.runbooks.cluster_state), M(pgrescue.runbooks.server_settings), M(pgrescue.runbooks.host_capacity) and systemctl tell
         them), C(repositories) of M(pgrescue.runbooks.repository_state), C(runs) of M(pgrescue.runbooks.run_history), C(replicas) of
-        M(pgrescue.runbooks.replication_lag), and C(dumps), the catalogue of dumps.
+        M(pgrescue.runbooks.replication_lag), C(buckets) of M(pgrescue.runbooks.bucket_usage), and C(dumps), the catalogue of dumps.
       - C(now_s), epoch seconds, is the clock of this host when left out.
     type: dict
     required: true

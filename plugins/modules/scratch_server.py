@@ -11,7 +11,8 @@ description:
   - Starts a server on a restored copy (C(started)), on an empty cluster made for it (C(created)), or removes it with all its data
     (C(absent)). It archives nothing, follows no primary, runs no jobs, listens on no network address, and is reached over a socket
     that only its owner may open.
-  - It removes only what its own note says is a scratch server of the same run; C(evict) removes one that another run left.
+  - It removes only what its own note says is a scratch server of the same run; C(evict) removes one that another run left. What was
+    brought to C(place) with the ending C(.dump), to be restored into it, goes with it.
   - A copy begins to replay when it is started; M(pgrescue.runbooks.await_server) waits until it is done.
 options:
   place: {description: 'The data directory; its socket and its log are beside it.', type: path, required: true}
@@ -44,6 +45,7 @@ log: {description: Its log., returned: unless absent, type: str}
 """
 
 import contextlib
+import glob
 import os
 import shlex
 import shutil
@@ -115,16 +117,21 @@ class Scratch:
             said = "The server did not start. Its log ends with: %s" % postgres.last_words(self.log)
             raise guards.Stop(said, guards.STEP_FAILED)
 
+    def restoring(self) -> "list[int]":
+        """Processes of a restore that is still under way, of a backup or of a dump."""
+        files = [self.place + ".pgrescue.lock", *glob.glob(os.path.join(places.brought(self.place), "*.lock"))]
+        return [pid for path in files for pid in locks.holders(path)]
+
     def remove(self) -> None:
         """Stop it and remove it with all its data."""
-        for pid in locks.holders(self.place + ".pgrescue.lock"):  # a restore that is still under way
+        for pid in self.restoring():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-        if not postgres.wait_until(lambda: not locks.holders(self.place + ".pgrescue.lock"), ENDS_WITHIN_S):
+        if not postgres.wait_until(lambda: not self.restoring(), ENDS_WITHIN_S):
             raise guards.Stop("A restore to %s does not end." % self.place, guards.STEP_FAILED)
         if postgres.is_alive(self.place):
             self.run("pg_ctl", "stop", "--pgdata=" + self.place, "--mode=immediate")
-        for path in (self.place, self.socket_directory, places.tablespaces(self.place)):
+        for path in (self.place, self.socket_directory, places.tablespaces(self.place), places.brought(self.place)):
             if os.path.isdir(path):
                 shutil.rmtree(path)
         for ending in (".log", ".conf", ".hba", ".ident", ".pgrescue.lock", ".pgrescue.json"):  # the note last

@@ -34,7 +34,7 @@ healthy_at: {description: 'End of the success that completed the picture (RFC 33
 from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, postgres, witness_files
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, postgres, times, witness_files
 
 
 def last_two(directory: str, server: str, since: datetime) -> "dict[str, list[dict[str, object]]]":
@@ -44,7 +44,7 @@ def last_two(directory: str, server: str, since: datetime) -> "dict[str, list[di
     """
     seen: "dict[str, list[dict[str, object]]]" = {probe: [] for probe in witness_files.PROBES}
     for line in witness_files.lines(directory, since, '"result"'):
-        if line["event"] == "result" and witness_files.parse_time(line["start"]) >= since:
+        if line["event"] == "result" and times.moment(line["start"]) >= since:
             right = line["probe"] != "commit" or line.get("server") == server
             seen[line["probe"]].append({**line, "ok": line["ok"] and right})
     return {probe: sorted(results, key=lambda r: r["start"])[-2:] for probe, results in seen.items()}

@@ -11,6 +11,7 @@ import yaml
 from backups import failed_over, repositories_of
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Template
 from modules import collection, module, refused
 from postgres import programs
 
@@ -203,3 +204,31 @@ def test_a_restore_point_is_made_once(repositories, monkeypatch):
     assert refused(module("restore_point")(name="before_x", **mark), 4, "already", "Nothing was changed")
     assert refused(module("restore_point")(name="../x", **mark), 3, "no name")
     assert refused(module("restore_point")(name="y", **{**mark, "endpoints": {"1": "127.0.0.1:1"}}), 3, "No repository")
+
+
+def test_two_stanzas_of_one_host_are_backed_up_at_hours_of_their_own(tmp_path):
+    """systemd finds nothing wrong with either timer, and enables each for itself."""
+    role = HOUSE / "roles/pgbackrest"
+    install = next(
+        t for t in yaml.safe_load((role / "tasks/schedule.yml").read_text()) if t["name"] == "Install the timer"
+    )
+    task, units = install["ansible.builtin.template"], tmp_path / "etc/systemd/system"
+    units.mkdir(parents=True)
+    for unit in (role / "files").glob("*.service"):
+        shutil.copy(unit, units)
+    hours = {"shop": "*-*-* 02:00:00 UTC", "ledger": "*-*-* 05:30:00 UTC"}
+    for stanza, hour in hours.items():
+        said = {"pgbackrest_stanza": stanza, "pgbackrest_schedule": hour}
+        path = tmp_path / Template(task["dest"]).render(said).lstrip("/")
+        path.write_text(Template((role / "templates" / task["src"]).read_text()).render(said))
+    timers = {stanza: f"pgrescue-backup@{stanza}.timer" for stanza in hours}
+    for stanza, hour in hours.items():
+        assert f"OnCalendar={hour}\n" in (units / timers[stanza]).read_text()
+    env = {"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{units}:"}
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", *timers.values()], env=env, capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, "pgrescue" in checked.stderr) == (0, False), checked.stderr
+    subprocess.run(["systemctl", f"--root={tmp_path}", "enable", *timers.values()], check=True, capture_output=True)
+    wanted = units / "timers.target.wants"
+    assert {path.name: path.readlink().name for path in wanted.iterdir()} == {t: t for t in timers.values()}

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import subprocess
 import psycopg
 import pytest
 from faults import caught
+from lint_faults import LINT, sound
 from modules import collection, module, refused
+from pgrescue.core.lint import findings
 from postgres import PostgresServer, programs, until
 from shops import VERSIONS, Shop
 
@@ -325,6 +328,56 @@ def test_replay_goes_on_when_the_census_is_ended_by_a_signal(pair, monkeypatch):
     with pytest.raises(SystemExit), taking.replay_paused(module_of(standby), 10):
         taking.take()
     assert paused(standby) == "not paused"
+
+
+def test_a_census_that_is_killed_leaves_a_pause_that_the_linter_finds(pair, monkeypatch):
+    _, standby = pair
+    taking = collection("plugins.module_utils.census_taking")
+    monkeypatch.setattr(taking, "take", lambda *_: signal.pause())
+    child = os.fork()
+    if child == 0:
+        with taking.replay_paused(module_of(standby), 10):
+            taking.take()
+        os._exit(0)
+    try:
+        until(lambda: paused(standby) == "paused", 20, "the census holds replay still")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    try:
+        promise, facts = sound()
+        facts["hosts"]["db2"]["state"].update(module("cluster_state")(**at(standby))["state"])
+        (found,) = findings(promise, facts)
+        assert (found["id"], found["where"]) == (LINT["lint: replay left paused"].caught_by, "db2")
+        resume = re.search(r"SELECT \S+\(\)", found["change"]).group()
+        standby.psql(resume)
+        facts["hosts"]["db2"]["state"].update(module("cluster_state")(**at(standby))["state"])
+        assert findings(promise, facts) == []
+    finally:
+        standby.psql("SELECT pg_wal_replay_resume()")
+
+
+def test_a_census_is_taken_on_the_standby_that_keeps_up(pair):
+    """As the servers tell it: one stays behind on purpose, one was paused by somebody."""
+    primary, standby = pair
+
+    def seen(server):
+        return module("cluster_state")(**at(server))["state"]
+
+    states = {"primary": seen(primary), "keeps up": seen(standby)}
+    assert (states["primary"]["replay"], states["keeps up"]["replay"]) == (None, "not paused")
+    standby.psql("ALTER SYSTEM SET recovery_min_apply_delay = '1h'")
+    standby.psql("SELECT pg_reload_conf()")
+    try:
+        until(lambda: standby.psql("SHOW recovery_min_apply_delay") == [("1h",)], 20, "it stays behind")
+        delayed = seen(standby)
+    finally:
+        standby.psql("ALTER SYSTEM RESET recovery_min_apply_delay")
+        standby.psql("SELECT pg_reload_conf()")
+    in_order = {"paused": {**states["keeps up"], "replay": "paused"}, "delayed": delayed, **states}
+    counted_on = collection("plugins.filter.hosts").counted_on
+    assert counted_on(in_order) == ["keeps up", "delayed", "paused"]
+    assert counted_on({"delayed": delayed}) == ["delayed"]
 
 
 def module_of(server):

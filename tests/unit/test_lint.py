@@ -82,6 +82,9 @@ NOT_YET = {
     ),
     "a replica that is as young as is promised": put([REPLICA], "facts", "replicas"),
     "a hold of this night": put([{"run": "run-1", "since_s": NOW - 8 * 3600}], "facts", "repositories", 0, "holds"),
+    "an upload of today": put(NOW - DAY, "facts", "buckets", 0, "unfinished", "oldest_s"),
+    "versions of a store that tells no rules": put(None, "facts", "buckets", 0, "ends"),
+    "a bucket below four fifths": put(126 * GB, "promise", "buckets", 0, "limit_bytes"),
     "a run that was refused": put([run(2), run(1, result="failed", exit_code=4)], "facts", "runs"),
     "five seconds with a standby that confirms": all_of(
         put(5, "promise", "objectives", "rpo_s"),

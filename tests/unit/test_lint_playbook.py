@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from aws import served
 from modules import HOUSE
 from pgrescue import lint, runner
 from postgres import free_port
@@ -23,7 +24,14 @@ DATABASE = {
     "endpoint_name": "shop-db.example.org",
     "endpoint_ttl": 5,
     "pgbackrest_repositories": [
-        {"endpoint": "127.0.0.1:1", "region": "east", "key": "k", "secret": "geheim", "retention_days": 30}
+        {
+            "endpoint": "127.0.0.1:1",
+            "region": "east",
+            "bucket": "backups",
+            "key": "k",
+            "secret": "geheim",
+            "retention_days": 30,
+        }
     ],
 }
 
@@ -117,6 +125,49 @@ def test_a_service_that_is_only_dumped_is_not_asked_for_standbys(tmp_path):
     done, found = played(inventory(tmp_path, "dump", free_port()))
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(found) == ["dump-without-wal", "never-proven", "no-dump"]
+
+
+def test_buckets_are_measured_from_where_they_are_reached(tmp_path):
+    """Dumps from the dump host, records from here: an upload that was left, a limit, and a store that is down."""
+    with served() as aws:
+        dumps, records = aws.bucket("dumps"), aws.bucket("records")
+        aws.s3.create_multipart_upload(Bucket="dumps", Key="dumps/shop/left")
+        aws.s3.put_object(Bucket="records", Key="runs/one", Body=b"x" * 90)
+        down = {**records, "url": f"http://127.0.0.1:{free_port()}"}
+        said = {
+            "dump_stores": [dumps],
+            "dump_public_keys": [],
+            "record_stores": [records, down],
+            "protection_bucket_limits": {"records": 100, "dumps": 100},
+            "ansible_connection": "local",
+            "ansible_become": False,
+            "ansible_python_interpreter": sys.executable,
+        }
+        path = inventory(tmp_path, "dump", free_port(), **said)
+        done, found = played(path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        bucket_findings = {"uploads-unfinished", "bucket-filling", "bucket-unmeasured", "versions-kept"}
+        assert sorted(bucket_findings & set(found)) == ["bucket-filling", "bucket-unmeasured", "uploads-unfinished"]
+        assert len([one for one in found if one in bucket_findings]) == 3
+        assert dumps["secret"] not in done.stdout
+        _, found = played(path, "-e", "{protection_measure_buckets: false}")
+        assert not bucket_findings & set(found)
+
+
+def test_the_buckets_of_repositories_are_asked_by_a_database_host(tmp_path, half_dead):
+    local = {
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+    }
+    seen = {"postgres_state": {"role": "stopped", "running": False, "data_directory": "/nowhere", "streaming": False}}
+    done, found = played(inventory(tmp_path, "postgres", half_dead, **DATABASE, **local), "-e", json.dumps(seen))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bucket-unmeasured" in found
+    assert re.search(
+        r"could not be measured: Could not connect to the endpoint URL: \S+127.0.0.1:1/backups", done.stdout
+    )
+    assert "geheim" not in done.stdout
 
 
 def test_the_command_shows_what_the_playbook_found(tmp_path, monkeypatch):

@@ -54,9 +54,12 @@ def test_a_database_that_does_not_answer_is_a_failed_check_also_when_it_is_the_o
     assert proof.checks("every database answers")[0]["verdict"] == "passed"  # which has no problem noted here
 
 
-def test_evicting_ends_a_restore_that_is_under_way(tmp_path):
-    place, lock = tmp_path / "copy", tmp_path / "copy.pgrescue.lock"
+@pytest.mark.parametrize("held_by", ["copy.pgrescue.lock", "copy.dump/shop.lock"])
+def test_evicting_ends_a_restore_that_is_under_way(tmp_path, held_by):
+    place, lock = tmp_path / "copy", tmp_path / held_by
     place.mkdir()
+    (tmp_path / "copy.dump/shop").mkdir(parents=True)
+    (tmp_path / "copy.dump/shop/1.dat").touch()
     (tmp_path / "copy.pgrescue.json").write_text('{"run": "proof", "state": "restoring"}')
     lock.touch()
     with lock.open() as held:

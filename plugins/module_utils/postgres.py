@@ -93,6 +93,16 @@ def is_alive(directory: str) -> bool:
         return True  # not ours to look at
 
 
+def is_ready(directory: str) -> bool:
+    """Whether the server on the data directory says, in the last line of its pid file, that clients may connect."""
+    try:
+        with open(os.path.join(directory, "postmaster.pid"), encoding="utf-8") as pid:
+            says = [line.strip() for line in pid.read().splitlines()[7:]]
+    except OSError:
+        return False
+    return says == ["ready"] and is_alive(directory)
+
+
 def last_words(log: str, lines: int = 3) -> str:
     """The end of a server's log, in one line."""
     if not os.path.exists(log):

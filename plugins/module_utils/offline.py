@@ -58,7 +58,8 @@ def cut_off() -> None:
     try:
         library = ctypes.CDLL(LIBRARY)
     except OSError as error:
-        raise Stop("The copy cannot be cut off: %s. Nothing was started. Install libseccomp2." % error, PRECONDITION)
+        said = "The copy cannot be cut off: %s. Nothing was started. Install libseccomp2." % error
+        raise Stop(said, PRECONDITION) from error
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_init.argtypes = [ctypes.c_uint32]
     rule_arguments = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p]

@@ -217,11 +217,11 @@ def test_nothing_is_started_where_it_cannot_be_cut_off(monkeypatch):
     offline = collection("plugins.module_utils.offline")
     started = []
     monkeypatch.setattr(offline, "LIBRARY", "libnowhere.so")
-    with pytest.raises(Stop, match="cannot be cut off.*Nothing was started"):
+    with pytest.raises(Stop, match=r"cannot be cut off.*Nothing was started"):
         offline.call(lambda: started.append(True))
     monkeypatch.undo()
     monkeypatch.setattr(offline, "REFUSED", (("no_such_call", 1, None),))
-    with pytest.raises(Stop, match="cannot be cut off.*Nothing was started"):
+    with pytest.raises(Stop, match=r"cannot be cut off.*Nothing was started"):
         offline.call(lambda: started.append(True))
     assert started == []
 
@@ -229,23 +229,27 @@ def test_nothing_is_started_where_it_cannot_be_cut_off(monkeypatch):
 def test_only_what_is_started_offline_is_offline():
     offline = collection("plugins.module_utils.offline")
     program = """
-import os, socket, sys
+import socket, sys
 def tried(family, address):
     try:
         socket.socket(family).connect(address)
     except OSError as error:
         return error.strerror
-print([tried(socket.AF_INET, ("127.0.0.1", int(sys.argv[1]))), tried(socket.AF_INET6, ("::1", 1)), tried(socket.AF_UNIX, sys.argv[2])])
+ways = (socket.AF_INET, ("127.0.0.1", int(sys.argv[1]))), (socket.AF_INET6, ("::1", 1)), (socket.AF_UNIX, sys.argv[2])
+print([tried(*way) for way in ways])
 """
-    with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.TemporaryDirectory() as folder:
-        with socket.socket(socket.AF_UNIX) as neighbour:
-            neighbour.bind(f"{folder}/socket")
-            neighbour.listen()
-            asked = [sys.executable, "-c", program, str(listener.getsockname()[1]), f"{folder}/socket"]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket(socket.AF_UNIX) as neighbour,
+    ):
+        neighbour.bind(f"{folder}/socket")
+        neighbour.listen()
+        asked = [sys.executable, "-c", program, str(listener.getsockname()[1]), f"{folder}/socket"]
 
-            def ran():
-                return ast.literal_eval(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+        def ran():
+            return ast.literal_eval(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
 
-            family = "Address family not supported by protocol"
-            assert offline.call(ran) == [family, family, "Network is unreachable"]
-            assert (ran()[0], ran()[2]) == (None, None)
+        family = "Address family not supported by protocol"
+        assert offline.call(ran) == [family, family, "Network is unreachable"]
+        assert (ran()[0], ran()[2]) == (None, None)

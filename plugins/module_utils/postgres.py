@@ -56,6 +56,18 @@ def connect(module: Any, database: str = "postgres", **more: Any) -> Iterator[An
         connection.close()
 
 
+def ask_without_driver(module: Any, query: str) -> Optional[str]:
+    """The one value that `psql` answers, where no driver may be installed yet; None when there is no server that answers."""
+    psql = os.path.join(BIN % module.params["version"], "psql")
+    if not os.path.exists(psql):
+        return None
+    where = ["--host=" + module.params["socket_directory"], "--port=%d" % module.params["port"], "--dbname=postgres"]
+    plain = ["--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--no-password", "--command=" + query]
+    patience = {"PGCONNECT_TIMEOUT": "5", "PGAPPNAME": "pgrescue"}
+    code, out, _err = module.run_command([psql, *where, *plain], environ_update=patience)
+    return None if code else str(out).strip()
+
+
 def control_data(module: Any, data_directory: str, programs: Optional[str] = None) -> "dict[str, str]":
     """`pg_controldata` of a directory; empty when there is no cluster in it."""
     if not os.path.exists(os.path.join(data_directory, "global", "pg_control")):

@@ -60,17 +60,17 @@ def cut_off() -> None:
     except OSError as error:
         said = "The copy cannot be cut off: %s. Nothing was started. Install libseccomp2." % error
         raise Stop(said, PRECONDITION) from error
-    library.seccomp_init.restype = ctypes.c_void_p
-    library.seccomp_init.argtypes = [ctypes.c_uint32]
-    rule_arguments = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p]
-    library.seccomp_rule_add_array.argtypes = rule_arguments
-    library.seccomp_load.argtypes = library.seccomp_release.argtypes = [ctypes.c_void_p]
+    pointer, number = ctypes.c_void_p, ctypes.c_uint32
+    library.seccomp_init.restype = pointer
+    library.seccomp_init.argtypes = [number]
+    library.seccomp_rule_add_array.argtypes = [pointer, number, ctypes.c_int, ctypes.c_uint, pointer]
+    library.seccomp_load.argtypes = library.seccomp_release.argtypes = [pointer]
     rules = library.seccomp_init(ALLOW)
     failed = 0
-    for name, error, comparison in REFUSED:
-        number = library.seccomp_syscall_resolve_name(name.encode())
+    for name, said_error, comparison in REFUSED:
+        call_number = library.seccomp_syscall_resolve_name(name.encode())
         compared = (1, ctypes.byref(comparison)) if comparison else (0, None)
-        failed = failed or library.seccomp_rule_add_array(rules, REFUSE | error, number, *compared)
+        failed = failed or library.seccomp_rule_add_array(rules, REFUSE | said_error, call_number, *compared)
     failed = failed or library.seccomp_load(rules)
     library.seccomp_release(rules)
     if failed:

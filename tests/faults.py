@@ -121,6 +121,7 @@ FAULTS: dict[str, Fault] = {
     "domain violated": Fault("added NOT VALID to a domain, then marked as validated", "every CHECK constraint holds"),
     "row in a wrong partition": Fault("bounds of two partitions exchanged", "every row is in its partition"),
     "database does not answer": Fault("the folder of a database moved away", "every database answers"),
+    "copy with a way out": Fault("a copy that was not cut off after its replay", "the copy can connect to nothing"),
     "business assertion false": Fault("a statement that gives another value", "every order has a customer"),
     "no time for all checks": Fault("a deadline of 10 ms", "all checks were made within 0.01 s"),
     # told by the signed manifest of a dump

@@ -48,7 +48,8 @@ def as_user(user: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     import psycopg
     import psycopg.rows  # noqa: F401
 
-    importlib.import_module("encodings.ascii")  # here, for that user may not be able to read the files of our Python
+    for lazy in ("encodings.ascii", "concurrent.futures.thread"):
+        importlib.import_module(lazy)  # here, for that user may not be able to read the files of our Python
 
     account = pwd.getpwnam(user)
     read, write = os.pipe()

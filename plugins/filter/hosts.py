@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from typing import Any, Iterable, Mapping
+
+from ansible.errors import AnsibleFilterError
 
 
 def standbys_to_build(hosts: Iterable[str], hostvars: Mapping[str, Any], wanted: Mapping[str, int]) -> "list[str]":
@@ -41,6 +45,27 @@ def service_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], root: str) 
 def addresses(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[str, str]":
     """The address of each host."""
     return {host: hostvars[host]["postgres_address"] for host in hosts}
+
+
+def let_in(networks: Iterable[str], hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "list[str]":
+    """Addresses for pg_hba.conf: those of the service's hosts, then the networks of its clients, each once.
+
+    One that PostgreSQL would not understand is refused here: a server with such a line does not start again.
+    """
+    known = [hostvars[host].get("postgres_address") or hostvars[host].get("ansible_host") or host for host in hosts]
+    return list(dict.fromkeys(hba_address(str(one)) for one in [*known, *networks]))
+
+
+def hba_address(said: str) -> str:
+    """An address as pg_hba.conf has it: a network, a host name, or a word of PostgreSQL's."""
+    try:
+        return str(ipaddress.ip_network(said))
+    except ValueError as error:
+        if re.fullmatch(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", said) and re.search(r"[A-Za-z]", said):
+            return said
+        raise AnsibleFilterError(
+            "postgres_client_networks: %s. Nothing was changed here. Give a network such as 192.0.2.0/24." % error
+        ) from error
 
 
 def suspects(hosts: Iterable[str], states: Mapping[str, Any], target: str) -> "list[str]":
@@ -114,6 +139,7 @@ class FilterModule:
             "observed_states": observed_states,
             "service_hosts": service_hosts,
             "addresses": addresses,
+            "let_in": let_in,
             "suspects": suspects,
             "to_fence": to_fence,
             "configured": configured,

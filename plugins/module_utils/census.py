@@ -6,11 +6,10 @@ needed; what may not be read is named under `unreadable`, never left out.
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import contextmanager
 from typing import Any, Callable, Collection, Iterator, Optional
 
-from . import census_objects
+from . import census_digests, census_objects
 from . import census_queries as queries
 
 # Fixes how values are written, so that the same row gives the same text, and ends a wait for somebody's lock.
@@ -99,14 +98,14 @@ def database(
     skip: Collection[str] = (),
     remaining_ms: "Callable[[], Optional[int]]" = lambda: None,
 ) -> "dict[str, Any]":
-    """Everything of the database the connection is in, as its current transaction sees it.
+    """Everything of the database the connection is in, as its current transaction sees it, with digests for what may hold a secret.
 
     Rows of the tables in `skip` are not read. The settings in PINNED stay set until the transaction ends.
     """
     reader = Reader(connection, remaining_ms)
     found: "dict[str, Any]" = {aspect: reader.named(aspect, query) for aspect, query in queries.ASPECTS.items()}
     for aspect in queries.DIGESTED:
-        found[aspect] = {name: digest(said) for name, said in found[aspect].items()}
+        found[aspect] = {name: census_digests.digest(said) for name, said in found[aspect].items()}
     with reader.heap_only():
         found.update(rows(reader, skip))
         found["fingerprints"] = {
@@ -114,11 +113,11 @@ def database(
         }
     gone = found["unlogged"] if reader.in_recovery else ()  # none of their columns can be read either
     found["sequences"] = sequences(reader, {*skip, *gone})
-    return {**found, "skipped": sorted(skip), "unreadable": reader.unreadable}
+    return {**census_digests.of_database(found), "skipped": sorted(skip), "unreadable": reader.unreadable}
 
 
 def cluster(connection: Any) -> "dict[str, Any]":
-    """Everything that is not of one database. No password is read."""
+    """Everything that is not of one database. No password is read, and no setting's value kept."""
     reader = Reader(connection)
     number = int(reader.value("server version", "SHOW server_version_num"))
     found: "dict[str, Any]" = {aspect: reader.named(aspect, query) for aspect, query in queries.CLUSTER_ASPECTS.items()}
@@ -129,8 +128,7 @@ def cluster(connection: Any) -> "dict[str, Any]":
         about["actual_collation_version"] = collations.get(name)
     found["server_version"] = reader.value("server version", "SHOW server_version")
     found["server_version_num"] = number
-    found["unreadable"] = reader.unreadable
-    return found
+    return {**census_digests.of_cluster(found), "unreadable": reader.unreadable}
 
 
 def rows(reader: Reader, skip: Collection[str]) -> "dict[str, dict[str, Any]]":
@@ -214,8 +212,3 @@ def fingerprint(reader: Reader, name: str) -> "Optional[dict[str, Any]]":
                  FROM {} AS pgrescue_row"""
     answer = reader.ask("content of " + name, sql.SQL(query).format(sql.SQL(name)))
     return {"rows": answer[0][0], "sum": answer[0][1]} if answer else None
-
-
-def digest(said: Optional[str]) -> str:
-    """A short name for a long text."""
-    return hashlib.sha256((said or "").encode()).hexdigest()[:16]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Iterator
 
+from .archiving import NOTHING
 from .findings import finding
 from .observed import Service
 from .trend import quantile
 
 UNLIMITED = -1
 SHORTEST_S = 10  # archive_timeout; each forced segment is a whole one, so a shorter one costs more than a standby
-NEVER = ("", "(disabled)", "/bin/true", "true", "/bin/false", "false")
 
 
 def loss_without_wal(service: Service) -> "Iterator[dict[str, Any]]":
@@ -42,7 +42,7 @@ def archive_command(service: Service) -> "Iterator[dict[str, Any]]":
     settings = service.settings
     if not settings or settings.get("archive_mode") == "off" or settings.get("archive_library"):
         return
-    if settings.get("archive_command", "").strip() in NEVER:
+    if settings.get("archive_command", "").strip() in NOTHING:
         yield finding(
             "archive-command",
             "error",

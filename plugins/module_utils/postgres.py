@@ -56,6 +56,18 @@ def connect(module: Any, database: str = "postgres", **more: Any) -> Iterator[An
         connection.close()
 
 
+def ask_without_driver(module: Any, query: str) -> Optional[str]:
+    """The one value that `psql` answers, where no driver may be installed yet; None when there is no server that answers."""
+    psql = os.path.join(BIN % module.params["version"], "psql")
+    if not os.path.exists(psql):
+        return None
+    where = ["--host=" + module.params["socket_directory"], "--port=%d" % module.params["port"], "--dbname=postgres"]
+    plain = ["--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--no-password", "--command=" + query]
+    patience = {"PGCONNECT_TIMEOUT": "5", "PGAPPNAME": "pgrescue"}
+    code, out, _err = module.run_command([psql, *where, *plain], environ_update=patience)
+    return None if code else str(out).strip()
+
+
 def control_data(module: Any, data_directory: str, programs: Optional[str] = None) -> "dict[str, str]":
     """`pg_controldata` of a directory; empty when there is no cluster in it."""
     if not os.path.exists(os.path.join(data_directory, "global", "pg_control")):
@@ -91,6 +103,16 @@ def is_alive(directory: str) -> bool:
         return os.path.samefile("/proc/%d/cwd" % number, directory)
     except OSError:
         return True  # not ours to look at
+
+
+def is_ready(directory: str) -> bool:
+    """Whether the server on the data directory says, in the last line of its pid file, that clients may connect."""
+    try:
+        with open(os.path.join(directory, "postmaster.pid"), encoding="utf-8") as pid:
+            says = [line.strip() for line in pid.read().splitlines()[7:]]
+    except OSError:
+        return False
+    return says == ["ready"] and is_alive(directory)
 
 
 def last_words(log: str, lines: int = 3) -> str:

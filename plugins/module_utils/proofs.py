@@ -83,7 +83,6 @@ def judge_copy(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[s
     """Whether the copy is what was asked for, and cut off from everything."""
     target = plan.get("recovery_target") or {"type": "default"}
     size = plan["candidates"][0]["segment_bytes"]
-    jobs = sorted(set(seen["backends"]) - QUIET_BACKENDS)
     checks = [
         check(
             "the database system is the planned one",
@@ -92,6 +91,24 @@ def judge_copy(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[s
             str(seen["system_identifier"]) == str(plan["system_identifier"]),
         ),
         check("the copy is out of recovery", False, seen["in_recovery"], not seen["in_recovery"]),
+        *judge_isolation(seen),
+    ]
+    if target["type"] == "lsn":
+        ended, wanted = switch_point(seen["history"])[1], lsn.parse_lsn(target["value"])
+        near = 0 <= wanted - ended < size
+        checks.append(check("replay ended at its target", target["value"], lsn.format_lsn(ended), near))
+    if target["type"] == "default":
+        # a server takes a segment that cannot be fetched whole for the end of the archive, and says nothing
+        ended, last = switch_point(seen["history"])[1], plan["candidates"][0]["reaches"]
+        whole = lsn.segment_of(ended, size) >= lsn.segment_number(last, size)
+        checks.append(check("replay ended at its target", "segment %s" % last, lsn.format_lsn(ended), whole))
+    return checks
+
+
+def judge_isolation(seen: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    """Whether a server that is thrown away is cut off from everything."""
+    jobs = sorted(set(seen["backends"]) - QUIET_BACKENDS)
+    return [
         check("the copy archives nothing", "off", seen["archive_mode"], seen["archive_mode"] == "off"),
         check(
             "the copy follows no primary",
@@ -105,18 +122,14 @@ def judge_copy(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[s
             seen["listen_addresses"] or "no address",
             not seen["listen_addresses"],
         ),
+        check(
+            "the copy can connect to nothing",
+            "no way out",
+            "; ".join(seen["ways_out"]) or "no way out",
+            not seen["ways_out"],
+        ),
         check("no jobs run on the copy", "none", ", ".join(jobs) or "none", not jobs),
     ]
-    if target["type"] == "lsn":
-        ended, wanted = switch_point(seen["history"])[1], lsn.parse_lsn(target["value"])
-        near = 0 <= wanted - ended < size
-        checks.append(check("replay ended at its target", target["value"], lsn.format_lsn(ended), near))
-    if target["type"] == "default":
-        # a server takes a segment that cannot be fetched whole for the end of the archive, and says nothing
-        ended, last = switch_point(seen["history"])[1], plan["candidates"][0]["reaches"]
-        whole = lsn.segment_of(ended, size) >= lsn.segment_number(last, size)
-        checks.append(check("replay ended at its target", "segment %s" % last, lsn.format_lsn(ended), whole))
-    return checks
 
 
 def archive_gained(

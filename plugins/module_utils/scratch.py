@@ -30,8 +30,9 @@ ALONE = {
     "ssl": "off",
     "hot_standby": "on",
     "unix_socket_permissions": "0700",
+    "io_method": "worker",  # io_uring is refused to a server that is cut off
 }
-SINCE = {"event_triggers": 17}  # major version that knows it
+SINCE = {"event_triggers": 17, "io_method": 18}  # major version that knows it
 
 
 def settings(

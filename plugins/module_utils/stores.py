@@ -129,7 +129,8 @@ def download(run: str, root: str, store: Mapping[str, Any]) -> str:
     os.makedirs(partial)
     for name, _size in listed(run, s3, store):
         body = s3.get_object(Bucket=store["bucket"], Key="runs/%s/%s" % (run, name))["Body"].read()
-        with open(os.path.join(partial, name), "wb") as out:
+        # for whoever fetched it: what is in it was for one person, perhaps
+        with open(os.path.join(partial, name), "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
             out.write(body)
     os.rename(partial, target)
     return target

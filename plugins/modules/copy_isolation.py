@@ -9,8 +9,9 @@ module: copy_isolation
 short_description: Check that a restored copy is what was asked for, and cut off from everything
 description:
   - Returns checks and judges nothing; M(pgrescue.runbooks.record_validation) does.
+  - The server is told to connect to where the module listens, on a loopback address and on a socket, and must not get there.
 options:
-  plan: {description: The plan the copy was restored by., type: dict, required: true}
+  plan: {description: The plan the copy was restored by. Without it only its isolation is checked., type: dict}
 extends_documentation_fragment: [pgrescue.runbooks.connection]
 attributes:
   check_mode: {support: full, description: Answers without checks in check mode.}
@@ -36,7 +37,7 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import postgres, proofs
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import postgres, proofs, ways_out
 
 QUESTIONS = """
 SELECT pg_is_in_recovery() AS in_recovery,
@@ -52,7 +53,7 @@ SELECT pg_is_in_recovery() AS in_recovery,
 
 def main() -> None:
     """Ask, judge each answer, return them all."""
-    spec = {**postgres.CONNECTION_ARGUMENTS, "plan": {"type": "dict", "required": True}}
+    spec = {**postgres.CONNECTION_ARGUMENTS, "plan": {"type": "dict"}}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     if module.check_mode:
         module.exit_json(changed=False, checks=[])
@@ -61,13 +62,16 @@ def main() -> None:
     began = time.monotonic()
     with postgres.connect(module, row_factory=dict_row) as connection:
         seen = connection.execute(QUESTIONS).fetchone()
+        seen["ways_out"] = ways_out.found(connection)
     pg_wal = os.path.join(seen["data_directory"], "pg_wal")
     histories = [name for name in os.listdir(pg_wal) if name.endswith(".history")]
     if histories:
         with open(os.path.join(pg_wal, max(histories)), encoding="ascii") as history:
             seen["history"] = history.read()
     spent, host = round(time.monotonic() - began, 3), os.uname().nodename
-    checks = [{**c, "host": host} for c in proofs.judge_copy(seen, module.params["plan"])]
+    plan = module.params["plan"]
+    judged = proofs.judge_copy(seen, plan) if plan else proofs.judge_isolation(seen)
+    checks = [{**c, "host": host} for c in judged]
     size = {"event": "note", "step": "data", "detail": json.dumps({"data_bytes": int(seen["data_bytes"])})}
     module.exit_json(changed=False, checks=checks, duration_s=spent, journal=[size])
 

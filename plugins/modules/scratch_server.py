@@ -8,16 +8,18 @@ DOCUMENTATION = """
 module: scratch_server
 short_description: A PostgreSQL server that is thrown away, for a proof
 description:
-  - Starts a server on a restored copy (C(started)), on an empty cluster made for it (C(created)), or removes it with all its data
-    (C(absent)). It archives nothing, follows no primary, runs no jobs, listens on no network address, and is reached over a socket
-    that only its owner may open.
+  - Starts a server on a restored copy (C(started)), cuts it off when its replay is over (C(offline)), starts one on an empty cluster
+    made for it (C(created)), which is cut off from the beginning, or removes it with all its data (C(absent)).
+  - It archives nothing, follows no primary, runs no jobs, listens on no network address, and is reached over a socket that only its
+    owner may open. One that is cut off can connect to nothing either, neither to an address nor to another server's socket.
+  - While a copy replays it fetches WAL from the repositories; nothing else runs in it then. To cut it off it is started again.
   - It removes only what its own note says is a scratch server of the same run; C(evict) removes one that another run left. What was
     brought to C(place) with the ending C(.dump), to be restored into it, goes with it.
   - A copy begins to replay when it is started; M(pgrescue.runbooks.await_server) waits until it is done.
 options:
   place: {description: 'The data directory; its socket and its log are beside it.', type: path, required: true}
   run: {description: The run it belongs to., type: str, required: true}
-  state: {description: What shall be., type: str, choices: [created, started, absent], required: true}
+  state: {description: What shall be., type: str, choices: [created, started, offline, absent], required: true}
   evict: {description: Whether what another run left at the place may be removed., type: bool, default: false}
   settings: {description: 'Further settings, such as shared_buffers. They cannot undo its isolation.', type: dict, default: {}}
   programs: {description: Folder of PostgreSQL's programs; Debian's for C(version) when left out., type: path}
@@ -33,6 +35,15 @@ EXAMPLES = """
     place: /var/lib/postgresql/17/proof
     run: 20261124T012050Z-shop-prove
     state: started
+    version: 17
+  become: true
+  become_user: postgres
+
+- name: Cut it off, now that its replay is over
+  pgrescue.runbooks.scratch_server:
+    place: /var/lib/postgresql/17/proof
+    run: 20261124T012050Z-shop-prove
+    state: offline
     version: 17
   become: true
   become_user: postgres
@@ -52,10 +63,20 @@ import shutil
 import signal
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, locks, places, postgres, records, scratch
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
+    guards,
+    locks,
+    offline,
+    places,
+    postgres,
+    records,
+    scratch,
+)
 
 PORT = 5432
 STARTS_WITHIN_S = 10  # its first process, not its replay
+OFFLINE_WITHIN_S = 60  # until it answers, with nothing to replay
+STOPS_WITHIN_S = 3600  # what was replayed is written to disk
 ENDS_WITHIN_S = 20  # what restores to the place
 
 
@@ -95,8 +116,8 @@ class Scratch:
         records.write_json(places.marker_path(self.place), note)
         self.run("initdb", "--pgdata=" + self.place, "--data-checksums", "--encoding=UTF8", "--locale=C", "--no-sync")
 
-    def start(self) -> None:
-        """Start it, alone; replay may take long, so nobody waits here."""
+    def start(self, cut_off: bool) -> None:
+        """Start it, alone; replay may take long, so nobody waits here for that of one that is not cut off."""
         os.makedirs(self.socket_directory, mode=0o700, exist_ok=True)
         control = postgres.control_data(self.module, self.place, self.programs)
         values = scratch.settings(
@@ -112,8 +133,18 @@ class Scratch:
         # settings on the command line win over postgresql.auto.conf, which the backup brought along
         alone = " ".join("-c %s=%s" % (name, shlex.quote(str(value))) for name, value in sorted(values.items()))
         command = ["--pgdata=" + self.place, "--log=" + self.log, "--no-wait"]
-        self.run("pg_ctl", "start", *command, "--options=-c config_file=%s %s" % (self.config, alone))
-        if not postgres.wait_until(lambda: postgres.is_alive(self.place), STARTS_WITHIN_S):
+        options = "--options=-c config_file=%s %s" % (self.config, alone)
+
+        def begin() -> None:
+            self.run("pg_ctl", "start", *command, options)
+
+        if cut_off:
+            offline.call(begin)
+            started = postgres.wait_until(lambda: postgres.is_ready(self.place), OFFLINE_WITHIN_S)
+        else:
+            begin()
+            started = postgres.wait_until(lambda: postgres.is_alive(self.place), STARTS_WITHIN_S)
+        if not started:
             said = "The server did not start. Its log ends with: %s" % postgres.last_words(self.log)
             raise guards.Stop(said, guards.STEP_FAILED)
 
@@ -121,6 +152,16 @@ class Scratch:
         """Processes of a restore that is still under way, of a backup or of a dump."""
         files = [self.place + ".pgrescue.lock", *glob.glob(os.path.join(places.brought(self.place), "*.lock"))]
         return [pid for path in files for pid in locks.holders(path)]
+
+    def cut_off(self) -> None:
+        """Start it again, so that it can connect to nothing."""
+        if os.path.exists(os.path.join(self.place, "recovery.signal")):
+            said = "%s still replays, and needs its repository for that. Nothing was changed. Wait until it is over."
+            raise guards.Stop(said % self.place, guards.PRECONDITION)
+        if postgres.is_alive(self.place):
+            patience = "--timeout=%d" % STOPS_WITHIN_S
+            self.run("pg_ctl", "stop", "--pgdata=" + self.place, "--mode=fast", "--wait", patience)
+        self.start(cut_off=True)
 
     def remove(self) -> None:
         """Stop it and remove it with all its data."""
@@ -145,7 +186,7 @@ def main() -> None:
         argument_spec={
             "place": {"type": "path", "required": True},
             "run": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["created", "started", "absent"], "required": True},
+            "state": {"type": "str", "choices": ["created", "started", "offline", "absent"], "required": True},
             "evict": {"type": "bool", "default": False},
             "settings": {"type": "dict", "default": {}},
             "programs": {"type": "path"},
@@ -162,13 +203,17 @@ def main() -> None:
             if there and not module.check_mode:
                 server.remove()
             module.exit_json(changed=there)
-        if module.check_mode or alive:
-            module.exit_json(changed=not alive, **reached)
+        done = alive and state != "offline"  # whether it is cut off cannot be told from here
+        if module.check_mode or done:
+            module.exit_json(changed=not done, **reached)
+        if state == "offline":
+            server.cut_off()
+            module.exit_json(changed=True, **reached)
         if state == "created":
             if there:
-                server.remove()  # what an attempt that was cut off left
+                server.remove()  # what an attempt that was interrupted left
             server.create()
-        server.start()
+        server.start(cut_off=state == "created")
     except guards.Stop as stop:
         guards.fail(module, stop)
     module.exit_json(changed=True, **reached)

@@ -101,6 +101,7 @@ class Campaign:
             at = {"socket_directory": server["socket_directory"], "port": server["port"]}
             version = self.primary.version
             ask("await_server", until="writable", place=place, deadline_s=300, version=version, **at)
+            self.place("scratch_server", place, state="offline", settings=SCRATCH)
             yield at
         finally:
             self.place("scratch_server", place, state="absent")

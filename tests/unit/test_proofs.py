@@ -1,14 +1,22 @@
 """What a proof decides and judges, and a copy that must stay alone, with a real pgBackRest and a real server."""
 
+import ast
+import getpass
+import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
+import tempfile
 
+import psycopg
 import pytest
 from backups import Repositories, flip, repositories_of
 from faults import caught
 from modules import as_user, collection, module, refused
-from postgres import PostgresServer, programs
+from postgres import PostgresServer, programs, until
+from shops import VERSIONS
 
 VERSION = int(programs().parent.name)
 proofs = collection("plugins.module_utils.proofs")
@@ -93,7 +101,7 @@ def recovered(monkeypatch):
     at = {"place": place, "version": VERSION}
     reached = {"version": VERSION, "socket_directory": place + ".socket"}
 
-    def prove():
+    def prove(cut_off=True):
         catalog = module("backup_catalog")(stanza="test")["catalog"]
         plan = {"system_identifier": catalog["system_identifier"], "candidates": catalog["candidates"]}
 
@@ -105,6 +113,7 @@ def recovered(monkeypatch):
                 ),
                 ("scratch_server", {**at, "run": "r", "state": "started", "settings": {"shared_buffers": "16MB"}}),
                 ("await_server", {**reached, "place": place, "until": "writable", "deadline_s": 60}),
+                *([("scratch_server", {**at, "run": "r", "state": "offline"})] if cut_off else []),
                 ("copy_isolation", {**reached, "plan": {**plan, "recovery_target": {"type": "default"}}}),
             ):
                 answer = module(name)(**arguments)
@@ -112,7 +121,7 @@ def recovered(monkeypatch):
             return answer
 
         try:
-            return {c["name"]: c["verdict"] for c in as_user(server.user, call)["checks"]}
+            return as_user(server.user, call)["checks"]
         finally:
             as_user(server.user, lambda: module("scratch_server")(**at, run="r", state="absent"))
 
@@ -124,11 +133,12 @@ def recovered(monkeypatch):
 
 def test_a_copy_runs_no_command_of_the_backup_and_replays_all_of_its_own_repository(recovered):
     made, prove = recovered
-    assert set(prove().values()) == {"passed"}
+    assert {check["verdict"] for check in prove()} == {"passed"}
+    caught("copy with a way out", prove(cut_off=False))
     assert not (made.server.folder / "was_run").exists()
     path = made.segments(1)[-2]
     flip(path)  # repository 2 still has it whole
-    failed = [name for name, verdict in prove().items() if verdict == "failed"]
+    failed = [check["name"] for check in prove() if check["verdict"] == "failed"]
     assert failed == ["replay ended at its target"]
 
 
@@ -160,3 +170,120 @@ def test_an_archive_that_is_not_known_passes_no_check(monkeypatch, tmp_path):
         (tmp_path / "broken.conf").write_text(broken.replace(f"repo2-path={made.folder}/repo2", "repo2-path=/dev/null"))
         monkeypatch.setenv("PGBACKREST_CONFIG", str(tmp_path / "broken.conf"))
         assert gain(**before)["checks"][0]["verdict"] == "failed"
+
+
+@pytest.fixture
+def empty(monkeypatch):
+    """An empty server for a dump, made by the module; a call of a module as the user that owns it, and where it is."""
+    monkeypatch.setenv("PGUSER", "postgres")
+    user = "postgres" if os.geteuid() == 0 else getpass.getuser()
+    folder = tempfile.mkdtemp(prefix="pgrescue-test-")
+    shutil.chown(folder, user)
+    place = f"{folder}/copy"
+    at = {"place": place, "run": "r", "version": VERSION, "settings": {"shared_buffers": "16MB"}}
+    here = {"version": VERSION, "socket_directory": place + ".socket"}
+
+    def call(name, **arguments):
+        answer = as_user(user, lambda: module(name)(**arguments))
+        assert not answer.get("failed"), answer
+        return answer
+
+    assert call("scratch_server", **at, state="created")["changed"]
+    try:
+        yield call, at, here
+    finally:
+        call("scratch_server", **at, state="absent")
+        shutil.rmtree(folder)
+
+
+def test_an_empty_server_is_cut_off_from_the_beginning(empty):
+    call, at, here = empty
+    checks = call("copy_isolation", **here)["checks"]
+    assert len(checks) == 5
+    assert {check["name"]: check["observed"] for check in checks if check["verdict"] != "passed"} == {}
+    assert not call("scratch_server", **at, state="created")["changed"]
+    assert call("scratch_server", **at, state="offline")["changed"]
+    assert {check["verdict"] for check in call("copy_isolation", **here)["checks"]} == {"passed"}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_server_that_was_not_cut_off_is_told_from_one_that_was(version, monkeypatch):
+    monkeypatch.setenv("PGUSER", "postgres")
+    offline, ways_out = (collection(f"plugins.module_utils.{name}") for name in ("offline", "ways_out"))
+    with PostgresServer(version=version) as server:
+        server.psql(
+            "CREATE FUNCTION forbid() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE division_by_zero; END'"
+        )
+        server.psql("ALTER SYSTEM SET listen_addresses = ''")  # from its next start
+        server.psql("CREATE EVENT TRIGGER no_more ON ddl_command_start EXECUTE FUNCTION forbid()")
+        local = f"host={server.folder} port={server.port} dbname=postgres user=postgres"
+
+        def open_ways():
+            with psycopg.connect(local, autocommit=True) as connection:
+                return ways_out.found(connection)
+
+        assert open_ways() == ["it connected to an address", "it connected to another server's socket"]
+        server.stop()
+        offline.call(server.start)
+        until(lambda: collection("plugins.module_utils.postgres").is_ready(str(server.data)), 20, "it is ready")
+        assert open_ways() == []
+        with psycopg.connect(local, autocommit=True) as connection:
+            assert connection.execute("SELECT count(*) FROM pg_subscription").fetchone() == (0,)
+
+
+def test_what_cannot_be_tried_is_not_taken_for_cut_off(monkeypatch):
+    monkeypatch.setenv("PGUSER", "postgres")
+    ways_out = collection("plugins.module_utils.ways_out")
+    with PostgresServer() as server, server.standby_of() as standby, standby.start().connect() as connection:
+        assert ["it could not be tried" in said for said in ways_out.found(connection)] == [True, True]
+
+
+def test_a_copy_that_still_replays_is_not_cut_off(tmp_path):
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy/recovery.signal").touch()
+    (tmp_path / "copy.pgrescue.json").write_text('{"run": "r"}')
+    asked = {"place": str(tmp_path / "copy"), "run": "r", "state": "offline", "version": VERSION}
+    assert refused(module("scratch_server")(**asked), 3, "still replays", "Nothing was changed")
+    assert module("scratch_server")(check=True, **asked)["changed"]
+
+
+def test_nothing_is_started_where_it_cannot_be_cut_off(monkeypatch):
+    offline = collection("plugins.module_utils.offline")
+    started = []
+    monkeypatch.setattr(offline, "LIBRARY", "libnowhere.so")
+    with pytest.raises(Stop, match=r"cannot be cut off.*Nothing was started"):
+        offline.call(lambda: started.append(True))
+    monkeypatch.undo()
+    monkeypatch.setattr(offline, "REFUSED", (("no_such_call", 1, None),))
+    with pytest.raises(Stop, match=r"cannot be cut off.*Nothing was started"):
+        offline.call(lambda: started.append(True))
+    assert started == []
+
+
+def test_only_what_is_started_offline_is_offline():
+    offline = collection("plugins.module_utils.offline")
+    program = """
+import socket, sys
+def tried(family, address):
+    try:
+        socket.socket(family).connect(address)
+    except OSError as error:
+        return error.strerror
+ways = (socket.AF_INET, ("127.0.0.1", int(sys.argv[1]))), (socket.AF_INET6, ("::1", 1)), (socket.AF_UNIX, sys.argv[2])
+print([tried(*way) for way in ways])
+"""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket(socket.AF_UNIX) as neighbour,
+    ):
+        neighbour.bind(f"{folder}/socket")
+        neighbour.listen()
+        asked = [sys.executable, "-c", program, str(listener.getsockname()[1]), f"{folder}/socket"]
+
+        def ran():
+            return ast.literal_eval(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+
+        family = "Address family not supported by protocol"
+        assert offline.call(ran) == [family, family, "Network is unreachable"]
+        assert (ran()[0], ran()[2]) == (None, None)

@@ -1,9 +1,9 @@
-"""Flip one bit of one byte in the middle of the largest file of the newest backup in this object store; `--back` puts it right."""
+"""Flip one bit in the middle of the largest file of this store's newest backup; `--back` puts it right."""
 
 import sys
 from pathlib import Path
 
-NOTE = Path("/var/tmp/flipped")  # noqa: S108 - a host of the lab
+NOTE = Path("/var/tmp/flipped")  # on a host of the lab
 
 if "--back" in sys.argv:
     largest = Path(NOTE.read_text())

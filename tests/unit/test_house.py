@@ -75,6 +75,11 @@ def test_what_must_not_be_in_a_runbook():
             assert word not in text, f"{path}: {word}"
 
 
+def test_a_census_on_disk_is_for_its_owner_alone():
+    kept = [task for task in load(HOUSE / "roles/proof/tasks/decide.yml") if "census.json" in str(task)]
+    assert [task["ansible.builtin.copy"]["mode"] for task in kept] == ["0600"]
+
+
 def test_the_example_inventory_says_all_that_a_service_must():
     said = set(load(HOUSE / "inventories/example/group_vars/orders.yml"))
     required = {

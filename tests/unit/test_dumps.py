@@ -835,6 +835,37 @@ def test_a_restore_holds_its_dump_and_a_killed_one_is_told(source, target, store
     assert [e["id"] for e in expire(one, two)["expired"]] == [dump]
 
 
+@pytest.mark.parametrize("at", ['"yesterday"', '"2026-01-01"', "5"])
+def test_a_note_of_nonsense_proves_nothing_holds_and_is_told(source, store, tmp_path, at):
+    newest = take(source, tmp_path, store)["id"]
+    dump = old(store, newest, 40)
+    (objects(store, newest) / "proof.json").write_text(f'{{"state": "validated", "at": {at}}}')
+    (objects(store, dump) / "hold.json").write_text(f'{{"reason": {{}}, "run": 5, "at": {at}}}')
+    (store.path("dumps/shop") / "hold.json").write_text("{}")
+    store.forget()
+    catalog = listed(store)
+    assert [d["proof"]["state"] for d in catalog["dumps"]] == ["unproven", "unproven"]
+    assert catalog["dumps"][1]["holds"][0]["reason"].endswith("hold.json cannot be read")
+    assert refused(expire(store), 4, "are held", "no reason given")
+    facts = {"now_s": datetime.now(UTC).timestamp(), "dumps": catalog}
+    found = collection("plugins.module_utils.lint").findings({"service": "shop", "engines": ["dump"]}, facts)
+    assert {"dump-note-unreadable": newest, "hold-forgotten": store.name}.items() <= {
+        f["id"]: f["where"] for f in found
+    }.items()
+    (store.path("dumps/shop") / "hold.json").unlink()
+    store.forget()
+    assert expire(store)["expired"] == []
+
+
+def test_what_failed_in_one_store_stays_proven_by_the_other(source, stores, tmp_path):
+    one, two = stores
+    dump = take(source, tmp_path, one, two)["id"]
+    note(one, two, id=dump, read_whole=[one.name])
+    note(one, two, id=dump, read_whole=[two.name], state="failed")
+    proof = listed(one, two)["dumps"][0]["proof"]
+    assert (proof["state"], proof["store"], proof["failed_in"]) == ("validated", one.name, [two.name])
+
+
 def test_a_dump_that_is_nowhere_cannot_be_held(store):
     assert refused(hold(store, id="20260101T000000Z"), 3, "No store holds dump")
     assert refused(hold(store, id="20260101T000000Z", run="../x"), 4, "not the id of a run")

@@ -274,7 +274,8 @@ def proof_state(
     """
     noted = [p for p in proofs if p]
     known = [p for p in noted if "state" in p and "at" in p]
-    unread = {"problem": p["problem"] for p in noted if "problem" in p}
+    unreadable = "; ".join(p["problem"] for p in noted if "problem" in p)
+    unread = {"problem": unreadable} if unreadable else {}
     if not known:
         return {"state": "unproven", "stale": False, **unread}
     proven = [p for p in known if p["state"] in PROVEN]

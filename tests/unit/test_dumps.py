@@ -556,6 +556,23 @@ def payload_of(store, dump):
     return collection("plugins.module_utils.signing").verify(envelope, [PUBLIC])
 
 
+def test_a_dump_that_cannot_be_loaded_is_disproven_where_it_was_read(target, store, tmp_path):
+    with PostgresServer() as server:
+        server.psql("CREATE DATABASE shop")
+        run(
+            server,
+            "shop",
+            """CREATE TABLE goods AS SELECT 1 AS i;
+            CREATE FUNCTION many(i int) RETURNS int LANGUAGE sql IMMUTABLE
+                AS 'SELECT i + (SELECT count(*)::int FROM goods)';
+            CREATE INDEX by_many ON goods (many(i))""",
+        )
+        dump = take(server, tmp_path, store)["id"]
+    answer = restore(target, tmp_path, [dump], store, alone=True)
+    assert refused(answer, 5, "was not restored", "goods")
+    assert (answer["disproves"], answer["read_whole"]) == (True, [store.name])
+
+
 def test_a_role_dumps_what_it_may_and_says_what_it_may_not(source, tenant, target, store, tmp_path):
     source.psql("REVOKE CONNECT ON DATABASE stock FROM PUBLIC")
     try:

@@ -17,7 +17,7 @@ PLAYBOOKS = sorted(p for p in (HOUSE / "playbooks").glob("*.yml") if ".meta." no
 RUNBOOK_YAML = [*PLAYBOOKS, *(HOUSE / "roles").glob("*/tasks/*.yml"), *(HOUSE / "roles").glob("*/handlers/*.yml")]
 HANDED_OVER = {  # by playbooks and other roles
     "endpoint_address", "application_scale", "standby_primary", "standby_slot", "recovery_plan", "run_procedure",
-    "run_id", "proof_state", "pgbackrest_mark",
+    "run_id", "proof_state", "dump_proof_state", "dump_proof_read", "pgbackrest_mark",
 }  # fmt: skip
 
 

@@ -123,6 +123,7 @@ FAULTS: dict[str, Fault] = {
     "database does not answer": Fault("the folder of a database moved away", "every database answers"),
     "copy with a way out": Fault("a copy that was not cut off after its replay", "the copy can connect to nothing"),
     "business assertion false": Fault("a statement that gives another value", "every order has a customer"),
+    "nothing to compare with": Fault("a copy proven without a census", "everything was compared with a census"),
     "no time for all checks": Fault("a deadline of 10 ms", "all checks were made within 0.01 s"),
     # told by the signed manifest of a dump
     "dump data flipped": Fault("one bit of a dump's data file", "every file is as it was written"),

@@ -582,6 +582,21 @@ PLANTED: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]] = {
         "never-proven",
         "error",
     ),
+    "only verified": (
+        "every byte was read and compared, and nothing was restored",
+        all_of(
+            put(
+                [run(2, procedure="verify", kind="proof"), run(1, procedure="verify_dump", kind="proof")],
+                "facts",
+                "runs",
+            ),
+            *(put("unproven", "facts", "repositories", n, "backups", at, "proof") for n in (0, 1) for at in (0, 1, 2)),
+            put([], "facts", "repositories", 0, "backups"),
+            put([], "facts", "repositories", 1, "backups"),
+        ),
+        "never-proven",
+        "error",
+    ),
     "proof stale": (
         "the last one is of eight days ago",
         all_of(
@@ -697,6 +712,18 @@ PLANTED_IN_DUMPS: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]
         "dump-disproven",
         "error",
     ),
+    "copy of a dump disproven": (
+        "its proof failed in one store, after one in the other had passed",
+        put({"state": "validated", "stale": False, "failed_in": ["west"]}, *NEWEST, "proof"),
+        "dump-disproven",
+        "error",
+    ),
+    "proof of a dump that cannot be read": (
+        "a note beside a dump says nothing",
+        put({"state": "unproven", "stale": False, "problem": "proof.json cannot be read"}, *NEWEST, "proof"),
+        "dump-note-unreadable",
+        "warning",
+    ),
     "dumps unproven": (
         "none was ever restored",
         put([dump(0.1, proof={"state": "unproven", "stale": False})], "facts", "dumps", "dumps"),
@@ -730,6 +757,23 @@ PLANTED_IN_DUMPS: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]
     "hold of a dump by a run that died": (
         "a run holds a dump since two days",
         put([{"at": "2026-11-22T00:00:00.000000Z", "run": "run-1"}], *NEWEST, "holds"),
+        "hold-forgotten",
+        "warning",
+    ),
+    "hold on a dump that cannot be used": (
+        "a run holds a dump without a manifest since two days",
+        put(
+            [{"id": "d", "store": "west", "holds": [{"at": "2026-11-22T00:00:00.000000Z", "run": "run-1"}]}],
+            "facts",
+            "dumps",
+            "unfinished",
+        ),
+        "hold-forgotten",
+        "warning",
+    ),
+    "hold on all dumps": (
+        "somebody keeps every dump from expiring, nobody knows since when",
+        put({"east": {"reason": "an incident"}}, "facts", "dumps", "held"),
         "hold-forgotten",
         "warning",
     ),

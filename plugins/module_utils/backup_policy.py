@@ -11,9 +11,18 @@ from typing import Any, Mapping, Sequence
 from .times import moment
 
 
-def _newest(backups: "Sequence[Mapping[str, Any]]", types: Sequence[str]) -> "Mapping[str, Any] | None":
-    fit = [b for b in backups if b["type"] in types and not b["error"]]
-    return max(fit, key=lambda b: str(b["stopped"]), default=None)
+def _usable(backup: "Mapping[str, Any]") -> bool:
+    """Whether a recovery may begin with it: no page was damaged, and no proof of it failed."""
+    return not backup["error"] and backup.get("proof") != "failed"
+
+
+def _root(backup: "Mapping[str, Any]") -> str:
+    """The full backup that one is built on; the label of a diff or incr begins with that of its full one."""
+    return str(backup["label"])[:16]
+
+
+def _newest(backups: "Sequence[Mapping[str, Any]]", *types: str) -> "Mapping[str, Any] | None":
+    return max((b for b in backups if b["type"] in types), key=lambda b: str(b["stopped"]), default=None)
 
 
 def due(
@@ -24,9 +33,14 @@ def due(
     After a promotion only a full one may be built upon: PostgreSQL and its engines have left changed blocks out of incremental
     backups across timelines.
     """
-    full, built = _newest(backups, ["full"]), _newest(backups, ["full", "diff"])
+    full = _newest(backups, "full")
+    built = _newest([b for b in backups if _usable(b)], "full", "diff")
     if full is None or built is None:
-        return "full", "there is no full backup"
+        return "full", "there is no full backup that can be used"
+    # an engine builds on the newest there are, whatever they are worth
+    family = [b for b in backups if _root(b) == _root(full)]
+    if not _usable(full) or any(b.get("proof") == "failed" for b in family):
+        return "full", "the newest full one, or one built on it, is damaged or did not pass its proof"
     if int(full["timeline"]) != timeline:
         return "full", "the newest full one is of timeline %s, the server is on %d" % (full["timeline"], timeline)
     # an hour of grace: a schedule that began a minute earlier than last time must not skip its day
@@ -44,11 +58,11 @@ def fulls_to_keep(
     """How many full backups, counted from the newest, must stay.
 
     All that are needed to recover to any instant of the last `days` days, at least `copies`, and enough that the newest
-    `proven_copies` proven ones (or what was built on them) stay. One with damaged pages is never recovered from: it stands
-    for nothing, and while there is no other nothing goes.
+    `proven_copies` proven ones (or what was built on them) stay. One with damaged pages, or whose proof failed, is never recovered
+    from: it stands for nothing, and while there is no other nothing goes.
     """
     fulls = sorted((b for b in backups if b["type"] == "full"), key=lambda b: str(b["stopped"]), reverse=True)
-    usable = [(place, b) for place, b in enumerate(fulls, 1) if not b["error"]]
+    usable = [(place, b) for place, b in enumerate(fulls, 1) if _usable(b)]
     if not usable:
         return max(len(fulls), 1)
     since = now - timedelta(days=days)
@@ -58,8 +72,6 @@ def fulls_to_keep(
     for_window_and_copies = usable[needed - 1][0]
     proven = [b for b in backups if b.get("proof") == "validated"]
     newest_proven = sorted(proven, key=lambda b: str(b["stopped"]), reverse=True)[:proven_copies]
-    roots = [
-        str(b["label"])[:16] for b in newest_proven
-    ]  # the label of a diff or incr begins with that of its full one
+    roots = [_root(b) for b in newest_proven]
     for_proof = max([place for place, b in enumerate(fulls, 1) if str(b["label"]) in roots], default=0)
     return max(for_window_and_copies, for_proof)

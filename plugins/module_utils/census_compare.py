@@ -37,6 +37,23 @@ DATABASE_RULES = {
 }
 
 
+OF_CLUSTER = (
+    "every database is there",
+    "every grant is there",
+    "settings of databases and roles are there",
+    "roles and their memberships are there",
+    "every tablespace is there",
+)
+READABLE = "everything could be read"
+COMPARED = "everything was compared with a census"
+
+
+def compared(expected: Optional[Census]) -> "dict[str, Any]":
+    """Say whether there was a census to compare with: without one rows and objects may be missing, and no check tells."""
+    seen = "a census" if expected else "no census: what may be missing is not known"
+    return {**check(COMPARED, "a census", seen, bool(expected)), "tier": "should"}
+
+
 def compare(expected: Optional[Census], observed: Census, kind: str) -> "list[dict[str, Any]]":
     """The checks; without an original only those that need none. `kind` is physical or logical."""
     expected = expected and census_digests.of_census(expected)  # one of an older dump may hold the texts themselves
@@ -45,7 +62,7 @@ def compare(expected: Optional[Census], observed: Census, kind: str) -> "list[di
     how = Manner(kind == "logical", len(majors) == 1, bool(original.get("lsn")), not expected)
     of_databases = BY_ITSELF if how.alone else DATABASE_RULES
     checks = [said(name, *everywhere(how, original, observed, rule)) for name, rule in of_databases.items()]
-    readable = said("everything could be read", *unread(how, original, observed))
+    readable = said(READABLE, *unread(how, original, observed))
     if how.alone:
         return [*checks, readable]
     sides = original["cluster"], observed["cluster"]

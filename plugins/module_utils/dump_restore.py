@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any, Mapping
 
-from . import dump_server, dumps, libpq
+from . import dump_server, dumps, libpq, postgres
 from .guards import PRECONDITION, STEP_FAILED, Stop
 
 
@@ -78,6 +78,7 @@ def make_roles(url: str, root: str) -> "list[str]":
                         "The dump's roles cannot be made: %s (%s). Nothing was changed."
                         % (" ".join(str(error).split()), statement[:200]),
                         STEP_FAILED,
+                        disproves=not postgres.blames_host(str(error)),
                     ) from error
     return [role for role in dumps.roles_made(script) if role not in existing]
 
@@ -126,6 +127,7 @@ def database(module: Any, program: str, url: str, root: str, entry: Mapping[str,
             "Database %s was not restored: %s. What is there of it is not whole; drop it before another try."
             % (name, dump_server.reason(err)),
             STEP_FAILED,
+            disproves=not postgres.blames_host(err),
         )
     with libpq.connect(url, name) as connection:
         connection.execute("ANALYZE")

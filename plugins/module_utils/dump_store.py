@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from . import buckets, dumps, records, signing
 from .guards import PRECONDITION, REFUSED, Stop
@@ -28,7 +28,7 @@ def copies(
     for dump, objects in dumps.by_folder(sizes, service).items():
         where = dumps.folder(service, dump)
         copy = {"store": bucket.name, "id": dump, "objects": objects, "payload": None, "problem": None}
-        copy["proof"] = _beside(bucket, where + dumps.PROOF) if dumps.PROOF in objects else None
+        copy["proof"] = _beside(bucket, where + dumps.PROOF, dumps.proof_note) if dumps.PROOF in objects else None
         if dumps.MANIFEST in objects:
             try:
                 copy["payload"] = payload(bucket, service, dump, public_keys)
@@ -52,7 +52,7 @@ def observe(stores: "Iterable[Mapping[str, Any]]", service: str, public_keys: "l
         return {
             "copies": found,
             "uploads": uploads,
-            "hold": _beside(bucket, prefix + dumps.HOLD) if prefix + dumps.HOLD in sizes else None,
+            "hold": _beside(bucket, prefix + dumps.HOLD, dumps.hold_note) if prefix + dumps.HOLD in sizes else None,
         }
 
     answers, unreachable = buckets.each([buckets.Bucket(store) for store in stores], ask)
@@ -106,15 +106,17 @@ def let_go(
 
 def _holds(bucket: buckets.Bucket, folder: str, objects: "Iterable[str]") -> "list[dict[str, Any]]":
     """What keeps one copy: a person's note, and those of runs."""
-    found = [_beside(bucket, folder + name) for name in objects if name == dumps.HOLD]
+    found = [_beside(bucket, folder + name, dumps.hold_note) for name in objects if name == dumps.HOLD]
     runs = {name: dumps.holder(name) for name in objects}
-    return found + [{**_beside(bucket, folder + name), "run": run} for name, run in sorted(runs.items()) if run]
+    return found + [
+        {**_beside(bucket, folder + name, dumps.hold_note), "run": run} for name, run in sorted(runs.items()) if run
+    ]
 
 
-def _beside(bucket: buckets.Bucket, key: str) -> "dict[str, Any]":
+def _beside(bucket: buckets.Bucket, key: str, note: "Callable[[Any, str], dict[str, Any]]") -> "dict[str, Any]":
     """What was written beside a dump; what cannot be read is never taken for leave to do anything."""
     try:
         found = json.loads(bucket.get_bytes(key))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
-    return found if isinstance(found, dict) else {"reason": "%s cannot be read" % key}
+    return note(found, key)

@@ -22,6 +22,7 @@ HOLD = "hold.json"  # while it is there, nothing below its folder expires
 HOLDS = "hold/"  # below it, one such note for each run that restores or proves the dump
 GLOBALS = "globals.sql"
 PROVEN = ("restored", "validated")
+STATES = ("unproven", *PROVEN, "failed")
 
 SIGNED = "the manifest is signed by a key we know"
 PRESENT = "every file of the dump is there"
@@ -174,7 +175,7 @@ def catalog(copies: "Iterable[Facts]", now: datetime, stale_after_days: int) -> 
     offered: "dict[str, dict[str, Any]]" = {}
     refused, unfinished = [], []
     for copy in sorted(copies, key=lambda c: (c["id"], c["store"]), reverse=True):
-        where = {"id": copy["id"], "store": copy["store"]}
+        where = {"id": copy["id"], "store": copy["store"], "holds": held.get(copy["id"], [])}
         if MANIFEST not in copy["objects"]:
             unfinished.append({**where, "objects": len(copy["objects"]), "bytes": sum(copy["objects"].values())})
             continue
@@ -234,6 +235,31 @@ def _hole(copy: Facts) -> Optional[str]:
     return None
 
 
+def proof_note(found: Any, name: str) -> "dict[str, Any]":
+    """A note of a proof as it was read; one that says nothing certain proves nothing, and that is told."""
+    if isinstance(found, dict) and found.get("state") in STATES and _instant(found.get("at")):
+        kept = {"state": str, "at": str, "run": str, "checks": int}
+        return {key: found[key] for key, kind in kept.items() if isinstance(found.get(key), kind)}
+    return {"problem": "%s cannot be read" % name}
+
+
+def hold_note(found: Any, name: str) -> "dict[str, Any]":
+    """A note of a hold as it was read; whatever is in it, it holds."""
+    said = found if isinstance(found, dict) else {"reason": None}
+    kept = {key: said[key] for key in ("reason", "run") if isinstance(said.get(key), str)}
+    if "reason" in said and "reason" not in kept:
+        kept["reason"] = "%s cannot be read" % name
+    return {**kept, **({"at": said["at"]} if _instant(said.get("at")) else {})}
+
+
+def _instant(text: Any) -> bool:
+    """Whether something names an instant."""
+    try:
+        return isinstance(text, str) and moment(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
 def major_of(server_version: str) -> int:
     """The major version of a server."""
     return int(re.findall(r"^\d+", server_version)[0])
@@ -242,14 +268,22 @@ def major_of(server_version: str) -> int:
 def proof_state(
     dump: Facts, proofs: "Iterable[Optional[Facts]]", now: datetime, stale_after_days: int, major: Optional[int]
 ) -> "dict[str, Any]":
-    """The newest proof of a dump; `stale` when it is old or speaks of another major version than is in use."""
-    known = [p for p in proofs if p and "state" in p and "at" in p]
+    """What the stores' notes, one each, say of a dump; `stale` when that is old or of another major version than is in use.
+
+    A dump is proven while one store's copy is: `failed_in` are the others, whose copies did not pass since.
+    """
+    noted = [p for p in proofs if p]
+    known = [p for p in noted if "state" in p and "at" in p]
+    unreadable = "; ".join(p["problem"] for p in noted if "problem" in p)
+    unread = {"problem": unreadable} if unreadable else {}
     if not known:
-        return {"state": "unproven", "stale": False}
-    newest = dict(max(known, key=lambda p: str(p["at"])))
-    at = moment(newest["at"])
-    old = now - at > timedelta(days=stale_after_days)
-    return {**newest, "stale": newest["state"] in PROVEN and (old or major_of(dump["server_version"]) != major)}
+        return {"state": "unproven", "stale": False, **unread}
+    proven = [p for p in known if p["state"] in PROVEN]
+    newest = dict(max(proven or known, key=lambda p: moment(p["at"])))
+    old = now - moment(newest["at"]) > timedelta(days=stale_after_days)
+    newest["stale"] = bool(proven) and (old or major_of(dump["server_version"]) != major)
+    failed = sorted(str(p.get("store")) for p in known if p["state"] == "failed")
+    return {**newest, **unread, **({"failed_in": failed} if proven and failed else {})}
 
 
 def ratio(dump: Facts) -> float:

@@ -12,14 +12,19 @@ NEEDS_A_PERSON = 9
 
 
 class Stop(Exception):
-    """Raised by a pure core; `fail` turns it into the module's answer."""
+    """Raised by a pure core; `fail` turns it into the module's answer.
 
-    def __init__(self, message: str, exit_code: int = REFUSED) -> None:
+    `disproves`: what was restored is wrong itself, by what its engine or PostgreSQL says of it.
+    """
+
+    def __init__(self, message: str, exit_code: int = REFUSED, disproves: bool = False) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.disproves = disproves
 
 
 def fail(module: Any, stop: Stop, **facts: Any) -> NoReturn:
     """End the module as failed with the sentence and exit code of `stop`."""
-    module.fail_json(msg=str(stop), exit_code=stop.exit_code, **facts)
+    more = {"disproves": True} if stop.disproves else {}
+    module.fail_json(msg=str(stop), exit_code=stop.exit_code, **more, **facts)
     raise SystemExit(1)  # fail_json has already ended the process; this tells the type checker

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping, Optional
 
 from .dumps import HOLD
 from .findings import finding
@@ -96,6 +96,25 @@ def proven(service: Service) -> "Iterator[dict[str, Any]]":
                 "Read the report of that proof, then take another dump.",
                 where=dump["id"],
             )
+        for store in dump["proof"].get("failed_in") or []:
+            yield finding(
+                "dump-disproven",
+                "error",
+                "protection",
+                "The copy of dump %s in %s was restored and did not pass, unlike that in %s."
+                % (dump["id"], store, dump["proof"].get("store")),
+                "Read the report of that proof, then take another dump.",
+                where=store,
+            )
+        if dump["proof"].get("problem"):
+            yield finding(
+                "dump-note-unreadable",
+                "warning",
+                "protection",
+                "A note of a proof counts for nothing: %s." % dump["proof"]["problem"],
+                "Find out who wrote it, then prove the dump again.",
+                where=dump["id"],
+            )
     good = [proof for proof in states if proof["state"] in PROVEN]
     if states and not good:
         yield finding(
@@ -141,28 +160,48 @@ def stores(service: Service) -> "Iterator[dict[str, Any]]":
 
 def holds(service: Service) -> "Iterator[dict[str, Any]]":
     """What is held does not expire; somebody must let it go again."""
-    held = [(dump, hold) for dump in service.dumps for hold in dump.get("holds") or []]
-    for dump, hold in held:
-        age = service.now_s - epoch_s(hold["at"]) if hold.get("at") else None
-        run = hold.get("run")
+    copies = [*service.dumps, *(service.catalog.get("refused") or []), *(service.catalog.get("unfinished") or [])]
+    # a copy that cannot be used tells the holds of its dump again
+    held = {(dump["id"], _named(hold)): hold for dump in copies for hold in dump.get("holds") or []}
+    for store, hold in sorted((service.catalog.get("held") or {}).items()):
+        age = _age(service, hold)
+        if age is None or age > DAY_S:
+            yield finding(
+                "hold-forgotten",
+                "warning",
+                "protection",
+                "No dump expires: all are held by hand %s (%s)." % (_since(age), hold.get("reason", "no reason given")),
+                "Remove dumps/%s/%s there when the incident is over." % (service.name, HOLD),
+                where=store,
+                age_s=age,
+            )
+    for (dump, _name), hold in held.items():
+        age, run = _age(service, hold), hold.get("run")
         if (age is None and not run) or (age is not None and age <= DAY_S):
             continue  # what a person holds without a date is held for good
         yield finding(
             "hold-forgotten",
             "warning",
             "protection",
-            "Dump %s is held by %s %s."
-            % (
-                dump["id"],
-                "run " + run if run else "hand",
-                "for more than a day" if age else "since nobody knows when",
-            ),
+            "Dump %s is held by %s %s." % (dump, "run " + run if run else "hand", _since(age)),
             "When that run is over: playbooks/expire_dumps.yml -e service=%s -e let_go=%s" % (service.name, run)
             if run
             else "Remove %s from its folder when the incident is over." % HOLD,
-            where=dump["id"],
+            where=dump,
             age_s=age,
         )
+
+
+def _age(service: Service, hold: Mapping[str, Any]) -> Optional[float]:
+    return service.now_s - epoch_s(hold["at"]) if hold.get("at") else None
+
+
+def _named(hold: Mapping[str, Any]) -> str:
+    return str(hold.get("run", hold.get("reason", "")))
+
+
+def _since(age: Optional[float]) -> str:
+    return "for more than a day" if age else "since nobody knows when"
 
 
 RULES = (loss, fresh, proven, stores, holds)

@@ -13,12 +13,14 @@ from .times import epoch_s
 
 PROVE = "pgrescue prove -s %s"
 HORIZON_DAYS = 365
+READ_ONLY = ("verify", "verify_dump")  # they read every byte and restore nothing
 
 
 def proven(service: Service) -> "Iterator[dict[str, Any]]":
     """A backup that was never restored is a hope."""
     ended = [run for run in service.runs if run.get("result") and run.get("exit_code") not in LET_GO]
-    shown = [run["ended_s"] for run in ended if run["result"] == "passed" and "ended_s" in run]
+    restored = [run for run in ended if run["procedure"] not in READ_ONLY]
+    shown = [run["ended_s"] for run in restored if run["result"] == "passed" and "ended_s" in run]
     shown += [
         epoch_s(backup["proven"]) for backup in service.backups if backup["proof"] == "validated" and backup["proven"]
     ]

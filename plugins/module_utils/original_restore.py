@@ -13,6 +13,19 @@ from .guards import PRECONDITION, STEP_FAILED, Stop
 # The first minor versions whose psql can be told to obey no command in a script (CVE-2025-8714).
 RESTRICTS = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
 
+# What a role may do beyond owning things, by itself or through roles that it can become; and whether it can log in.
+POWERS = """
+SELECT array_remove(ARRAY[
+         CASE WHEN bool_or(r.rolsuper) THEN 'is, or can become, a superuser' END,
+         CASE WHEN bool_or(r.rolcreaterole) THEN 'can make roles' END,
+         CASE WHEN bool_or(r.rolreplication) THEN 'can replicate everything' END,
+         CASE WHEN bool_or(r.rolbypassrls) THEN 'is not bound by row security' END,
+         CASE WHEN bool_or(r.rolname ~ '^pg_' AND r.rolname <> 'pg_database_owner') THEN 'has rights over the server' END], NULL),
+       o.rolcanlogin
+  FROM pg_roles AS o JOIN pg_roles AS r ON pg_has_role(o.oid, r.oid, 'MEMBER')
+ WHERE o.rolname = %s GROUP BY o.oid, o.rolcanlogin
+"""
+
 
 def psql(module: Any, server_version: str) -> str:
     """The psql to load with; one that a script could make run programs is refused."""
@@ -43,18 +56,38 @@ def observe(url: str, database: str) -> "dict[str, Any]":
     return server
 
 
+def owner_for(url: str, database: str, wanted: "str | None") -> "str | None":
+    """The role that shall own what was restored; None where who connects has no more rights than that.
+
+    Whatever the script made runs with its owner's rights from then on, by autovacuum too, so it may be nobody of power.
+    """
+    name = wanted or database.encode()[:57].decode(errors="ignore") + "_owner"
+    with libpq.connect(url, dump_restore.maintenance(url)) as connection:
+        if not connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()[0]:
+            return None
+        found = connection.execute(POWERS, (name,)).fetchone()
+    powers = list(found[0]) if found else []
+    if found and found[1] and not wanted:
+        powers.append("can log in, so somebody uses it")
+    if powers:
+        raise Stop(
+            "The restored database cannot belong to role %s: it %s. What the script made would run with its rights. Name another "
+            "role (owner), or one that does not exist. Nothing was changed." % (name, "; it ".join(powers))
+        )
+    return name
+
+
 @contextmanager
-def _made(url: str, database: str, locale: Mapping[str, str], unprivileged: bool) -> "Iterator[dict[str, str]]":
-    """Make the database, and a role to load it as; give the database to who connected, or leave nothing behind."""
+def _made(url: str, database: str, locale: Mapping[str, str], owner: "str | None") -> "Iterator[dict[str, str]]":
+    """Make the database, and a role to load it as; give the database to its owner, or leave nothing behind."""
     from psycopg import sql
 
     name = sql.Identifier(database)
     options = [sql.SQL("%s = {}" % key).format(sql.Literal(value)) for key, value in sorted(locale.items())]
     with libpq.connect(url, dump_restore.maintenance(url)) as connection:
-        superuser = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()[0]
         role, password, who = "pgrescue_" + secrets.token_hex(8), secrets.token_urlsafe(24), {}
         quoted = sql.Identifier(role)
-        if superuser and unprivileged:
+        if owner:
             scrambled = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(quoted, sql.Literal(scrambled)))
             who = {"PGUSER": role, "PGPASSWORD": password}
@@ -72,18 +105,22 @@ def _made(url: str, database: str, locale: Mapping[str, str], unprivileged: bool
                     connection.execute(sql.SQL("DROP DATABASE {}").format(name))
         finally:
             if who:
-                if whole:
+                if whole and owner:
+                    kept = sql.Identifier(owner)
+                    if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (owner,)).fetchall():
+                        connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(kept))
                     with libpq.connect(url, database) as inside:
-                        inside.execute(sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(quoted))
+                        inside.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(quoted, kept))
                         inside.execute(sql.SQL("DROP OWNED BY {}").format(quoted))
                 connection.execute(sql.SQL("DROP ROLE {}").format(quoted))
 
 
-def load(module: Any, program: str, url: str, script: str, database: str, locale: Mapping[str, str]) -> str:
+def load(module: Any, program: str, url: str, script: str, locale: Mapping[str, str], owner: "str | None") -> str:
     """Run a script that was read and found harmless, in one transaction; which role it ran as."""
     import psycopg
 
-    with _made(url, database, locale, module.params["unprivileged"]) as who:
+    database = module.params["database"]
+    with _made(url, database, locale, owner) as who:
         if who:
             _check_login(url, database, who)
         arguments = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import time
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Optional
@@ -121,6 +122,27 @@ def last_words(log: str, lines: int = 3) -> str:
         return "there is no log"
     with open(log, encoding="utf-8", errors="replace") as text:
         return " / ".join(text.read().splitlines()[-lines:])
+
+
+# How a server says that what it reads is wrong, and how that a host keeps it from reading or writing.
+DAMAGE = re.compile(
+    r"PANIC|invalid page|invalid (primary )?checkpoint|invalid (record|resource manager|magic number)|corrupt|checksum|"
+    r"could not locate|contrecord|unexpected pageaddr|recovery ended before|WAL ends before|terminated by signal (6|7|11)\b"
+)
+OF_HOST = re.compile(
+    r"No space left|[Oo]ut of memory|Cannot allocate memory|terminated by signal 9\b|\[049\]|too many clients|"
+    r"Too many open files|is not available|could not open extension control file|Input/output error|canceling statement"
+)
+
+
+def blames_content(said: str) -> bool:
+    """Whether a server that ended says that what it was started on is wrong."""
+    return bool(DAMAGE.search(said)) and not blames_host(said)
+
+
+def blames_host(said: str) -> bool:
+    """Whether what a server or a program said is about this host, and tells nothing of what was restored."""
+    return bool(OF_HOST.search(said))
 
 
 def wait_until(question: Callable[[], Any], deadline_s: float, poll_s: float = 0.1) -> Any:

@@ -6,7 +6,7 @@ import os
 import random
 from typing import Any, Callable, Mapping, Optional, Sequence
 
-from . import lsn, records
+from . import census_compare, copy_checks, lsn, records
 from .guards import PRECONDITION, Stop, fail
 from .validation import check, switch_point
 
@@ -22,6 +22,21 @@ QUIET_BACKENDS = {
     "startup",
     "walwriter",
 }
+
+PLANNED = "the database system is the planned one"
+TARGET = "replay ended at its target"
+# What tells of a backup or a dump itself. All else may fail for a host, a deadline, a failover or a statement that is wrong.
+OF_CONTENT = {
+    *(PLANNED, TARGET, *copy_checks.OF_STORAGE, *copy_checks.OF_CONSTRAINTS),
+    *(*census_compare.DATABASE_RULES, *census_compare.OF_CLUSTER),
+}
+
+
+def disproves(checks: "Sequence[Mapping[str, Any]]") -> bool:
+    """Whether a check about content failed: only then is the backup, or the dump, itself what is wrong."""
+    wrong = [c for c in checks if c["tier"] == "must" and c["verdict"] == "failed"]
+    unread = any(c["name"] == census_compare.READABLE and " of the copy: " in str(c["observed"]) for c in wrong)
+    return unread or any(c["name"] in OF_CONTENT for c in wrong)
 
 
 def settled(
@@ -85,7 +100,7 @@ def judge_copy(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[s
     size = plan["candidates"][0]["segment_bytes"]
     checks = [
         check(
-            "the database system is the planned one",
+            PLANNED,
             plan["system_identifier"],
             seen["system_identifier"],
             str(seen["system_identifier"]) == str(plan["system_identifier"]),
@@ -96,12 +111,12 @@ def judge_copy(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[s
     if target["type"] == "lsn":
         ended, wanted = switch_point(seen["history"])[1], lsn.parse_lsn(target["value"])
         near = 0 <= wanted - ended < size
-        checks.append(check("replay ended at its target", target["value"], lsn.format_lsn(ended), near))
+        checks.append(check(TARGET, target["value"], lsn.format_lsn(ended), near))
     if target["type"] == "default":
         # a server takes a segment that cannot be fetched whole for the end of the archive, and says nothing
         ended, last = switch_point(seen["history"])[1], plan["candidates"][0]["reaches"]
         whole = lsn.segment_of(ended, size) >= lsn.segment_number(last, size)
-        checks.append(check("replay ended at its target", "segment %s" % last, lsn.format_lsn(ended), whole))
+        checks.append(check(TARGET, "segment %s" % last, lsn.format_lsn(ended), whole))
     return checks
 
 

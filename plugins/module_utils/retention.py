@@ -36,10 +36,11 @@ def ladder(dumps: "Iterable[Backup]", policy: Mapping[str, Any], now: datetime) 
 
     A dump has `id`, `stores`, `proof` and `holds`, as a catalog lists it. On each rung of the policy the newest dump of every
     period that began within `days` stays. In its first day every dump stays: a day's newest is known when the day
-    is over.
+    is over. One whose proof failed stands for no period and for no other, and while there is nothing else nothing goes.
     """
     check_policy(policy)
     newest_first = sorted(dumps, key=lambda d: str(d["id"]), reverse=True)
+    usable = [dump for dump in newest_first if dump["proof"]["state"] != "failed"]
     reasons: "dict[str, str]" = {}
 
     def keep(dump: Backup, reason: str) -> None:
@@ -51,6 +52,10 @@ def ladder(dumps: "Iterable[Backup]", policy: Mapping[str, Any], now: datetime) 
     stores = sorted({store for dump in newest_first for store in dump["stores"]})
     for store in stores:
         keep(next(d for d in newest_first if store in d["stores"]), "the newest in %s" % store)
+        for dump in [d for d in usable if store in d["stores"]][:1]:
+            keep(dump, "the newest in %s that was not disproven" % store)
+    for dump in [] if usable else newest_first:
+        keep(dump, "no dump is better")
     proven = [d for d in newest_first if d["proof"]["state"] in naming.PROVEN]
     for dump in proven[: int(policy.get("proven", 1))]:
         keep(dump, "among the newest that are proven")
@@ -59,7 +64,7 @@ def ladder(dumps: "Iterable[Backup]", policy: Mapping[str, Any], now: datetime) 
             keep(dump, "less than a day old")
     for rung in policy["rungs"]:
         taken = set()
-        for dump in newest_first:
+        for dump in usable:
             begun = naming.began(dump["id"])
             period = PERIODS[rung["every"]](begun)
             if period not in taken and now - begun <= timedelta(days=int(rung["days"])):
@@ -69,15 +74,15 @@ def ladder(dumps: "Iterable[Backup]", policy: Mapping[str, Any], now: datetime) 
     return {
         "keep": [{"id": d["id"], "reason": reasons[d["id"]]} for d in newest_first if d["id"] in reasons],
         "expire": [
-            {"id": d["id"], "reason": _gone(naming.began(d["id"]), now, longest)}
-            for d in reversed(newest_first)
-            if d["id"] not in reasons
+            {"id": d["id"], "reason": _gone(d, now, longest)} for d in reversed(newest_first) if d["id"] not in reasons
         ],
     }
 
 
-def _gone(begun: datetime, now: datetime, longest: int) -> str:
-    age = (now - begun).days
+def _gone(dump: Backup, now: datetime, longest: int) -> str:
+    age = (now - naming.began(dump["id"])).days
+    if dump["proof"]["state"] == "failed":
+        return "%d days old; its proof failed, so it stands for no period" % age
     if age >= longest:
         return "%d days old; nothing is kept beyond %d" % (age, longest)
     return "%d days old; a newer one stands for each period it is in" % age
@@ -90,7 +95,11 @@ def old_enough(begun: datetime, now: datetime, days: int) -> bool:
 
 def held(holds: "Mapping[str, Optional[Mapping[str, Any]]]") -> None:
     """Refuse while anybody holds all dumps of the service."""
-    said = ["%s: %s" % (store, hold.get("reason", "no reason given")) for store, hold in sorted(holds.items()) if hold]
+    said = [
+        "%s: %s" % (store, hold.get("reason", "no reason given"))
+        for store, hold in sorted(holds.items())
+        if hold is not None
+    ]
     if said:
         raise Stop(
             "The dumps of this service are held (%s). Nothing expires until %s is removed there. Nothing was changed."

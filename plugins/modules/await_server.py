@@ -28,6 +28,7 @@ EXAMPLES = """
 
 RETURN = """
 waited_s: {description: How long it took in seconds., returned: success, type: float}
+disproves: {description: 'Whether the server ended and its log says that what it read is wrong.', returned: 'failure, when it is so', type: bool}
 """
 
 import time
@@ -75,7 +76,8 @@ def main() -> None:
             module.params["until"],
             postgres.last_words(place + ".log"),
         )
-        guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
+        wrong = postgres.blames_content(postgres.last_words(place + ".log", 50))
+        guards.fail(module, guards.Stop(said, guards.STEP_FAILED, wrong))
     if not arrived_in_time:
         said = "The server was not %s within %d s; it stood at: %s." % (
             module.params["until"],

@@ -37,11 +37,13 @@ catalog:
     dumps:
       description:
         - Dumps that can be restored, newest first, with C(id), C(stores), C(databases), sizes, times, C(server_version), C(proof)
-          (C(state) is unproven, restored, validated or failed; C(store), whose copy was read; C(stale)), C(holds) and C(anomalies).
+          (C(state) is unproven, restored, validated or failed; C(store), whose copy was read; C(stale); C(failed_in), other stores
+          whose copy did not pass; C(problem) of a note that cannot be read), C(holds) and C(anomalies).
       type: list
       elements: dict
-    refused: {description: 'Copies that cannot be used, each with C(id), C(store) and C(reason).', type: list, elements: dict}
-    unfinished: {description: Folders without a manifest., type: list, elements: dict}
+    refused: {description: 'Copies that cannot be used, each with C(id), C(store), C(reason) and C(holds).', type: list, elements: dict}
+    unfinished: {description: 'Folders without a manifest, with their C(holds).', type: list, elements: dict}
+    held: {description: Stores with a note that holds all dumps of the service, and that note., type: dict}
     uploads: {description: Uploads that were begun and never ended., type: list, elements: dict}
     unreachable: {description: 'Stores that did not answer, each with what was said.', type: dict}
 """
@@ -69,7 +71,8 @@ def main() -> None:
         catalog = dumps.catalog(seen["copies"], datetime.now(timezone.utc), p["stale_after_days"])
     except guards.Stop as stop:
         guards.fail(module, stop)
-    more = {"uploads": seen["uploads"], "unreachable": seen["unreachable"]}
+    held = {store: hold for store, hold in seen["holds"].items() if hold is not None}
+    more = {"uploads": seen["uploads"], "unreachable": seen["unreachable"], "held": held}
     module.exit_json(changed=False, catalog={**catalog, **more})
 
 

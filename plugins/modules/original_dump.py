@@ -11,7 +11,8 @@ description:
   - Reads C(database-backups/<environment>/backup_<environment>_<YYYYmmdd_HHMMSS>.sql[.gz]) and the C(.meta) and C(.sha256) beside
     it, which are read and never run. A local file, with its neighbours, can be named instead.
   - Restores only what verifies, in one transaction that the first error ends, into a database that does not exist, and leaves
-    nothing behind when it fails. The script runs as a role made for it, which owns nothing else.
+    nothing behind when it fails. The script runs as a role made for it, which owns nothing else; what it made belongs to O(owner)
+    afterwards, never to a superuser.
   - Refuses (exit code 4) a script that holds anything but what C(pg_dump) writes, such as commands of C(psql) or statements about
     whole databases. Nothing is changed then.
 options:
@@ -44,6 +45,14 @@ options:
     description: Whether the script runs as a role of its own when the role that connects is a superuser.
     type: bool
     default: true
+  owner:
+    description:
+      - The role that owns the restored database and all in it; made without a login when it does not exist. Named after
+        C(database), with C(_owner) behind it, when left out.
+      - What a script made, such as a function behind an index, runs with its owner's rights afterwards too. So a superuser, or a role
+        that may do more than own things, is refused (exit code 4).
+      - Only where O(unprivileged) is true and the role that connects is a superuser; otherwise all belongs to that role.
+    type: str
   url: {description: Connection URL of the server to restore into., type: str}
   port: {description: Port of the server on this host., type: int, default: 5432}
   socket_directory: {description: Where its socket is., type: path, default: /var/run/postgresql}
@@ -70,6 +79,7 @@ backup: {description: 'What was verified or restored: where it is, its C(meta) a
 checks: {description: What was checked., returned: when not listed, type: list, elements: dict}
 failed_checks: {description: The names of those that failed., returned: when not listed, type: list, elements: str}
 ran_as: {description: The role that the script ran as., returned: when restored, type: str}
+owner: {description: The role that owns what was restored; null for the one that connected., returned: when restored, type: str}
 """
 
 import os
@@ -156,7 +166,9 @@ def verify(p: "dict[str, object]", found: "dict[str, object]", path: str, script
     return original_dumps.judge(source, refused, found["sha256"], p["min_bytes"]), reader.locale()
 
 
-def restore(module: AnsibleModule, url: str, program: str, script: str, locale: dict, checks: list) -> "str | None":
+def restore(
+    module: AnsibleModule, url: str, program: str, script: str, locale: dict, checks: list, owner: "str | None"
+) -> "str | None":
     """Load what verified; the role it ran as."""
     wrong = ["%(name)s: %(observed)s" % c for c in checks if c["verdict"] == "failed"]
     if wrong:
@@ -166,7 +178,7 @@ def restore(module: AnsibleModule, url: str, program: str, script: str, locale: 
         raise guards.Stop("The backup is not restored: %s. Nothing was changed.%s" % ("; ".join(wrong), hint))
     if module.check_mode:
         return None
-    return original_restore.load(module, program, url, script, module.params["database"], locale)
+    return original_restore.load(module, program, url, script, locale, owner)
 
 
 def main() -> None:
@@ -182,6 +194,7 @@ def main() -> None:
             "database": {"type": "str"},
             "preamble": {"type": "str", "choices": ["refuse", "drop"], "default": "refuse"},
             "unprivileged": {"type": "bool", "default": True},
+            "owner": {"type": "str"},
             "url": {"type": "str", "no_log": True},
             "port": {"type": "int", "default": 5432},
             "socket_directory": {"type": "path", "default": "/var/run/postgresql"},
@@ -200,13 +213,14 @@ def main() -> None:
             url = p["url"] or "postgresql://?host=%s&port=%d" % (p["socket_directory"], p["port"])
             libpq.hide(module, url)
             program = original_restore.psql(module, original_restore.observe(url, p["database"])["version"])
+            answer["owner"] = original_restore.owner_for(url, p["database"], p["owner"]) if p["unprivileged"] else None
         os.makedirs(p["work_directory"], mode=0o700, exist_ok=True)
         folder = tempfile.mkdtemp(prefix="original-", dir=p["work_directory"])
         found, script = shelf.chosen(), os.path.join(folder, "script.sql")
         checks, locale = verify(p, found, shelf.bring(found, folder), script)
         answer["backup"] = found
         if p["state"] == "restored":
-            answer["ran_as"] = restore(module, url, program, script, locale, checks)
+            answer["ran_as"] = restore(module, url, program, script, locale, checks, answer["owner"])
     except guards.Stop as stop:
         guards.fail(module, stop, checks=checks)
     finally:

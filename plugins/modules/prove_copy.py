@@ -52,6 +52,7 @@ RETURN = """
 checks: {description: 'The checks; their schema is docs/schema/checks.schema.json.', returned: success, type: list, elements: dict}
 census: {description: What the copy holds; see M(pgrescue.runbooks.census)., returned: 'success, not in check mode', type: dict}
 duration_s: {description: How long the checks took in seconds., returned: 'success, not in check mode', type: float}
+disproves: {description: 'Whether the server could not go on, and the host is not to blame.', returned: 'failure, when it is so', type: bool}
 """
 
 import os
@@ -158,17 +159,21 @@ def main() -> None:
         module.exit_json(changed=False, checks=[])
     import psycopg
 
-    proof = copy_checks.Proof(module.params["deadline_s"])
+    p = module.params
+    proof = copy_checks.Proof(p["deadline_s"])
     try:
         checks, found = prove(module, proof)
     except guards.Stop as stop:
         guards.fail(module, stop)
     except psycopg.Error as error:
         said = "The copy could not be proven: %s. Nothing was changed." % first_line(error)
-        guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
+        place, scratch, _rest = p["socket_directory"].partition(".socket")
+        log = postgres.last_words(place + ".log", 50) if scratch else ""
+        kept = isinstance(error, psycopg.errors.QueryCanceled) or postgres.blames_host(str(error) + log)
+        guards.fail(module, guards.Stop(said, guards.STEP_FAILED, disproves=not kept))
     host = os.uname().nodename
     spent = round(time.monotonic() - proof.began, 3)
-    checks = [{**check, "host": host} for check in checks + proof.in_time()]
+    checks = [{**check, "host": host} for check in [*checks, census_compare.compared(p["expected"]), *proof.in_time()]]
     module.exit_json(changed=False, checks=checks, census=found, duration_s=spent)
 
 

@@ -30,12 +30,13 @@ EXAMPLES = """
 
 RETURN = """
 failed_checks: {description: Names of the checks that failed., returned: always, type: list, elements: str}
+disproves: {description: 'Whether a check about the content of a backup or a dump is among those that failed.', returned: 'failure, when it is so', type: bool}
 """
 
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, records
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, proofs, records
 
 
 def main() -> None:
@@ -61,7 +62,8 @@ def main() -> None:
             "; ".join("%(name)s: expected %(expected)s, found %(observed)s" % c for c in failed)
             or "nothing was checked"
         )
-        stop = guards.Stop("Validation failed, %s: %s." % (p["consequence"], said), guards.VALIDATION_FAILED)
+        said = "Validation failed, %s: %s." % (p["consequence"], said)
+        stop = guards.Stop(said, guards.VALIDATION_FAILED, proofs.disproves(failed))
         guards.fail(module, stop, changed=changed, failed_checks=[c["name"] for c in failed])
     module.exit_json(
         changed=changed,

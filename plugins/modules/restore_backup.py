@@ -80,6 +80,7 @@ RETURN = """
 backup: {description: The candidate that was restored., returned: success, type: dict}
 passed_over: {description: Candidates that did not verify, each with the reason., returned: always, type: list, elements: dict}
 data_directory: {description: The new place., returned: success, type: str}
+disproves: {description: 'Whether the engine found wrong bytes in each candidate.', returned: 'failure, when it is so', type: bool}
 """
 
 import os
@@ -244,6 +245,7 @@ def first_verifying(
 ) -> "tuple[dict[str, object], list[dict[str, object]]]":
     """Restore candidates in turn until one verifies."""
     place, passed_over, silent = module.params["place"], [], set(module.params["silent_repositories"])
+    wrong = []
     for backup in module.params["candidates"]:
         if str(backup["system_identifier"]) != module.params["system_identifier"]:
             raise guards.Stop(
@@ -266,7 +268,8 @@ def first_verifying(
             )
             point(module.params["link"], place)
             return backup, passed_over
-        if not corrupt(said):
+        wrong.append(corrupt(said))
+        if not wrong[-1]:
             silent.add(backup["repo"])
         passed_over.append({**name(backup), "reason": repository.reason(said)})
     reasons = "; ".join("%s in repository %s: %s" % (b["label"], b["repo"], b["reason"]) for b in passed_over)
@@ -274,6 +277,7 @@ def first_verifying(
         "No backup could be restored (%s). %s holds a partial copy that must not be started. When the cause is gone, the same "
         "run goes on from there." % (reasons, place),
         guards.STEP_FAILED,
+        disproves=len(wrong) == len(passed_over) and all(wrong),
     )
 
 

@@ -74,10 +74,11 @@ roles: {description: Roles that were made; they have no password., returned: suc
 passed_over: {description: Dumps that did not verify, each with the reason., returned: always, type: list, elements: dict}
 read_whole:
   description: Stores whose copy was read whole and is as it was written; a store that only made up for another is none.
-  returned: success
+  returned: always
   type: list
   elements: str
 manifest: {description: The manifest of the dump., returned: success, type: dict}
+disproves: {description: 'Whether the dump could not be loaded, and the host is not to blame.', returned: 'failure, when it is so', type: bool}
 """
 
 import os
@@ -147,7 +148,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    p, fetch, passed_over = module.params, dump_fetch.Fetch(module.params), []
+    p, fetch, passed_over, whole = module.params, dump_fetch.Fetch(module.params), [], []
     try:
         url = p["url"] or "postgresql://?host=%s&port=%d" % (p["socket_directory"], p["port"])
         libpq.hide(module, url)
@@ -168,7 +169,7 @@ def main() -> None:
             took = [dump_restore.database(module, tool, url, root, entry, name, held) for entry, name in plan]
             shutil.rmtree(os.path.dirname(root))  # with what was brought of dumps that were passed over
     except guards.Stop as stop:
-        guards.fail(module, stop, passed_over=passed_over)
+        guards.fail(module, stop, passed_over=passed_over, read_whole=whole)
     databases = [{**line, "restore_s": seconds} for line, seconds in zip(named, took)]
     said = fetch.said + ["Dump %(id)s passed over: %(reason)s" % b for b in passed_over]
     said.append("Dump %s restored; every file matched the signed manifest" % payload["id"])

@@ -53,6 +53,7 @@ RETURN = """
 socket_directory: {description: Where its socket is., returned: unless absent, type: str}
 port: {description: Its port; the name of the socket holds it., returned: unless absent, type: int}
 log: {description: Its log., returned: unless absent, type: str}
+disproves: {description: 'Whether the server did not start and its log says that what it read is wrong.', returned: 'failure, when it is so', type: bool}
 """
 
 import contextlib
@@ -146,7 +147,8 @@ class Scratch:
             started = postgres.wait_until(lambda: postgres.is_alive(self.place), STARTS_WITHIN_S)
         if not started:
             said = "The server did not start. Its log ends with: %s" % postgres.last_words(self.log)
-            raise guards.Stop(said, guards.STEP_FAILED)
+            wrong = postgres.blames_content(postgres.last_words(self.log, 50))
+            raise guards.Stop(said, guards.STEP_FAILED, wrong)
 
     def restoring(self) -> "list[int]":
         """Processes of a restore that is still under way, of a backup or of a dump."""

@@ -20,7 +20,7 @@ dumps = st.lists(
         },
         st.one_of(st.integers(-5, 60), st.integers(-5, 24 * 365 * 9)),  # several a day, and years of them
         st.sampled_from([["one"], ["two"], ["one", "two"]]),
-        st.sampled_from(["unproven", "restored", "validated"]),
+        st.sampled_from(["unproven", "restored", "validated", "failed"]),
         st.sampled_from([[], [], [], [{"reason": "litigation"}]]),
     ),
     max_size=40,
@@ -62,11 +62,13 @@ def test_what_is_held_proven_or_the_last_in_a_store_stays(found, policy):
     _keep, expire = decided(found, policy)
     gone = set(expire)
     assert not gone & {d["id"] for d in found if d["holds"]}
-    proven = sorted((d["id"] for d in found if d["proof"]["state"] != "unproven"), reverse=True)
+    proven = sorted((d["id"] for d in found if d["proof"]["state"] in ("restored", "validated")), reverse=True)
     assert not gone & set(proven[: policy["proven"]])
     for store in STORES:
         there = [d["id"] for d in found if store in d["stores"]]
         assert not there or max(there) not in gone
+        usable = [d["id"] for d in found if store in d["stores"] and d["proof"]["state"] != "failed"]
+        assert not usable or max(usable) not in gone
 
 
 @given(dumps, policies)
@@ -83,8 +85,21 @@ def test_every_period_of_a_rung_that_had_a_dump_still_has_one(found, policy):
     began = collection("plugins.module_utils.dumps").began
     for rung in policy["rungs"]:
         period = retention.PERIODS[rung["every"]]
-        within = {period(began(d["id"])) for d in found if NOW - began(d["id"]) <= timedelta(days=rung["days"])}
-        assert within <= {period(began(dump)) for dump in keep}
+        usable = {d["id"] for d in found if d["proof"]["state"] != "failed"}
+        within = {period(began(dump)) for dump in usable if NOW - began(dump) <= timedelta(days=rung["days"])}
+        assert within <= {period(began(dump)) for dump in usable & set(keep)}
+
+
+def test_a_dump_whose_proof_failed_stands_for_no_day():
+    def dump(hour, state, day=3):
+        return {"id": f"202611{day:02}T{hour:02}0000Z", "stores": ["one"], "proof": {"state": state}, "holds": []}
+
+    good, disproven, newest = dump(2, "unproven"), dump(14, "failed"), dump(2, "unproven", 20)
+    policy = {"rungs": [{"every": "day", "days": 30}], "proven": 1}
+    assert decided([good, disproven, newest], policy) == ([newest["id"], good["id"]], [disproven["id"]])
+    last = dump(14, "failed", 20)
+    assert decided([good, last], policy) == ([last["id"], good["id"]], [])
+    assert decided([disproven, dump(2, "failed")], policy)[1] == []  # while there is no other nothing goes
 
 
 @given(dumps, policies, st.integers(1, 400))

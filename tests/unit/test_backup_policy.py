@@ -17,14 +17,13 @@ from postgres import programs
 
 HOUSE = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
+ROOT = "20261101-020000F"  # the full one that the others here were built on
 policy = collection("plugins.module_utils.backup_policy")
 
 
 def backup(age_days, kind="full", timeline=1, **more):
     stopped = NOW - timedelta(days=age_days)
-    label = (
-        f"{stopped:%Y%m%d-%H%M%S}F" if kind == "full" else f"20261101-020000F_{stopped:%Y%m%d-%H%M%S}{kind[0].upper()}"
-    )
+    label = f"{stopped:%Y%m%d-%H%M%S}F" if kind == "full" else f"{ROOT}_{stopped:%Y%m%d-%H%M%S}{kind[0].upper()}"
     stamp = f"{stopped:%Y-%m-%dT%H:%M:%SZ}"
     return {"label": label, "type": kind, "stopped": stamp, "timeline": timeline, "error": False, **more}
 
@@ -41,6 +40,11 @@ def backup(age_days, kind="full", timeline=1, **more):
         ([backup(1)], 2, "full"),  # after a promotion
         ([backup(1, error=True)], 1, "full"),
         ([backup(8), backup(1, "diff")], 1, "full"),
+        ([backup(1, proof="failed")], 1, "full"),
+        ([backup(3), backup(1, proof="failed")], 1, "full"),  # an engine builds on the newest full one, whatever it is
+        ([backup(3), backup(1, error=True)], 1, "full"),
+        ([{**backup(2), "label": ROOT}, backup(1, "incr", proof="failed")], 1, "full"),
+        ([backup(2), backup(5, "incr", proof="failed")], 1, "incr"),  # nothing is built on that one any more
     ],
 )
 def test_what_is_due(backups, timeline, kind):
@@ -66,6 +70,13 @@ def test_damaged_backups_push_no_good_one_out():
     good = [backup(day) for day in (9, 16, 23)]
     assert policy.fulls_to_keep([*nights, *good], NOW, days=7, copies=2, proven_copies=0) == 11
     assert policy.fulls_to_keep(nights, NOW, days=7, copies=2, proven_copies=0) == 9
+
+
+def test_disproven_backups_push_no_good_one_out():
+    disproven = [backup(day, proof="failed") for day in (1, 8)]
+    good = [backup(day) for day in (15, 22, 29)]
+    assert policy.fulls_to_keep([*disproven, *good], NOW, days=7, copies=2, proven_copies=0) == 4
+    assert policy.fulls_to_keep(disproven, NOW, days=0, copies=1, proven_copies=0) == 2
 
 
 ages = st.lists(st.integers(0, 400), min_size=1, max_size=30, unique=True)
@@ -143,6 +154,17 @@ def test_the_program_takes_what_is_due_and_expires_by_policy(repositories, insta
     assert module("retention_hold")(**hold, run="run-1", state="absent")["changed"]
     _, result = run(repositories, installed, full_every_days=0)
     assert result["repositories"]["1"]["expired"]
+
+
+def test_the_program_builds_on_no_backup_whose_proof_failed(repositories, installed):
+    for _ in range(2):
+        run(repositories, installed, full_every_days=0)
+    fulls = [label for label in repositories.labels(1) if "_" not in label]
+    good, newest = fulls[-2:]
+    repositories.run("--repo=1", f"--set={newest}", "--annotation=pgrescue-proof=failed", "annotate")
+    _, result = run(repositories, installed)
+    assert [r["type"] for r in result["repositories"].values()] == ["full", "incr"]
+    assert good in repositories.labels(1)
 
 
 def test_one_repository_that_fails_is_said_and_the_other_gets_its_backup(repositories, installed):

@@ -104,10 +104,37 @@ def test_the_newest_note_of_a_proof_counts():
 
     assert state(None) == ("unproven", False)
     assert state(older, None) == ("validated", False)
-    assert state(newer, older) == ("unproven", False)
+    assert state({**newer, "state": "failed"}) == ("failed", False)
     assert state(older, days=20) == ("validated", True)
     assert state(older, major=18) == ("validated", True)
     assert state({"reason": "cannot be read"}) == ("unproven", False)
+
+
+def test_a_dump_stays_proven_while_the_newest_note_of_one_store_says_so():
+    dump, now = {"server_version": "17.2"}, datetime(2026, 11, 24, tzinfo=UTC)
+    proven = {"state": "validated", "at": "2026-11-01T00:00:00.000000Z", "store": "one"}
+    failed = {"state": "failed", "at": "2026-11-02T00:00:00.000000Z", "store": "two"}
+    found = dumps.proof_state(dump, [failed, proven], now, 30, 17)
+    assert (found["state"], found["store"], found["failed_in"]) == ("validated", "one", ["two"])
+    assert dumps.proof_state(dump, [failed, None], now, 30, 17)["state"] == "failed"
+
+
+@pytest.mark.parametrize("found", [[], 5, None, "x", {}, {"at": "2026-11-01T00:00:00Z"}])
+def test_a_note_that_is_no_proof_says_so(found):
+    assert "cannot be read" in dumps.proof_note(found, "proof.json")["problem"]
+
+
+@pytest.mark.parametrize("at", ["yesterday", "2026-01-01", "2026-01-01T00:00:00", 5, None])
+def test_a_proof_of_an_unknown_instant_proves_nothing_and_is_told(at):
+    note = dumps.proof_note({"state": "validated", "at": at}, "proof.json")
+    state = dumps.proof_state({"server_version": "17.2"}, [note], datetime(2026, 11, 24, tzinfo=UTC), 30, 17)
+    assert (state["state"], state["problem"]) == ("unproven", "proof.json cannot be read")
+    assert dumps.hold_note({"reason": "an audit", "at": at}, "hold.json") == {"reason": "an audit"}
+
+
+@pytest.mark.parametrize("found", [{"reason": 5}, {"reason": ["x"], "run": {}}, [], None])
+def test_a_hold_that_cannot_be_read_holds(found):
+    assert dumps.hold_note(found, "hold.json") == {"reason": "hold.json cannot be read"}
 
 
 def test_what_a_url_says_reaches_programs_by_their_environment():

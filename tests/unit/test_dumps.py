@@ -556,6 +556,23 @@ def payload_of(store, dump):
     return collection("plugins.module_utils.signing").verify(envelope, [PUBLIC])
 
 
+def test_a_dump_that_cannot_be_loaded_is_disproven_where_it_was_read(target, store, tmp_path):
+    with PostgresServer() as server:
+        server.psql("CREATE DATABASE shop")
+        run(
+            server,
+            "shop",
+            """CREATE TABLE goods AS SELECT 1 AS i;
+            CREATE FUNCTION many(i int) RETURNS int LANGUAGE sql IMMUTABLE
+                AS 'SELECT i + (SELECT count(*)::int FROM goods)';
+            CREATE INDEX by_many ON goods (many(i))""",
+        )
+        dump = take(server, tmp_path, store)["id"]
+    answer = restore(target, tmp_path, [dump], store, alone=True)
+    assert refused(answer, 5, "was not restored", "goods")
+    assert (answer["disproves"], answer["read_whole"]) == (True, [store.name])
+
+
 def test_a_role_dumps_what_it_may_and_says_what_it_may_not(source, tenant, target, store, tmp_path):
     source.psql("REVOKE CONNECT ON DATABASE stock FROM PUBLIC")
     try:
@@ -833,6 +850,37 @@ def test_a_restore_holds_its_dump_and_a_killed_one_is_told(source, target, store
     two.start()
     hold(one, two, run="run-died", state="absent")
     assert [e["id"] for e in expire(one, two)["expired"]] == [dump]
+
+
+@pytest.mark.parametrize("at", ['"yesterday"', '"2026-01-01"', "5"])
+def test_a_note_of_nonsense_proves_nothing_holds_and_is_told(source, store, tmp_path, at):
+    newest = take(source, tmp_path, store)["id"]
+    dump = old(store, newest, 40)
+    (objects(store, newest) / "proof.json").write_text(f'{{"state": "validated", "at": {at}}}')
+    (objects(store, dump) / "hold.json").write_text(f'{{"reason": {{}}, "run": 5, "at": {at}}}')
+    (store.path("dumps/shop") / "hold.json").write_text("{}")
+    store.forget()
+    catalog = listed(store)
+    assert [d["proof"]["state"] for d in catalog["dumps"]] == ["unproven", "unproven"]
+    assert catalog["dumps"][1]["holds"][0]["reason"].endswith("hold.json cannot be read")
+    assert refused(expire(store), 4, "are held", "no reason given")
+    facts = {"now_s": datetime.now(UTC).timestamp(), "dumps": catalog}
+    found = collection("plugins.module_utils.lint").findings({"service": "shop", "engines": ["dump"]}, facts)
+    assert {"dump-note-unreadable": newest, "hold-forgotten": store.name}.items() <= {
+        f["id"]: f["where"] for f in found
+    }.items()
+    (store.path("dumps/shop") / "hold.json").unlink()
+    store.forget()
+    assert expire(store)["expired"] == []
+
+
+def test_what_failed_in_one_store_stays_proven_by_the_other(source, stores, tmp_path):
+    one, two = stores
+    dump = take(source, tmp_path, one, two)["id"]
+    note(one, two, id=dump, read_whole=[one.name])
+    note(one, two, id=dump, read_whole=[two.name], state="failed")
+    proof = listed(one, two)["dumps"][0]["proof"]
+    assert (proof["state"], proof["store"], proof["failed_in"]) == ("validated", one.name, [two.name])
 
 
 def test_a_dump_that_is_nowhere_cannot_be_held(store):

@@ -17,7 +17,7 @@ PLAYBOOKS = sorted(p for p in (HOUSE / "playbooks").glob("*.yml") if ".meta." no
 RUNBOOK_YAML = [*PLAYBOOKS, *(HOUSE / "roles").glob("*/tasks/*.yml"), *(HOUSE / "roles").glob("*/handlers/*.yml")]
 HANDED_OVER = {  # by playbooks and other roles
     "endpoint_address", "application_scale", "standby_primary", "standby_slot", "recovery_plan", "run_procedure",
-    "run_id", "proof_state", "pgbackrest_mark",
+    "run_id", "proof_state", "dump_proof_state", "dump_proof_read", "pgbackrest_mark",
 }  # fmt: skip
 
 
@@ -73,6 +73,11 @@ def test_what_must_not_be_in_a_runbook():
         text = path.read_text()
         for word in ("ignore_errors", "set_fact", "ansible.builtin.pause", "ansible.builtin.shell", "vars_prompt"):
             assert word not in text, f"{path}: {word}"
+
+
+def test_a_census_on_disk_is_for_its_owner_alone():
+    kept = [task for task in load(HOUSE / "roles/proof/tasks/decide.yml") if "census.json" in str(task)]
+    assert [task["ansible.builtin.copy"]["mode"] for task in kept] == ["0600"]
 
 
 def test_the_example_inventory_says_all_that_a_service_must():

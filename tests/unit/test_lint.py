@@ -50,6 +50,7 @@ ALSO = {
     "two primaries": ["no-second-region"],
     "repositories not seen": [],
     "never proven": ["no-backup"],
+    "only verified": ["no-backup", "not-measured"],
 }
 
 
@@ -98,6 +99,12 @@ NOT_YET = {
 def test_what_is_within_its_limit_is_not_found(name):
     promise, facts = sound()
     NOT_YET[name](promise, facts)
+    assert ids(promise, facts) == []
+
+
+def test_a_hold_of_this_night_on_all_dumps_is_not_found():
+    promise, facts = dumped()
+    facts["dumps"]["held"] = {"east": {"at": "2026-11-25T00:00:00Z"}}
     assert ids(promise, facts) == []
 
 

@@ -49,6 +49,7 @@ def test_a_record_is_copied_whole_and_comes_back(store, run_dir, tmp_path):
         "timeline.jsonl": "one line",
         "manifest.sha256": "x",
     }
+    assert {p.stat().st_mode & 0o777 for p in back.iterdir()} == {0o600}
     assert not fetch(tmp_path, store)["changed"]
 
 

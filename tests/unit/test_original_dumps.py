@@ -88,6 +88,7 @@ def untouched(server):
 def staging(server):
     yield "shop_staging"
     server.psql("DROP DATABASE IF EXISTS shop_staging")
+    server.psql("DROP ROLE IF EXISTS shop_staging_owner")
 
 
 def same_rows(server, database):
@@ -171,7 +172,7 @@ def test_a_backup_is_restored_beside_production(kind, ending, server, backup, sc
     assert same_rows(server, staging)
     assert run(server, staging, "SELECT count(*) FROM pg_largeobject_metadata") == [(1,)]
     assert server.psql("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'shop_staging'") == [
-        ("postgres",)
+        ("shop_staging_owner",)
     ]
     assert server.psql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'pgrescue%'") == []
     assert count(server, "shop") == before
@@ -308,6 +309,64 @@ INSERT INTO public.loot DEFAULT VALUES;
     escape = trick.replace(b"SELECT pg_read_file('/etc/passwd')", b"SELECT set_config('role', 'postgres', false)")
     script = scripts["plain"].replace(b"CREATE TABLE public.videos", escape + b"CREATE TABLE public.videos")
     assert refused(restore(server, tmp_path, path=str(backup(script))), 5, "permission denied to set role")
+
+
+LATER = """CREATE FUNCTION public.spring() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+        COPY (SELECT 1) TO PROGRAM 'touch TRAP';
+    END IF;
+END $$;
+CREATE FUNCTION public.later(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    PERFORM public.spring();
+    RETURN i;
+END $$;
+CREATE FUNCTION public.mine() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$ SELECT current_user::text $$;
+CREATE TABLE public.bait AS SELECT generate_series(1, 100) AS i;
+CREATE INDEX bait_later ON public.bait (public.later(i));
+"""
+
+
+def test_what_a_backup_brought_never_runs_as_a_superuser_afterwards(server, backup, scripts, tmp_path, staging):
+    """What autovacuum and whoever looks at the database call runs as its owner."""
+    spring = server.folder / "sprung"  # where the server's user may write
+    sql = LATER.replace("TRAP", str(spring)).encode()
+    path = backup(scripts["plain"].replace(b"CREATE TABLE public.videos", sql + b"CREATE TABLE public.videos"))
+    answered = restore(server, tmp_path, path=str(path))
+    assert answered.get("changed"), answered
+    run(server, staging, "ANALYZE bait")
+    run(server, staging, "REINDEX TABLE bait")
+    assert not spring.exists()
+    assert run(server, staging, "SELECT mine()") == [("shop_staging_owner",)]
+    assert answered["owner"] == "shop_staging_owner"
+    flags = "SELECT rolsuper, rolcanlogin FROM pg_roles WHERE rolname = 'shop_staging_owner'"
+    assert server.psql(flags) == [(False, False)]
+    owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    assert run(server, staging, owners) == [("shop_staging_owner",)]
+
+
+@pytest.mark.usefixtures("untouched")
+def test_an_owner_that_may_do_more_than_own_is_refused(server, backup, scripts, tmp_path):
+    path = str(backup(scripts["plain"]))
+    assert refused(restore(server, tmp_path, path=path, owner="postgres"), 4, "superuser", "Nothing was changed")
+    for grants in ("IN ROLE pg_execute_server_program", "IN ROLE postgres", "CREATEROLE", "REPLICATION", "BYPASSRLS"):
+        server.psql(f"CREATE ROLE mighty {grants}")
+        try:
+            assert refused(restore(server, tmp_path, path=path, owner="mighty"), 4, "mighty", "Nothing was changed")
+        finally:
+            server.psql("DROP ROLE mighty")
+    server.psql("CREATE ROLE shop_staging_owner LOGIN")
+    try:
+        assert refused(restore(server, tmp_path, path=path), 4, "can log in", "owner")
+    finally:
+        server.psql("DROP ROLE shop_staging_owner")
+
+
+def test_an_owner_that_is_named_is_given_it(server, backup, scripts, tmp_path, staging):
+    restored = restore(server, tmp_path, path=str(backup(scripts["plain"])), owner="app")
+    assert (restored["owner"], restored["changed"]) == ("app", True)
+    assert run(server, staging, "SELECT tableowner FROM pg_tables WHERE tablename = 'videos'") == [("app",)]
 
 
 def test_a_psql_that_a_script_can_command_is_refused(server, backup, scripts, tmp_path):

@@ -37,6 +37,76 @@ def test_the_newest_backup_that_can_be_recovered_to_the_census_is_proven():
         proofs.choose(both, "newest", 1, 0, "0/3000060")
 
 
+def failed(name, observed="x", tier="must"):
+    return {"name": name, "tier": tier, "verdict": "failed", "expected": "y", "observed": observed}
+
+
+@pytest.mark.parametrize(
+    ("check", "disproves"),
+    [
+        (failed("every page can be read"), True),
+        (failed("every table has the rows the census counted"), True),
+        (failed("every grant is there"), True),
+        (failed("replay ended at its target"), True),
+        (failed("everything could be read", "shop of the copy: t: could not read block"), True),
+        (failed("everything could be read", "shop of the original: t: permission denied"), False),
+        (failed("every order has a customer"), False),  # what the business knows may be wrong itself
+        (failed("all checks were made within 3600 s"), False),
+        (failed("the archive gained nothing from the copy"), False),  # a failover in that moment
+        (failed("the copy can connect to nothing"), False),
+        (failed("text sorts by the same version of its collations"), False),  # this host's libraries
+        (failed("every page can be read", tier="should"), False),
+        ({**failed("every page can be read"), "verdict": "truncated"}, False),
+    ],
+)
+def test_only_a_check_about_content_disproves_a_backup(check, disproves, tmp_path):
+    sound = {"name": "every table is sound", "tier": "must", "verdict": "passed", "expected": "y", "observed": "x"}
+    (tmp_path / "run").mkdir()
+    checks = [sound, check]
+    answer = module("record_validation")(run_dir=str(tmp_path / "run"), checks=checks)
+    assert answer.get("disproves", False) == disproves
+
+
+@pytest.mark.parametrize(
+    ("said", "disproves"),
+    [
+        ("PANIC:  could not locate a valid checkpoint record", True),
+        ("FATAL:  recovery ended before configured recovery target was reached", True),
+        ("startup process (PID 5) was terminated by signal 11: Segmentation fault", True),
+        ('FATAL:  could not write to file "base/1": No space left on device', False),
+        ("startup process (PID 5) was terminated by signal 9: Killed", False),
+        (
+            "ERROR: [049]: unable to connect / FATAL:  recovery ended before configured recovery target was reached",
+            False,
+        ),
+        ('FATAL:  invalid value for parameter "shared_buffers"', False),
+    ],
+)
+def test_a_server_that_ends_speaks_of_the_backup_only_when_it_says_so(said, disproves):
+    assert postgres.blames_content(said) == disproves
+
+
+def test_a_server_that_cannot_go_on_disproves_and_one_without_room_does_not(monkeypatch):
+    taking = collection("plugins.module_utils.census_taking")
+    monkeypatch.setenv("PGUSER", "postgres")
+    with PostgresServer() as server:
+        at = {"version": VERSION, "port": server.port, "socket_directory": str(server.folder)}
+        for error, disproves in (
+            (psycopg.errors.DataCorrupted("invalid page in block 7"), True),
+            (psycopg.OperationalError("server closed the connection unexpectedly"), True),
+            (psycopg.errors.DiskFull("could not extend file: No space left on device"), False),
+            (psycopg.errors.QueryCanceled("canceling statement due to statement timeout"), False),
+        ):
+
+            def ends(*_arguments, error=error):
+                raise error
+
+            monkeypatch.setattr(taking, "take_copy", ends)
+            answer = module("prove_copy")(kind="physical", **at)
+            assert refused(answer, 5, "could not be proven")
+            assert answer.get("disproves", False) == disproves, error
+
+
 def test_a_process_number_that_another_server_has_now_is_not_taken_for_ours(tmp_path):
     with PostgresServer() as server:
         assert postgres.is_alive(str(server.data))
@@ -52,7 +122,7 @@ def test_settings_of_a_role_or_a_database_fail_no_proof(monkeypatch):
         server.psql("ALTER DATABASE postgres SET default_transaction_read_only = on")
         at = {"version": VERSION, "port": server.port, "socket_directory": str(server.folder)}
         checks = module("prove_copy")(kind="physical", **at)["checks"]
-        assert {c["name"]: c["observed"] for c in checks if c["verdict"] != "passed"} == {}
+        caught("nothing to compare with", checks)
 
 
 def test_a_database_that_does_not_answer_is_a_failed_check_also_when_it_is_the_only_one():

@@ -1,5 +1,6 @@
 """Whose hold on the repositories `protect.yml` lets go: its role run by Ansible, a real lock, a real pgBackRest."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from backups import repositories_of
 from modules import module
 
 HOUSE = Path(__file__).parents[2]
+PROOF = "20261124T030000Z-shop-prove"
 ENDED, AT_WORK = "20261124T010000Z-shop-complete_loss", "20261124T020000Z-shop-complete_loss"
 
 
@@ -64,13 +66,14 @@ def release(tmp_path, repositories):
         "ansible_become": False,
         "ansible_python_interpreter": sys.executable,
     }
+    said["record_stores"] = []
     groups = {"shop": {**host, "vars": said}, "postgres": host, "witness": host}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
 
-    def run(*more, programs=None):
+    def run(*more, programs=None, runbook=tmp_path / "runbook.yml"):
         command = [
             Path(sys.executable).parent / "ansible-playbook",
-            tmp_path / "runbook.yml",
+            runbook,
             "-i",
             tmp_path / "hosts.yml",
         ]
@@ -78,6 +81,7 @@ def release(tmp_path, repositories):
             **os.environ,
             "ANSIBLE_CONFIG": str(HOUSE / "ansible.cfg"),
             "PGBACKREST_CONFIG": str(repositories.config),
+            "PGRESCUE_RUNS": str(tmp_path / "runs"),
         }
         env["PATH"] = f"{programs}:{env['PATH']}" if programs else env["PATH"]
         done = subprocess.run([*command, *more], cwd=HOUSE, env=env, capture_output=True, text=True, check=False)
@@ -146,3 +150,22 @@ def test_a_run_that_goes_on_in_that_very_moment_is_given_its_hold_back(release, 
     assert "is at work on shop" in said
     assert (tmp_path / "removed").read_text().splitlines() == ["gone", "gone"]
     assert now() == [[ENDED], [ENDED]]
+
+
+@pytest.mark.parametrize(("procedure", "left"), [("prove", []), ("verify", [PROOF])])
+def test_a_proof_that_is_closed_lets_go_what_it_held_however_it_ended(release, held, tmp_path, procedure, left):
+    hold, now = held
+    hold(PROOF, AT_WORK)
+    record = tmp_path / "runs" / PROOF
+    record.mkdir(parents=True)
+    (record / "run.json").write_text(json.dumps({"procedure": procedure}))  # no record that could be measured
+    code, said = release("-e", "service=shop", "-e", f"run_id={PROOF}", runbook="playbooks/close_proof.yml")
+    assert code != 0, said
+    assert now() == [sorted([*left, AT_WORK])] * 2
+
+
+def test_a_proof_holds_every_repository_before_it_chooses_a_backup():
+    tasks = yaml.safe_load((HOUSE / "roles/proof/tasks/decide.yml").read_text())
+    said = [str(task) for task in tasks]
+    holds = next(n for n, task in enumerate(said) if "'tasks_from': 'hold'" in task)
+    assert holds < next(n for n, task in enumerate(said) if "backup_catalog" in task)

@@ -75,6 +75,55 @@ def test_what_must_not_be_in_a_runbook():
             assert word not in text, f"{path}: {word}"
 
 
+def tasks_of(path):
+    """Every task of a file, those of blocks included."""
+    waiting = list(load(path) or [])
+    while waiting:
+        task = waiting.pop(0)
+        yield task
+        for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers"):
+            waiting += task.get(part) or []
+
+
+SECRET = re.compile(r"\b\w*(?:password|passphrase|secret|cipher_pass|signing_key|key_secret)\w*|\brepo\.key\b")
+
+
+def written(role, task):
+    """What a task writes into a file: its content, and the template or file it is made from."""
+    for kind in ("template", "copy", "blockinfile", "lineinfile"):
+        what = task.get(f"ansible.builtin.{kind}")
+        if what:
+            name = re.sub(r"{{.*?}}", "*", str(what.get("src", "")))
+            sources = [path for room in ("templates", "files") for path in (role / room).glob(name)] if name else []
+            # what is not a template is written as it is: names in a program are no values
+            made = [path.read_text() for path in sources if kind == "template"]
+            yield from re.findall(r"{{.*?}}|{%.*?%}", "\n".join([*made, yaml.safe_dump(what, width=9999)]), re.DOTALL)
+            yield yaml.safe_dump(task.get("vars") or {}, width=9999)
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda p: p.name)
+def test_what_writes_a_secret_shows_no_difference(role):
+    """`--check --diff` would print it."""
+    for path in (role / "tasks").glob("*.yml"):
+        for task in tasks_of(path):
+            told = SECRET.search("\n".join(written(role, task)))
+            hidden = task.get("diff") is False or task.get("no_log") is True
+            assert not told or hidden, f"{path}: {task['name']} writes {told[0]}"
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda p: p.name)
+def test_what_asks_a_server_names_its_port(role):
+    """One that leaves it out asks whatever listens on 5432."""
+    for path in (role / "tasks").glob("*.yml"):
+        for task in tasks_of(path):
+            for name, said in task.items():
+                if name.startswith("community.postgresql."):
+                    assert "login_port" in said, f"{path}: {task['name']}"
+                if name.startswith("pgrescue.runbooks.") and "port" in taken(name.rpartition(".")[2]):
+                    # the socket of a server of our own has a folder of its own
+                    assert {"port", "socket_directory", "url"} & set(said), f"{path}: {task['name']}"
+
+
 def test_the_example_inventory_says_all_that_a_service_must():
     said = set(load(HOUSE / "inventories/example/group_vars/orders.yml"))
     required = {
@@ -127,6 +176,11 @@ def documented(text):
         shared = collection(f"plugins.doc_fragments.{fragment.rpartition('.')[2]}").ModuleDocFragment
         options |= yaml.safe_load(shared.DOCUMENTATION)["options"]
     return options
+
+
+def taken(name):
+    """The names of the arguments that a module takes."""
+    return set(documented(yaml.safe_load(collection(f"plugins.modules.{name}").DOCUMENTATION)))
 
 
 def shape(option):

@@ -136,6 +136,43 @@ def test_the_example_inventory_says_all_that_a_service_must():
     assert required - HANDED_OVER <= said
 
 
+def test_the_key_that_the_docs_make_is_the_one_that_the_example_reads():
+    read = re.search(r"inventory_dir ~ '/([^']+)'", (HOUSE / "inventories/example/group_vars/orders.yml").read_text())
+    assert f"-pubout -out inventories/prod/{read[1]}\n" in (HOUSE / "docs/protection.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "script", [*HOUSE.glob("bench/*.py"), *HOUSE.glob("tests/campaigns/*.py")], ids=lambda p: p.name
+)
+def test_every_bench_and_campaign_is_behind_a_make_target(script):
+    assert f"\tpython {script.relative_to(HOUSE)}" in (HOUSE / "Makefile").read_text()
+
+
+def test_the_files_that_comments_name_are_there():
+    """A pointer to what was renamed sends its reader nowhere."""
+    named = re.compile(r"\b(?:tests|docs|bench|playbooks)/[\w/]+\.(?:py|md|yml)\b")
+    texts = [
+        HOUSE / "requirements.yml",
+        HOUSE / "Makefile",
+        *HOUSE.glob("*.md"),
+        *HOUSE.glob("docs/*.md"),
+        *RUNBOOK_YAML,
+    ]
+    texts += HOUSE.glob("plugins/**/*.py")
+    gone = {
+        f"{p.relative_to(HOUSE)}: {n}" for p in texts for n in named.findall(p.read_text()) if not (HOUSE / n).exists()
+    }
+    assert gone == set()
+
+
+def test_the_exit_codes_are_where_the_guards_say_they_are():
+    codes = {
+        v for k, v in vars(collection("plugins.module_utils.guards")).items() if k.isupper() and isinstance(v, int)
+    }
+    table = (HOUSE / "docs/contracts.md").read_text().partition("## Exit codes")[2].partition("\n## ")[0]
+    assert codes <= {int(found) for found in re.findall(r"^\| (\d) \|", table, re.MULTILINE)}
+
+
 def test_a_fence_without_a_host_stops_the_runbook(tmp_path):
     """An empty group that is skipped would promote without a fence."""
     runbook = tmp_path / "runbook.yml"

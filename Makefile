@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint unit molecule bench-recovery campaign clean venv tools
+.PHONY: help demo test lab lint unit molecule bench bench-recovery campaign campaign-archive clean venv tools
 export CONTAINERS_CONF := $(CURDIR)/lab/containers.conf
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -35,11 +35,19 @@ molecule: lab  ## one scenario per promise, on the lab's hosts
 bench-recovery: lab  ## what the orchestration costs: a recovery of 3 GB against the bare engine (about 15 minutes)
 	python bench/recovery.py
 
+bench: venv tools  ## what backups, dumps, a synchronous standby and the witness cost, without the lab
+	python bench/backup_and_restore.py
+	python bench/synchronous.py
+	python bench/witness_cost.py
+
 campaign: lab  ## ten drills at random instants, a recovery killed at every step, the regression database proven (27 minutes)
 	python tests/campaigns/complete_loss.py
 	python tests/campaigns/kill_at_every_step.py --report
 	python tests/campaigns/regression_database.py
 	pgrescue lab up
+
+campaign-archive: venv tools  ## 10,000 segments archived while archivers are killed, without the lab (1,000 took 4 minutes)
+	python tests/campaigns/archive_contract.py
 
 clean:  ## stop and remove everything the lab started, and its data; records in runs/ stay
 	@if [ -x .venv/bin/pgrescue ]; then .venv/bin/pgrescue lab down; else echo "Nothing to clean: .venv is not there."; fi

@@ -165,7 +165,7 @@ def caught(fault: str, checks: Iterable[Mapping[str, Any]]) -> None:
 
 def page() -> str:
     """The table as it stands in the docs."""
-    from lint_faults import LINT
+    from lint_faults import ALSO, LINT
 
     checked = {name: fault for name, fault in FAULTS.items() if name not in LINT}  # its own test adds them
 
@@ -176,13 +176,17 @@ def page() -> str:
     lines = [
         "# Planted faults",
         "",
-        "Each is planted by a test and must be caught by the check named here and by no other. Written by",
-        "`python tests/faults.py` from the tables the tests use.",
+        "Each is planted by a test and must be caught by the check named here and by no other, but for what is said of the",
+        "linter below. Written by `python tests/faults.py` from the tables the tests use.",
         "",
         f"## Verification and proof: {len(checked)}",
         *table(checked, "check that fails"),
         "",
         f"## The linter: {len(LINT)}",
+        "",
+        "These take another finding with them: "
+        + "; ".join(f"{name} ({', '.join(more)})" for name, more in sorted(ALSO.items()))
+        + ".",
         *table({name.removeprefix("lint: "): fault for name, fault in LINT.items()}, "finding"),
         "",
     ]

@@ -303,6 +303,13 @@ SLOT = (*DB1, "server", "slots", 0)
 TIMER = (*DB1, "timers")
 
 # the name of a fault: how it is planted in words and in deed, what must be found, at which level
+# what a fault takes down with it
+ALSO = {
+    "two primaries": ["no-second-region"],
+    "never proven": ["no-backup"],
+    "only verified": ["no-backup", "not-measured"],
+}
+
 PLANTED: dict[str, tuple[str, Callable[[Facts, Facts], None], str, str]] = {
     "host down": ("a host does not answer", put(False, "facts", "hosts", "spare1", "answers"), "host-silent", "error"),
     "host half dead": ("a host fails the observation", put("no Python", *DB1, "problem"), "host-unobserved", "error"),

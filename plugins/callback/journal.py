@@ -17,13 +17,16 @@ options: {}
 """
 
 import os
+import re
+import shlex
 import sys
 from datetime import datetime, timezone
 from getpass import getuser
 from socket import gethostname
 from tempfile import gettempdir
-from typing import Any, Optional
+from typing import Any, Iterable, Optional
 
+import yaml
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 from ansible.utils.path import makedirs_safe
@@ -31,6 +34,36 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils.controllers impo
 from ansible_collections.pgrescue.runbooks.plugins.module_utils.journal import Journal, boot_id
 
 QUIET = ("validate_argument_spec", "include_role", "include_tasks")  # worth a line only when they fail
+
+EXTRA = re.compile(r"(-[bCDJKkv]*e|--ex[a-z-]*)(=?)(.*)", re.DOTALL)  # flags may stand before a short option
+
+
+def without_values(command: Iterable[str]) -> "list[str]":
+    """A command line with the names of its extra variables and without their values: records are copied to where others read."""
+    told, given = [], False
+    for word in command:
+        found = None if given else EXTRA.fullmatch(word)
+        if given:
+            told.append(names(word))
+        elif found and found[3]:
+            told.append(found[1] + found[2] + names(found[3]))
+        else:
+            told.append(word)
+        given = bool(found and not found[2] and not found[3])
+    return told
+
+
+def names(extra: str) -> str:
+    """The names of the variables in one argument of -e; a file stays, for a name is all it is."""
+    if extra.startswith("@"):
+        return extra
+    try:
+        if extra.lstrip().startswith(("{", "[")):
+            said = yaml.safe_load(extra)
+            return ",".join(map(str, said)) if isinstance(said, dict) else "..."
+        return ",".join(part.partition("=")[0] for part in shlex.split(extra) if "=" in part)
+    except (ValueError, yaml.YAMLError):
+        return "..."
 
 
 class CallbackModule(CallbackBase):
@@ -65,7 +98,7 @@ class CallbackModule(CallbackBase):
             return
         if not self.began and self.journal is not None:
             self.began = True
-            self.journal.write("start", status="ok", boot_id=boot_id(), detail=" ".join(sys.argv))
+            self.journal.write("start", status="ok", boot_id=boot_id(), detail=" ".join(without_values(sys.argv)))
         if phase != self.phase:
             self._end_phase("ok" if self.failed is None else "failed")
             self.phase = str(phase)

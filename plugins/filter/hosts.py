@@ -107,10 +107,13 @@ def acknowledging(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "list[st
     ]
 
 
-def copied_from(hosts: Iterable[str], hostvars: Mapping[str, Any], tls: "list[Any]") -> "dict[str, Any]":
+def copied_from(
+    hosts: Iterable[str], hostvars: Mapping[str, Any], tls: "list[Any]", current: str, port: int
+) -> "dict[str, Any]":
     """How pgBackRest on another host reaches each host to copy from it; empty where that is not wanted.
 
-    `tls` holds the files of the CA, the certificate and the key, and the port.
+    `tls` holds the files of the CA, the certificate and the key, and the port. Where the server and its data are is each host's
+    own matter; `current` and `port` stand for those that were not asked.
     """
     return {
         host: {
@@ -119,6 +122,8 @@ def copied_from(hosts: Iterable[str], hostvars: Mapping[str, Any], tls: "list[An
             "cert": tls[1],
             "key": tls[2],
             "port": int(tls[3]),
+            "data_directory": (hostvars[host].get("postgres_state") or {}).get("data_directory") or current,
+            "postgres_port": int(hostvars[host].get("postgres_port", port)),
         }
         for host in hosts
         if tls

@@ -58,7 +58,8 @@ def fresh(service: Service) -> "Iterator[dict[str, Any]]":
             "error",
             "protection",
             "The newest dump is older than the schedule allows.",
-            "See what the timer's service said, then: pgrescue backup -s %s --engine dump" % service.name,
+            "See what your schedule of playbooks/dump.yml said, then: pgrescue backup -s %s --engine dump"
+            % service.name,
             age_s=age,
             allowed_s=allowed,
         )

@@ -189,7 +189,7 @@ def backup(
 def verify(
     service: Service = "shop", inventory: Inventory = LAB, engine: EngineOption = None, extra: Extra = None
 ) -> None:
-    """Read every byte of every backup and of the archive, and check that each is as it was written."""
+    """Read every byte of every backup, the archive and the newest dump, and check that each is as it was written."""
     keep_up("verify", service, inventory, engine, variables(extra))
 
 

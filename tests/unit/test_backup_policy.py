@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import socket
 import subprocess
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Template
 from modules import collection, module, refused
-from postgres import programs
+from postgres import free_port, programs, until
 
 HOUSE = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
@@ -204,6 +206,110 @@ def test_a_standby_and_a_spare_host_do_nothing(repositories, installed, tmp_path
     done, result = run(repositories, installed, data_directory=str(tmp_path / "none"))
     assert (done.returncode, result) == (0, None)
     assert "nothing to do" in done.stdout
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_server_that_does_not_run_is_no_primary(repositories, installed, mode):
+    """A fenced old primary has its data and its timer still: it must not fail every night."""
+    (repositories.folder / "result.json").unlink(missing_ok=True)
+    server = repositories.server
+    server.stop(mode)
+    if mode == "immediate":  # what kill -9 leaves behind
+        left = server.folder / f".s.PGSQL.{server.port}"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(left))
+        left.chmod(0o777)
+    try:
+        done, result = run(repositories, installed)
+    finally:
+        (server.folder / f".s.PGSQL.{server.port}").unlink(missing_ok=True)
+        server.start()
+    assert (done.returncode, result) == (0, None), done.stderr
+    assert "no server runs" in done.stdout
+
+
+def test_a_server_that_is_there_and_does_not_answer_well_is_a_failure(repositories, installed):
+    server = repositories.server
+    hba = server.data / "pg_hba.conf"
+    before = hba.read_text()
+    hba.write_text("local all all reject\n" + before)
+    server.psql("SELECT pg_reload_conf()")
+    try:
+        done, _result = run(repositories, installed)
+    finally:
+        hba.write_text(before)
+        server.psql("SELECT pg_reload_conf()")
+    assert done.returncode == 1
+    assert "pg_hba.conf rejects" in done.stderr
+
+
+def certificates(folder, user):
+    """A CA and a certificate of localhost, by openssl."""
+    ca, key, cert = (folder / name for name in ("ca.crt", "server.key", "server.crt"))
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*made, *named, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    shutil.copy(cert, ca)
+    for path in (ca, key, cert):
+        path.chmod(0o600)
+        shutil.chown(path, user, user)
+    return {"ca": str(ca), "cert": str(cert), "key": str(key)}
+
+
+@contextmanager
+def serving(made, standby, tls, port):
+    """pgBackRest's server, which lets others copy from the standby."""
+    options = {"tls-server-address": "127.0.0.1", "tls-server-port": port, "tls-server-auth": "localhost=test"}
+    options |= {f"tls-server-{name}-file": path for name, path in tls.items()}
+    made.archive_of(standby)
+    text = made.config_of(standby).read_text()
+    said = "".join(f"{name}={value}\n" for name, value in options.items())
+    made.config_of(standby).write_text(text.replace("[global]\n", "[global]\n" + said, 1))
+    command = [*made.own(), "pgbackrest", f"--config={made.config_of(standby)}", "server"]
+    with subprocess.Popen(command, cwd=made.folder) as process:
+        try:
+            reach = collection("plugins.module_utils.network")
+            until(lambda: reach.tls_problem(f"localhost:{port}", 5) is None, 20, "it serves")
+            yield
+        finally:
+            process.terminate()
+
+
+def test_a_copy_from_a_standby_that_fails_is_taken_from_the_primary_and_said(repositories, installed):
+    """Its data and its port are its own."""
+    standby = repositories.server.standby_of()
+    tls, port = certificates(repositories.folder, standby.user), free_port()
+    there = {"host": "localhost", "port": port, **tls, "socket_directory": str(standby.folder)}
+    there |= {"data_directory": str(standby.data), "postgres_port": standby.port}
+    try:
+        with serving(repositories, standby, tls, port):
+            standby.start()
+            name = repositories.server.psql("SELECT application_name FROM pg_stat_replication")[0][0]
+            done, result = run(repositories, installed, standbys={name: there})
+            said = [(r["state"], r["copied_from"]) for r in result["repositories"].values()]
+            assert said == [("taken", name)] * 2, done.stdout + done.stderr
+            wrong = {**there, "data_directory": str(standby.folder / "gone")}
+            done, result = run(repositories, installed, standbys={name: wrong})
+        for taken in result["repositories"].values():
+            assert (taken["state"], taken["copied_from"], taken["not_copied_from"]) == ("taken", None, name), taken
+            assert "standby" in taken["problem_there"]
+        assert (done.returncode, result["state"]) == (0, "passed")
+    finally:
+        standby.remove()
+
+
+def test_each_standby_is_reached_where_it_is():
+    hosts = {
+        "a": {"postgres_fqdn": "a.org", "postgres_state": {"data_directory": "/data/a"}, "postgres_port": 5433},
+        "b": {"postgres_fqdn": "b.org"},
+    }
+    ask = collection("plugins.filter.hosts").copied_from
+    found = ask(hosts, hosts, ["ca", "cert", "key", 8432], "/current", 5432)
+    assert {h: (s["data_directory"], s["postgres_port"], s["port"]) for h, s in found.items()} == {
+        "a": ("/data/a", 5433, 8432),
+        "b": ("/current", 5432, 8432),
+    }
+    assert ask(hosts, hosts, [], "/current", 5432) == {}
 
 
 def test_a_run_that_was_killed_is_noted_as_failed(repositories, installed):

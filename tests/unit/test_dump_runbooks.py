@@ -74,6 +74,8 @@ def test_a_service_is_dumped_verified_and_expired(runbook):
     assert "changed=0" in said
     spoken += said
     flip(objects(store, dump) / "globals.sql")
+    code, said = run("verify_dump", "-e", "dump_min_bytes=1000000000")
+    assert (code, "the dump is not smaller than it may be" in said) == (2, True), said
     code, said = run("dump", "--start-at-task", "Read the dump from every store and compare it with its manifest")
     assert code != 0
     assert "every file is as it was written" in said
@@ -81,16 +83,20 @@ def test_a_service_is_dumped_verified_and_expired(runbook):
         assert secret not in spoken + said
 
 
-def test_a_proof_holds_its_dump_until_its_run_is_closed(runbook):
+def test_a_proof_holds_its_dump_until_its_run_is_closed(runbook, tmp_path):
     run, store = runbook
     code, said = run("dump", "--start-at-task", "Take a dump into every store")
     assert code == 0, said
     dump = next(iter(store.path("dumps/shop").iterdir())).name
     proof = ("-e", "run_id=20261124T020000Z-shop-prove_dump")
-    code, said = run("prove_dump", *proof, "-e", '{"dump_proof_settings": {"port": "none"}}')  # no such server starts
+    # without the first play, which installs packages
+    proving = ("prove_dump", "--start-at-task", "Open the run's record", *proof)
+    code, said = run(*proving, "-e", '{"dump_proof_settings": {"port": "none"}}')  # no such server starts
     assert code != 0
     note = objects(store, dump) / "hold/20261124T020000Z-shop-prove_dump.json"
     assert note.exists(), said
+    timeline = (tmp_path / "runs/20261124T020000Z-shop-prove_dump/timeline.jsonl").read_text()
+    assert ("-e dump_proof_settings" in timeline, '"none' in timeline.replace("\\", "")) == (True, False)
     code, said = run("close_proof", *proof)
     assert code == 0, said
     assert not note.exists()
@@ -102,3 +108,13 @@ def test_a_proof_holds_its_dump_until_its_run_is_closed(runbook):
     code, said = run("expire_dumps", "-e", "let_go=20261124T020000Z-shop-prove_dump")
     assert code == 0, said
     assert not note.exists()
+
+
+def test_a_host_that_only_dumps_gets_a_server_for_the_proof(runbook):
+    run, _store = runbook
+    code, said = run("dump", "--start-at-task", "Take a dump into every store")
+    assert code == 0, said
+    missing = '{"dump_proof_packages": ["postgresql-99"]}'
+    code, said = run("prove_dump", "--check", "-e", missing)
+    assert code == 0, said
+    assert "Would install postgresql-99" in said

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from modules import collection
 from pgrescue.journal import parse, read
 from pgrescue.story import fold
 from run_fixture import Timeline, complete_loss, wall
@@ -168,3 +169,25 @@ def test_a_clock_that_told_its_time_within_a_step_gives_an_offset_with_its_uncer
     timeline.event(1.4, "note", "decide", "clock", detail=json.dumps({"wall": wall(6.2)}))
     told = fold(parse(timeline.bytes).events)
     assert told.facts["clock"] == {"offset_s": pytest.approx(5.0), "uncertainty_s": pytest.approx(0.2)}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["-e", "service=shop key=geheim", "-i", "prod"], ["-e", "service,key", "-i", "prod"]),
+        (["-ekey=geheim"], ["-ekey"]),
+        (["-e=key=geheim"], ["-e=key"]),
+        (["-Cve", "key='geheim too'"], ["-Cve", "key"]),
+        (["--extra-vars", '{"key": {"in": "geheim"}, "more": 1}'], ["--extra-vars", "key,more"]),
+        (["--extra-vars={key: geheim}"], ["--extra-vars=key"]),
+        (["--extra", "key=geheim"], ["--extra", "key"]),
+        (["-e", "[geheim]"], ["-e", "..."]),
+        (["-e", "{geheim", "-e", "key='geheim"], ["-e", "...", "-e", "..."]),
+        (["-e", "@secrets.yml", "--check", "--limit=db1"], ["-e", "@secrets.yml", "--check", "--limit=db1"]),
+    ],
+)
+def test_a_record_names_the_variables_of_a_command_and_not_their_values(given, told):
+    assert collection("plugins.callback.journal").without_values(["ansible-playbook", *given]) == [
+        "ansible-playbook",
+        *told,
+    ]

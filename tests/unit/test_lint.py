@@ -7,6 +7,7 @@ import re
 import pytest
 from faults import FAULTS, caught
 from lint_faults import (
+    ALSO,
     DAY,
     GB,
     HOUR,
@@ -42,16 +43,6 @@ def ids(promise, facts):
 def test_nothing_is_found_where_everything_is_as_promised():
     assert findings(*sound()) == []
     assert findings(*dumped()) == []
-
-
-# what a fault takes down with it
-ALSO = {
-    "host half dead": [],
-    "two primaries": ["no-second-region"],
-    "repositories not seen": [],
-    "never proven": ["no-backup"],
-    "only verified": ["no-backup", "not-measured"],
-}
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -242,3 +242,73 @@ def test_what_alter_system_set_for_the_other_tool_is_put_back_when_it_is_replace
         assert code == 0, said
         task = said[said.index(named) :].partition("TASK [")[0] if named in said else ""
         assert ("changed: [pg-a] => (item=archive_command)" in task) is expected, said
+
+
+PACKAGED = "[global]\nrepo1-path=/var/lib/pgbackrest\n#repo1-retention-full=2\n\n#[main]\n#pg1-path=/x\n"
+OURS_BEFORE = "# Written by pgrescue; change the inventory instead.\n[global]\nrepo1-type=s3\n\n[{}]\npg1-path=/x\n"
+REPOSITORIES = """
+- name: Repositories
+  hosts: pg-a
+  gather_facts: false
+  tasks:
+    - name: Check
+      ansible.builtin.import_role: {name: pgrescue.runbooks.pgbackrest, tasks_from: check_configuration}
+    - name: Configure
+      ansible.builtin.import_role: {name: pgrescue.runbooks.pgbackrest, tasks_from: configure}
+"""
+
+
+@pytest.mark.parametrize(
+    ("there", "told", "goes_on"),
+    [
+        (None, False, True),
+        (PACKAGED, False, True),
+        (OURS_BEFORE.format("orders"), False, True),
+        (OURS_BEFORE.format("shop"), False, False),  # another service on the same host
+        ("[global]\nrepo1-path=/backups\n\n[main]\npg1-path=/x\n", False, False),
+        ("[global]\nrepo1-type=s3\n", False, False),  # its stanzas are in conf.d
+        ("[main]\npg1-path=/x\n", True, True),
+    ],
+)
+def test_a_configuration_of_pgbackrest_that_is_somebody_elses_stays(
+    protect, tmp_path, monkeypatch, there, told, goes_on
+):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/systemctl").write_text("#!/bin/sh\nexit 1\n")  # this machine's services are not ours
+    (tmp_path / "bin/systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    (tmp_path / "repositories.yml").write_text(REPOSITORIES)
+    conf = tmp_path / "etc/pgbackrest.conf"
+    conf.parent.mkdir()
+    if there:
+        conf.write_text(there)
+    given = {"pgbackrest_configuration": str(conf), "pgbackrest_replace_configuration": told}
+    given["postgres_state"] = {"data_directory": "/x"}
+    secrets = {"key": "geheim-1", "secret": "geheim-2", "cipher_pass": "geheim-3"}
+    where = {"endpoint": "s3", "region": "r", "bucket": "b", "ca_file": "/x", "retention_days": 1, "retention_full": 1}
+    given["pgbackrest_repositories"] = [{**where, **secrets}]
+    code, said = protect(given, "--diff", playbook=tmp_path / "repositories.yml")
+    if goes_on:
+        written = conf.read_text()
+        assert "[orders]" in written, said
+        assert f"\nprocess-max={len(os.sched_getaffinity(0))}\n" in written
+        assert "geheim" in written
+        assert "geheim" not in said
+    else:
+        assert (code, conf.read_text()) == (2, there), said
+        assert "names a stanza or a repository" in said
+        assert "Nothing was changed" in said
+    kept = [path.read_text() for path in conf.parent.glob("pgbackrest.conf.*")]
+    assert kept == ([there] if told else [])
+
+
+def test_one_that_pgbackrest_would_read_instead_of_ours_is_refused(protect, tmp_path):
+    (tmp_path / "repositories.yml").write_text(REPOSITORIES)
+    conf = tmp_path / "etc/pgbackrest/pgbackrest.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text("[main]\npg1-path=/x\n")
+    ours = tmp_path / "etc/pgbackrest.conf"
+    given = {"pgbackrest_configuration": str(ours), "pgbackrest_replace_configuration": True}
+    code, said = protect(given, playbook=tmp_path / "repositories.yml")
+    assert (code, ours.exists()) == (2, False), said
+    assert f"{conf} names a stanza" in said

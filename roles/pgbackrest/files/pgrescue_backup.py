@@ -4,14 +4,16 @@
     pgrescue_backup.py POLICY.json           take what is due
     pgrescue_backup.py POLICY.json --failed  note that a run did not come to its end; systemd's OnFailure calls it
 
-Does nothing on a host whose server is not the primary, so that the same timer may run on every host. What was done is
-written to `result` of the policy in one step; the exit code is 5 when a repository took no backup.
+Does nothing on a host whose server is not the primary, so that the same timer may run on every host. A server that does not
+run, fenced or not, is no primary; that it should be one is for monitoring to say. What was done is written to `result` of the
+policy in one step; the exit code is 5 when a repository took no backup.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -48,9 +50,20 @@ def ask(policy: "dict[str, Any]", question: str) -> str:
     return out.strip()
 
 
+def listens(policy: "dict[str, Any]") -> bool:
+    """Whether a server is behind its socket; one that is there and does not answer well is no such matter."""
+    path = "%s/.s.PGSQL.%d" % (policy["socket_directory"], policy["port"])
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):  # stopped, and killed
+            return False
+    return True
+
+
 def timeline(policy: "dict[str, Any]") -> "int | None":
     """The timeline the primary on this host is on; None when there is no primary here."""
-    if not os.path.exists(policy["data_directory"]):
+    if not os.path.exists(policy["data_directory"]) or not listens(policy):
         return None
     question = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"
     name = ask(policy, question)
@@ -66,9 +79,9 @@ def standby(policy: "dict[str, Any]") -> "tuple[str | None, list[str]]":
         there = policy["standbys"].get(name)
         if there and not network.tls_problem("%s:%d" % (there["host"], there["port"]), 5):
             reach = {"host": there["host"], "host-type": "tls", "host-port": there["port"], "host-ca-file": there["ca"]}
-            reach.update(
-                {"host-cert-file": there["cert"], "host-key-file": there["key"], "path": policy["data_directory"]}
-            )
+            reach.update({"host-cert-file": there["cert"], "host-key-file": there["key"]})
+            reach.update({"path": there["data_directory"], "port": there["postgres_port"]})
+            reach.update({"socket-path": there["socket_directory"]} if "socket_directory" in there else {})
             return name, ["--backup-standby", *("--pg2-%s=%s" % item for item in reach.items())]
     return None, []
 
@@ -110,6 +123,18 @@ class Repository:
         """Runs for whose sake nothing may be expired."""
         return [name for name in json.loads(self.ask("--output=json", "repo-ls", repository.HOLDS)) if name != "."]
 
+    def copy(self, *arguments: str) -> "dict[str, Any]":
+        """Take the backup, from a standby where one serves; whence it came, and why not from the standby that was asked."""
+        source, reach = standby(self.policy) if self.policy["standbys"] else (None, [])
+        if source:
+            try:
+                self.ask(*arguments, *reach, "backup")
+                return {"copied_from": source}
+            except RuntimeError as error:
+                refused = {"not_copied_from": source, "problem_there": str(error)}
+        self.ask(*arguments, "backup")
+        return {"copied_from": None, **(refused if source else {})}
+
     def back_up(self, on_timeline: int) -> "dict[str, Any]":
         """Take what is due, expire what may go; what was done."""
         problem = network.tls_problem(self.wanted["endpoint"], 5) if self.wanted.get("endpoint") else None
@@ -126,10 +151,9 @@ class Repository:
         every = (self.policy["full_every_days"], self.policy["diff_every_days"])
         kind, why = backup_policy.due(repository.candidates(info), on_timeline, instant, *every)
         processes = "--process-max=%d" % (self.policy["processes"] or os.cpu_count() or 1)
-        source, copy = standby(self.policy) if self.policy["standbys"] else (None, [])
-        self.ask("--type=" + kind, processes, "--no-expire-auto", *copy, "backup")
+        source = self.copy("--type=" + kind, processes, "--no-expire-auto")
         taken = self.backups(on_timeline)
-        done = {"type": kind, "why": why, "label": taken[0]["label"], "copied_from": source, "finished": now()}
+        done = {"type": kind, "why": why, "label": taken[0]["label"], **source, "finished": now()}
         held = self.holds()
         if held:
             return {**done, "expired": [], "held_by": held}
@@ -153,7 +177,8 @@ def main() -> int:
         return 0
     on_timeline = timeline(policy)
     if on_timeline is None:
-        print("No primary runs here: nothing to do.")
+        why = "its server is a standby" if listens(policy) else "no server runs"
+        print("No primary runs here (%s): nothing to do. If one should, that is for monitoring to say." % why)
         return 0
     result: "dict[str, Any]" = {"stanza": policy["stanza"], "state": "running", "started": now(), "repositories": {}}
     records.write_json(path, result)

@@ -176,8 +176,8 @@ def page() -> str:
     lines = [
         "# Planted faults",
         "",
-        "Each is planted by a test and must be caught by the check named here and by no other, but for what is said of the",
-        "linter below. Written by `python tests/faults.py` from the tables the tests use.",
+        "Each is planted by a test and must be caught by the check named here and by no other, but for what is said of",
+        "the linter below. Written by `python tests/faults.py` from the tables the tests use.",
         "",
         f"## Verification and proof: {len(checked)}",
         *table(checked, "check that fails"),

@@ -13,6 +13,8 @@ from backups import flipped
 from faults import caught
 from lab_hosts import INVENTORY, on, podman, roles, run
 
+DATABASES = ("db1", "db2", "db3", "spare1", "spare2")
+
 STORE = HOUSE / ".lab/store/east"
 UPKEEP = {
     "shop": ["back_up", "mark", "prove", "verify", "protect", "rebuild_standbys", "lint"],
@@ -47,7 +49,7 @@ def fingerprint() -> str:
             /var/lib/pgrescue/jobs -type f -printf '%p %T@\\n' 2>/dev/null | sort
         find /var/lib/postgresql -mindepth 2 -maxdepth 2 -printf '%p\\n' 2>/dev/null | sort
     """
-    hosts = {host: on(host, script, "root") for host in ("db1", "db2", "db3", "spare1", "spare2", "dump1")}
+    hosts = {host: on(host, script, "root") for host in (*DATABASES, "dump1")}
     return json.dumps([stores, hosts, roles()])
 
 
@@ -116,12 +118,14 @@ def repository_that_refuses() -> None:
         "expired credential": "s#^repo1-s3-key-secret=.*#repo1-s3-key-secret=the-one-of-last-quarter#",
     }
     for fault, change in planted.items():
-        on("spare1", f"cp -p {conf} {kept}; sed -i '{change}' {conf}", "root")
+        for host in DATABASES:  # who reads is chosen by what each is at the moment
+            on(host, f"cp -p {conf} {kept}; sed -i '{change}' {conf}", "root")
         try:
             command("verify", "-s", "shop", code=6)
             caught(fault, record()["checks"])
         finally:
-            on("spare1", f"mv {kept} {conf}", "root")
+            for host in DATABASES:
+                on(host, f"mv {kept} {conf}", "root")
 
 
 def store_that_is_down() -> None:

@@ -39,7 +39,8 @@ def client(store: Mapping[str, Any]) -> Any:
     # some S3-compatible stores do not know the checksums newer clients add unasked; older ones add none and know no such option
     unasked = ("request_checksum_calculation", "response_checksum_validation")
     sparing: "dict[str, Any]" = {name: "when_required" for name in unasked if name in Config.OPTION_DEFAULTS}
-    return boto3.client(
+    # stores are asked side by side; the session that boto3.client shares is not for threads (KeyError: 'endpoint_resolver')
+    return boto3.session.Session().client(
         "s3",
         endpoint_url=store["url"],
         region_name=store["region"],

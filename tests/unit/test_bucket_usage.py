@@ -201,3 +201,12 @@ def test_a_store_that_keeps_no_versions_says_so_and_is_counted(rclone, count):
     assert found["unfinished"] == {"uploads": 0, "parts": 0, "bytes": 0, "oldest_s": None}
     assert found["current"] == {"objects": count, "bytes": 10 * count}
     assert found["total_bytes"] == 10 * count
+
+
+def test_clients_made_side_by_side_share_no_session(monkeypatch):
+    """The session behind boto3.client is not for threads: KeyError 'endpoint_resolver' now and then."""
+    stores = collection("plugins.module_utils.stores")
+    place = {"url": "http://127.0.0.1:9", "bucket": "b", "region": "east", "key": "lab", "secret": SECRET}
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    clients, failed = stores.side_by_side((str(n), lambda: stores.client(place)) for n in range(8))
+    assert (len(clients), failed, boto3.DEFAULT_SESSION) == (8, {}, None)

@@ -72,26 +72,29 @@ def waiting(made: Repositories) -> int:
     return sum(1 for _ in (made.server.data / "pg_wal/archive_status").glob("*.ready"))
 
 
-def keeps_up(made: Repositories, behind: int, seconds: float = 600) -> None:
-    """Wait until at most `behind` segments wait.
+def keeps_up(made: Repositories, behind: int, stuck_s: float = 300) -> None:
+    """Wait until at most `behind` segments wait; fail when for `stuck_s` none was archived.
 
     After three failures PostgreSQL pauses for a minute; a reload wakes its archiver.
     """
     woken = time.monotonic()
+    left = waiting(made)
 
-    def caught_up() -> bool:
+    def archived_some() -> bool:
         nonlocal woken
         if time.monotonic() - woken > 1 and not archivers(made):
             made.server.psql("SELECT pg_reload_conf()")
             woken = time.monotonic()
-        return waiting(made) <= behind
+        return waiting(made) < max(left, 1)
 
-    until(caught_up, seconds, "the archiver keeps up")
+    while left > behind:
+        until(archived_some, stuck_s, "the archiver goes on")
+        left = waiting(made)
 
 
-def drained(made: Repositories, seconds: float) -> None:
+def drained(made: Repositories) -> None:
     """Wait until everything is archived."""
-    keeps_up(made, 0, seconds)
+    keeps_up(made, 0)
 
 
 def number(name: str) -> int:

@@ -311,9 +311,9 @@ def judge(source: Source, refused: Optional[str], wanted: Optional[str], floor: 
     size = source.bytes.size
     checks = [check(CHECKSUM, wanted, found, found == wanted)] if wanted else []
     checks.append(check(READABLE, "to its end", source.problem or "to its end", not source.problem))
-    if not source.problem:
+    checks.append(check(FLOOR, ">= %d bytes" % floor, "%d bytes" % size, size >= floor))
+    if not source.problem:  # else what was read is not what was written, and says nothing of it
         said = "complete" if source.complete else "it breaks off"
         checks.append(check(COMPLETE, "complete", said, source.complete))
-    checks.append(check(FLOOR, ">= %d bytes" % floor, "%d bytes" % size, size >= floor))
-    checks.append(check(HARMLESS, "nothing else", refused or "nothing else", not refused))
+        checks.append(check(HARMLESS, "nothing else", refused or "nothing else", not refused))
     return checks

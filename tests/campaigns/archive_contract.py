@@ -42,7 +42,7 @@ def main() -> None:
                 print(f"{done} of {given.segments} segments, {killer.killed} kills", flush=True)
         killer.over.set()
         killer.join()
-        torture.drained(made, 600)
+        torture.drained(made)
         took = time.monotonic() - began
         counts = [len(made.segments(repo)) for repo in (1, 2)]
         missing = [torture.gaps(made, repo) for repo in (1, 2)]

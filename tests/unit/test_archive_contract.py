@@ -30,7 +30,7 @@ def push(made, path):
 def segment(made):
     """A copy of a segment that is in both repositories."""
     torture.generate(made, 3)
-    torture.drained(made, 60)
+    torture.drained(made)
     name = made.segments(1)[-2].name[:24]
     original = made.server.data / "pg_wal" / name
     copy = made.server.data / "pg_wal" / f"copy-of-{name}"
@@ -93,7 +93,7 @@ def test_a_full_disk_loses_nothing(made):
         failed = "SELECT failed_count > 0 FROM pg_stat_archiver"
         until(lambda: made.server.psql(failed)[0][0], 60, "the server notices that archiving fails")
         ballast.unlink()
-        torture.drained(made, 120)
+        torture.drained(made)
     assert (torture.gaps(made, 1), torture.gaps(made, 2)) == ([], [])
 
 
@@ -106,7 +106,7 @@ def test_archivers_killed_at_random_leave_no_gap(made):
         torture.keeps_up(made, 3)
     killer.over.set()
     killer.join()
-    torture.drained(made, 60)
+    torture.drained(made)
     assert killer.killed > 0
     assert len(made.segments(1)) >= before + 50
     assert (torture.gaps(made, 1), torture.gaps(made, 2)) == ([], [])

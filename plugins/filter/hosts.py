@@ -44,7 +44,12 @@ def service_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], root: str) 
 
 def addresses(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[str, str]":
     """The address of each host."""
-    return {host: hostvars[host]["postgres_address"] for host in hosts}
+    return {host: _address(host, hostvars) for host in hosts}
+
+
+def _address(host: str, hostvars: Mapping[str, Any]) -> str:
+    """Where a host is reached; one without a database may have no `postgres_address`."""
+    return str(hostvars[host].get("postgres_address") or hostvars[host].get("ansible_host") or host)
 
 
 def let_in(networks: Iterable[str], hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "list[str]":
@@ -52,7 +57,7 @@ def let_in(networks: Iterable[str], hosts: Iterable[str], hostvars: Mapping[str,
 
     One that PostgreSQL would not understand is refused here: a server with such a line does not start again.
     """
-    known = [hostvars[host].get("postgres_address") or hostvars[host].get("ansible_host") or host for host in hosts]
+    known = [_address(host, hostvars) for host in hosts]
     return list(dict.fromkeys(hba_address(str(one)) for one in [*known, *networks]))
 
 
@@ -71,6 +76,18 @@ def hba_address(said: str) -> str:
 def suspects(hosts: Iterable[str], states: Mapping[str, Any], target: str) -> "list[str]":
     """Hosts on which a client could still write: all but the target and those seen as standbys."""
     return [host for host in hosts if host != target and states.get(host, {}).get("role") != "standby"]
+
+
+def lost_regions(hosts: Iterable[str], answering: Iterable[str], hostvars: Mapping[str, Any]) -> "list[str]":
+    """Regions in which a service has hosts and none of them answers."""
+    there = {hostvars[host]["region"] for host in hosts}
+    return sorted(there - {hostvars[host]["region"] for host in answering})
+
+
+def serving(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "list[str]":
+    """Where an application is started: its hosts but those that stand by, and those when no other is left."""
+    here = list(hosts)
+    return [host for host in here if not hostvars[host].get("application_stands_by")] or here
 
 
 def configured(states: Mapping[str, Any]) -> "list[str]":
@@ -147,6 +164,8 @@ class FilterModule:
             "let_in": let_in,
             "suspects": suspects,
             "to_fence": to_fence,
+            "lost_regions": lost_regions,
+            "serving": serving,
             "configured": configured,
             "hosts_that_are": hosts_that_are,
             "counted_on": counted_on,

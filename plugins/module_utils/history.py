@@ -33,6 +33,7 @@ def folded(
         "id": run["id"],
         "kind": run["kind"],
         "procedure": run["procedure"],
+        "method": plan.get("method"),
         "result": run.get("result"),
         "exit_code": run.get("exit_code"),
         "ended_s": epoch_s(ended[-1]) if ended else None,

@@ -7,8 +7,7 @@ from typing import Any, Mapping, Optional
 
 from . import records
 from .guards import PRECONDITION, Stop
-
-RUNNING = ("primary", "standby", "unresponsive")
+from .ways import PROMOTE, RESTORE, ways
 
 
 def choose_target(
@@ -36,41 +35,107 @@ def is_clean(seen: Mapping[str, Any]) -> bool:
     return seen.get("role") == "spare" and bool(seen.get("ready"))
 
 
-def check_copies(states: Mapping[str, Any], despite: bool) -> None:
-    """Refuse to restore from the archive while a running copy holds at least as much."""
-    running = ["%s (%s)" % (host, seen["role"]) for host, seen in states.items() if seen["role"] in RUNNING]
-    if running and not despite:
+def check_called_for(request: Mapping[str, Any]) -> None:
+    """Refuse a procedure that what was seen does not call for: a primary that is well is left by a switchover, which loses nothing."""
+    running = sorted(host for host, seen in request["states"].items() if seen["role"] == "primary")
+    procedure, others = request["procedure"], RESTORE in request["methods"]
+    if request["planned"] and len(running) != 1:
         raise Stop(
-            "Not a complete loss: %s still runs and may hold what the archive does not. Fail over to it, or, if its data is wrong "
-            "too, stop it or say -e recovery_despite_copies=true. Nothing was changed." % ", ".join(running)
+            "A %s needs one primary that is well; seen: %s. Without one: playbooks/failover.yml. Nothing was changed."
+            % (procedure, ", ".join(running) or "none"),
+            PRECONDITION,
         )
+    if request["planned"] or not running or request["despite_copies"] or request["despite_primary"]:
+        return
+    if others:
+        said = "Not a loss: %s still runs and may hold what the archive does not. Switch over from it (playbooks/switchover.yml), or, "
+        said += "if its data is wrong too, stop it or say -e recovery_despite_copies=true. Nothing was changed."
+    else:
+        said = "%s is primary and answers: a switchover loses nothing (playbooks/switchover.yml). If it must be given up all the same: "
+        said += "-e recovery_despite_primary=true. Nothing was changed."
+    raise Stop(said % ", ".join(running))
 
 
 def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
     """The plan that answers `request`, the arguments of M(plan_recovery)."""
-    catalog = request["catalog"]
-    check_copies(request["states"], request["despite_copies"])
-    if not catalog["candidates"]:
-        reasons = "; ".join("%(label)s: %(reason)s" % b for b in catalog["passed_over"])
-        raise Stop("No backup can be restored (%s)." % reasons, PRECONDITION)
-    target = choose_target(request["states"], request["hosts"], request["target"], request["prefer_region"])
-    host = request["hosts"][target]
-    return {
+    check_called_for(request)
+    found = ways(request)
+    way = next((way for way in found if "closed" not in way), None)
+    if way is None:
+        raise Stop(no_way(request, found), PRECONDITION)
+    plan = {
         "schema_version": 1,
         "run": run,
         "procedure": request["procedure"],
         "service": request["service"],
+        "method": way["method"],
+        "ways": found,
+        "postgres_version": request["postgres_version"],
+        "application_scale": request["application_scale"],
+        "lost_regions": request["lost_regions"],
+        "planned": request["planned"],
+        "fence": to_fence(request),
+    }
+    return {**plan, **(promotion(request, way) if way["method"] == PROMOTE else restoration(request, run))}
+
+
+def no_way(request: Mapping[str, Any], found: "list[dict[str, Any]]") -> str:
+    """Why nothing can be done, and what would help."""
+    reasons = ["%s %s: %s" % (way["method"], way.get("host") or way["backup"], way["closed"]) for way in found]
+    reasons += ["%(label)s: %(reason)s" % b for b in (request["catalog"] or {}).get("passed_over", [])]
+    if RESTORE not in request["methods"]:
+        reasons.append("from the backups: playbooks/complete_loss.yml")
+    return "No standby and no backup can be used (%s). Nothing was changed." % ("; ".join(reasons) or "none was seen")
+
+
+def to_fence(request: Mapping[str, Any]) -> "list[str]":
+    """Hosts on which a client may still write, or could again: primaries, servers that cannot be asked, and hosts that do not answer."""
+    seen = {host: request["states"].get(host, {}).get("role", "silent") for host in request["hosts"]}
+    return sorted(host for host, role in seen.items() if role in ("primary", "unresponsive", "silent"))
+
+
+def promotion(request: Mapping[str, Any], way: Mapping[str, Any]) -> "dict[str, Any]":
+    """What a plan says of the standby that it promotes."""
+    target = way["host"]
+    seen, host = request["states"][target], request["hosts"][target]
+    return {
+        "system_identifier": seen["system_identifier"],
+        "target_host": target,
+        "target_address": host["address"],
+        "data_directory": seen["place"],
+        "target_timeline": int(seen["timeline"]),
+        "received": seen.get("received") or seen["lsn"],
+        "candidates": [],
+        "passed_over": [],
+        "unreachable": {},
+        "changes": [
+            "the application is stopped, and started again",
+            "%s: stopped, and kept from starting" % (", ".join(to_fence(request)) or "no host"),
+            "%s: promoted" % target,
+            "the service's name points at %s" % host["address"],
+        ],
+        "irreversible": [
+            "commits that %s had not received are given up" % target,
+            "the database continues on a new timeline",
+        ],
+    }
+
+
+def restoration(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
+    """What a plan says of the backup that it restores, and of the place it is restored to."""
+    catalog = request["catalog"]
+    target = choose_target(request["states"], request["hosts"], request["target"], request["prefer_region"])
+    host = request["hosts"][target]
+    return {
         "system_identifier": catalog["system_identifier"],
         "target_host": target,
         "target_address": host["address"],
         "data_directory": "%s/%s" % (host["root"], run),
-        "postgres_version": request["postgres_version"],
         "target_timeline": catalog["timeline"],
         "candidates": catalog["candidates"],
         "passed_over": catalog["passed_over"],
         "unreachable": {str(repo): said for repo, said in catalog["unreachable"].items()},
         "archive_end": catalog["archive_end"],
-        "application_scale": request["application_scale"],
         "changes": [
             "%s: a new data directory %s/%s, PostgreSQL started" % (target, host["root"], run),
             "the application is stopped, and started again",
@@ -107,6 +172,8 @@ def decisions(plan: Mapping[str, Any]) -> "list[dict[str, str]]":
         {"event": "decision", "detail": "Backup %(label)s in repository %(repo)s passed over: %(reason)s" % b}
         for b in plan["passed_over"]
     ]
+    if plan["method"] == PROMOTE:
+        return [*said, {"event": "decision", "detail": "Promote %s, which received %s" % (plan["target_host"], plan["received"])}]
     first = plan["candidates"][0]
     end = plan["archive_end"]
     said.append(

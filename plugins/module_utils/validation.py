@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from .lsn import segment_number, segment_of
+from .lsn import format_lsn, parse_lsn, segment_number, segment_of
 from .reconcile import Reconciliation
 from .timelines import forks
+from .ways import PROMOTE
 
 
 def check(name: str, expected: Any, observed: Any, passed: bool, duration_s: float = 0.0) -> "dict[str, Any]":
@@ -30,8 +31,6 @@ def switch_point(history: str) -> "tuple[int, int]":
 def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":
     """Judge what a restored cluster says of itself against the plan."""
     _parent, ended = switch_point(seen["history"])
-    archived = segment_number(plan["archive_end"]["segment"], seen["segment_bytes"])
-    replayed = segment_of(ended, seen["segment_bytes"])
     wrong = seen["unreadable_databases"]
     return [
         check(
@@ -41,7 +40,7 @@ def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dic
             str(seen["system_identifier"]) == str(plan["system_identifier"]),
         ),
         check(
-            "it runs on what this run restored",
+            "it runs in the planned place",
             plan["data_directory"],
             seen["place"],
             seen["place"] == plan["data_directory"],
@@ -53,12 +52,23 @@ def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dic
             seen["timeline"],
             int(seen["timeline"]) > int(plan["target_timeline"]),
         ),
-        check("all archived WAL was replayed", "segment %d" % archived, "segment %d" % replayed, replayed >= archived),
+        _reached(ended, seen["segment_bytes"], plan),
         check("data checksums are on", "on", seen["data_checksums"], seen["data_checksums"] == "on"),
         check("every database can be read", "none unreadable", ", ".join(wrong) or "none unreadable", not wrong),
         check("every index is valid", 0, seen["invalid_indexes"], int(seen["invalid_indexes"]) == 0),
         check("a read-write transaction commits", True, seen["writable"], bool(seen["writable"])),
     ]
+
+
+def _reached(ended: int, segment_bytes: int, plan: Mapping[str, Any]) -> "dict[str, Any]":
+    """What the plan counted on is in: WAL to the end of the archive, or all that the promoted standby had received."""
+    if plan["method"] == PROMOTE:
+        name = "all WAL that the standby had received was replayed"
+        return check(name, ">= %s" % plan["received"], format_lsn(ended), ended >= parse_lsn(plan["received"]))
+    archived = segment_number(plan["archive_end"]["segment"], segment_bytes)
+    replayed = segment_of(ended, segment_bytes)
+    name = "all archived WAL was replayed"
+    return check(name, "segment %d" % archived, "segment %d" % replayed, replayed >= archived)
 
 
 def judge_tokens(found: Reconciliation, accepted: "list[int]") -> "dict[str, Any]":

@@ -34,6 +34,9 @@ state:
     - What was seen. C(role) is primary, standby, unresponsive (it runs and cannot be asked), stopped or spare.
     - C(ready) says whether its server is configured to start on the place in use, where a restore is put.
     - C(replay) of a standby is C(not paused), C(pause requested) or C(paused); null of a primary.
+    - C(received) of a standby is the WAL position up to which it holds WAL, replayed or not; C(replayed_s) when the last commit that
+      it replayed was made, in seconds since 1970.
+    - C(place) is where the data really are, C(data_directory) the path by which the server knows them.
     - C(unstarted) names the run and the place of a restore that is whole and was never started.
   returned: always
   type: dict
@@ -53,6 +56,8 @@ SELECT pg_is_in_recovery() AS in_recovery,
             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
        CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
             ELSE pg_current_wal_lsn() END::text AS lsn,
+       CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text END AS received,
+       extract(epoch FROM pg_last_xact_replay_timestamp())::float8 AS replayed_s,
        current_setting('data_directory') AS data_directory,
        (SELECT sum(pg_database_size(oid))::bigint FROM pg_database) AS data_bytes,
        (SELECT coalesce(json_agg(application_name), '[]') FROM pg_stat_replication WHERE state = 'streaming') AS replicas,
@@ -89,6 +94,8 @@ def main() -> None:
             alive=bool(directory) and postgres.is_alive(directory),
             unstarted=places.unstarted(os.path.realpath(directory)) if directory else {},
         )
+    if facts["data_directory"]:
+        facts["place"] = os.path.realpath(facts["data_directory"])
     facts["ready"] = bool(facts["data_directory"]) and facts["data_directory"] == module.params["in_use"]
     module.exit_json(changed=False, state=observation.state(facts))
 

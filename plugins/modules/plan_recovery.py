@@ -8,9 +8,10 @@ DOCUMENTATION = """
 module: plan_recovery
 short_description: Bind a recovery to its target, and check that a person wants it
 description:
-  - Chooses the spare host, writes C(plan.json) and returns it. A resumed run keeps the plan it has.
-  - Refuses (exit code 4) without the service's name typed as C(confirm) or an approval of this very plan, and while a usable copy
-    of the service is still there; fails with exit code 3 when there is no clean host or no backup.
+  - Chooses the way that loses least among those the procedure may take, and the host; writes C(plan.json) and returns it. A resumed
+    run keeps the plan it has.
+  - Refuses (exit code 4) without the service's name typed as C(confirm) or an approval of this very plan, and where a primary
+    still answers; fails with exit code 3 when no standby and no backup can be used.
   - Runs on the controller.
 options:
   run_dir: {description: Directory of the run., type: path, required: true}
@@ -18,13 +19,20 @@ options:
   procedure: {description: The runbook., type: str, required: true}
   states: {description: What was observed on each host that answers., type: dict, required: true}
   hosts: {description: 'Each host of the service with C(region), C(address) and C(root), the folder below which its clusters live.', type: dict, required: true}
-  catalog: {description: What can be restored., type: dict, required: true}
-  target: {description: The spare host to restore on; chosen when left out., type: str}
+  catalog: {description: What can be restored; empty where nothing is to be restored., type: dict, default: {}}
+  methods: {description: 'The ways the procedure may take: C(promote) a standby, C(restore) a backup.', type: list, elements: str, default: [restore]}
+  method: {description: The way that a person chose among them., type: str}
+  planned: {description: Whether the primary is well and is left on purpose., type: bool, default: false}
+  lost_regions: {description: Regions of which no host answers., type: list, elements: str, default: []}
+  runs_dir: {description: 'The folder of all runs, of which earlier ones tell how long a way takes.', type: path}
+  acknowledged: {description: 'What the witness saw acknowledged, as M(pgrescue.runbooks.witness_acknowledged) tells it.', type: dict, default: {}}
+  target: {description: The host to promote or to restore on; chosen when left out., type: str}
   prefer_region: {description: Where to look for a spare host first., type: str}
   application_scale: {description: Instances of the application that ran., type: int, default: 0}
   postgres_version: {description: Major version of PostgreSQL., type: int, required: true}
   confirm: {description: The service's name as a person typed it., type: str}
   despite_copies: {description: Restore although a primary or a standby answers., type: bool, default: false}
+  despite_primary: {description: Promote a standby although a primary answers., type: bool, default: false}
 attributes:
   check_mode: {support: full, description: Returns the plan and writes nothing.}
 author: [The pgrescue authors]
@@ -52,7 +60,7 @@ plan_digest: {description: SHA-256 of the plan., returned: success, type: str}
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, plans, records
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, history, plans, records, times
 
 
 def main() -> None:
@@ -64,13 +72,20 @@ def main() -> None:
             "procedure": {"type": "str", "required": True},
             "states": {"type": "dict", "required": True},
             "hosts": {"type": "dict", "required": True},
-            "catalog": {"type": "dict", "required": True},
+            "catalog": {"type": "dict", "default": {}},
+            "methods": {"type": "list", "elements": "str", "default": ["restore"]},
+            "method": {"type": "str"},
+            "planned": {"type": "bool", "default": False},
+            "lost_regions": {"type": "list", "elements": "str", "default": []},
+            "runs_dir": {"type": "path"},
+            "acknowledged": {"type": "dict", "default": {}},
             "target": {"type": "str"},
             "prefer_region": {"type": "str"},
             "application_scale": {"type": "int", "default": 0},
             "postgres_version": {"type": "int", "required": True},
             "confirm": {"type": "str"},
             "despite_copies": {"type": "bool", "default": False},
+            "despite_primary": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -78,7 +93,10 @@ def main() -> None:
     path = os.path.join(p["run_dir"], "plan.json")
     try:
         resumed = os.path.exists(path)
-        plan = records.read_json(path) if resumed else plans.make(p, os.path.basename(p["run_dir"]))
+        acks = [times.epoch_s(at) for at in (p["acknowledged"].get("acks") or {}).values()]
+        runs, _unreadable = history.read(p["runs_dir"], p["service"]) if p["runs_dir"] else ([], [])
+        request = {**p, "runs": runs, "last_acknowledged_s": max(acks, default=None)}
+        plan = records.read_json(path) if resumed else plans.make(request, os.path.basename(p["run_dir"]))
         approved = module.check_mode or plans.check_approval(p["run_dir"], plan, p["confirm"])
     except guards.Stop as stop:
         guards.fail(module, stop)

@@ -162,6 +162,19 @@ class RecoveryTarget(Model):
     inclusive: bool = True
 
 
+class Way(Model):
+    """A way back: to promote a standby, or to restore a backup; what it loses at most, and how long such a run usually took."""
+
+    method: str
+    host: str | SkipJsonSchema[None] = None
+    repository: int | SkipJsonSchema[None] = None
+    backup: str | SkipJsonSchema[None] = None
+    loses_bytes: int | SkipJsonSchema[None] = None
+    loses_s: Seconds | SkipJsonSchema[None] = None
+    takes_s: Seconds | SkipJsonSchema[None] = None
+    closed: str | SkipJsonSchema[None] = None  # why it is not taken
+
+
 class Plan(Model):
     """`plan.json`: the procedure bound to its targets."""
 
@@ -169,6 +182,12 @@ class Plan(Model):
     run: str
     procedure: str
     service: str
+    method: str | SkipJsonSchema[None] = None  # promote or restore; absent from proofs
+    ways: list[Way] | SkipJsonSchema[None] = None  # all that were looked at, the chosen one first
+    planned: bool | SkipJsonSchema[None] = None  # the primary was well and is left on purpose
+    lost_regions: list[str] | SkipJsonSchema[None] = None  # of which no host answered
+    fence: list[str] | SkipJsonSchema[None] = None  # hosts on which a client could write
+    received: str | SkipJsonSchema[None] = None  # how far the standby that is promoted had received WAL
     system_identifier: str | None = None  # a dump may not know it
     target_host: str | None = None
     target_address: str | None = None

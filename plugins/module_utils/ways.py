@@ -1,0 +1,134 @@
+"""The ways back that are open to a service, each with what it loses and how long it takes. Pure.
+
+A way that is closed is told too, with the reason: whoever reads the plan at night asks why it was not taken.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional, Sequence
+
+from .lsn import DEFAULT_SEGMENT_BYTES, parse_lsn, segment_number
+from .prediction import predict
+from .times import epoch_s
+from .trend import median
+
+PROMOTE, RESTORE = "promote", "restore"
+Way = "dict[str, Any]"
+
+
+def ways(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    """Every way, the open ones first, the one that loses least first among them. `request`: the arguments of M(plan_recovery)."""
+    wanted = request.get("method") or ""
+    found = []
+    for way in _promotions(request) + _restores(request):
+        if way["method"] not in request["methods"]:
+            continue
+        if wanted and way["method"] != wanted and "closed" not in way:
+            way["closed"] = "a person chose to %s" % wanted
+        found.append({key: value for key, value in way.items() if value is not None})
+    return sorted(found, key=lambda way: _rank(way, request))
+
+
+def _rank(way: Mapping[str, Any], request: Mapping[str, Any]) -> "tuple[Any, ...]":
+    """Open before closed, least loss, the one asked for, promotion before restore, the preferred region."""
+    return (
+        "closed" in way,
+        way.get("loses_bytes", 0),
+        way["method"] != PROMOTE,
+        request["hosts"].get(way.get("host"), {}).get("region") != request.get("prefer_region"),
+        way.get("host", ""),
+        way.get("repository", 0),
+    )
+
+
+def _promotions(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    """A way for each standby that was seen."""
+    newest = newest_position(request)
+    lines = [int(seen["timeline"]) for seen in request["states"].values() if seen.get("timeline")]
+    found = []
+    for host, seen in request["states"].items():
+        if seen["role"] != "standby":
+            continue
+        received = parse_lsn(seen.get("received") or seen["lsn"])
+        found.append(
+            {
+                "method": PROMOTE,
+                "host": host,
+                "loses_bytes": max(newest - received, 0),
+                "loses_s": _since(seen.get("replayed_s"), request),
+                "takes_s": _took(request["runs"], PROMOTE),
+                "closed": _unfit(host, seen, request, max(lines)),
+            }
+        )
+    return found
+
+
+def _unfit(host: str, seen: Mapping[str, Any], request: Mapping[str, Any], newest_line: int) -> Optional[str]:
+    """Why a standby is not promoted; None when it can be."""
+    delay_ms = int((seen.get("settings") or {}).get("recovery_min_apply_delay") or 0)
+    if request["despite_copies"]:
+        return "the copies that run are wrong too, a person says"
+    if request["target"] and host != request["target"]:
+        return "%s was asked for" % request["target"]
+    if host not in request["hosts"]:
+        return "it is not a host of the service"
+    if int(seen["timeline"]) < newest_line:
+        return "it follows timeline %s and the service is on %d" % (seen["timeline"], newest_line)
+    if delay_ms and host != request["target"]:
+        return "it stays behind on purpose"
+    if seen.get("replay") not in (None, "not paused"):
+        return "its replay is paused"
+    return None
+
+
+def _restores(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    """A way for each repository that offers a backup."""
+    catalog = request["catalog"] or {}
+    end = catalog.get("archive_end") or {}
+    running = [host for host, seen in request["states"].items() if seen["role"] in ("primary", "unresponsive")]
+    closed = None
+    if running and not request["despite_copies"]:
+        closed = "%s still runs and may hold what the archive does not" % ", ".join(sorted(running))
+    found = []
+    for repository in sorted({candidate["repo"] for candidate in catalog.get("candidates", [])}):
+        first = next(c for c in catalog["candidates"] if c["repo"] == repository)
+        size = int(first.get("segment_bytes") or DEFAULT_SEGMENT_BYTES)
+        reached = (segment_number(end["segment"], size) + 1) * size if end.get("segment") else 0
+        replayed = reached - segment_number(first["wal_start"], size) * size
+        known = predict(request["runs"], first.get("size_bytes") or 0, max(replayed, 0)) or {}
+        found.append(
+            {
+                "method": RESTORE,
+                "repository": repository,
+                "backup": first["label"],
+                "loses_bytes": max(newest_position(request) - reached, 0) if reached else None,
+                "loses_s": _since(epoch_s(end["time"]) if end.get("time") else None, request),
+                "takes_s": known.get("back_p50_s"),
+                "closed": closed,
+            }
+        )
+    return found
+
+
+def newest_position(request: Mapping[str, Any]) -> int:
+    """The highest WAL position (bytes) that any host that answers is known to have."""
+    return max([position(seen) for seen in request["states"].values()], default=0)
+
+
+def position(seen: Mapping[str, Any]) -> int:
+    """How far a host's WAL reaches, in bytes; 0 when it does not say."""
+    text = seen.get("received") or seen.get("lsn")
+    return parse_lsn(text) if text else 0
+
+
+def _since(moment_s: Optional[float], request: Mapping[str, Any]) -> Optional[float]:
+    """Seconds of commits that may be missing: from a moment to the last one acknowledged, where the client stands."""
+    if moment_s is None or request.get("last_acknowledged_s") is None:
+        return None
+    return round(max(float(request["last_acknowledged_s"]) - float(moment_s), 0.0), 3)
+
+
+def _took(runs: Sequence[Mapping[str, Any]], method: str) -> Optional[float]:
+    """The usual recovery time of earlier runs that took this way; None when none measured it."""
+    took = [run["rta_s"] for run in runs if run.get("method") == method and "rta_s" in run]
+    return round(median(took), 3) if took else None

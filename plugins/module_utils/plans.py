@@ -56,9 +56,26 @@ def check_called_for(request: Mapping[str, Any]) -> None:
     raise Stop(said % ", ".join(running))
 
 
+def check_one_system(request: Mapping[str, Any]) -> None:
+    """Refuse to choose among copies of different database systems."""
+    systems = {
+        seen["system_identifier"]: host for host, seen in request["states"].items() if seen.get("system_identifier")
+    }
+    wanted = request["system_identifier"]
+    if PROMOTE in request["methods"] and not wanted and len(systems) > 1:
+        said = ", ".join(
+            "%s on %s" % (system, host) for system, host in sorted(systems.items(), key=lambda item: item[1])
+        )
+        raise Stop(
+            "The hosts hold copies of several database systems: %s. Say which: -e system_identifier=NUMBER. Nothing was changed."
+            % said
+        )
+
+
 def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
     """The plan that answers `request`, the arguments of M(plan_recovery)."""
     check_called_for(request)
+    check_one_system(request)
     found = ways(request)
     way = next((way for way in found if "closed" not in way), None)
     if way is None:
@@ -173,7 +190,10 @@ def decisions(plan: Mapping[str, Any]) -> "list[dict[str, str]]":
         for b in plan["passed_over"]
     ]
     if plan["method"] == PROMOTE:
-        return [*said, {"event": "decision", "detail": "Promote %s, which received %s" % (plan["target_host"], plan["received"])}]
+        return [
+            *said,
+            {"event": "decision", "detail": "Promote %s, which received %s" % (plan["target_host"], plan["received"])},
+        ]
     first = plan["candidates"][0]
     end = plan["archive_end"]
     said.append(

@@ -23,7 +23,7 @@ def ways(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
     for way in _promotions(request) + _restores(request):
         if way["method"] not in request["methods"]:
             continue
-        if wanted and way["method"] != wanted and "closed" not in way:
+        if wanted and way["method"] != wanted and not way["closed"]:
             way["closed"] = "a person chose to %s" % wanted
         found.append({key: value for key, value in way.items() if value is not None})
     return sorted(found, key=lambda way: _rank(way, request))
@@ -66,19 +66,23 @@ def _promotions(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
 def _unfit(host: str, seen: Mapping[str, Any], request: Mapping[str, Any], newest_line: int) -> Optional[str]:
     """Why a standby is not promoted; None when it can be."""
     delay_ms = int((seen.get("settings") or {}).get("recovery_min_apply_delay") or 0)
-    if request["despite_copies"]:
-        return "the copies that run are wrong too, a person says"
-    if request["target"] and host != request["target"]:
-        return "%s was asked for" % request["target"]
-    if host not in request["hosts"]:
-        return "it is not a host of the service"
-    if int(seen["timeline"]) < newest_line:
-        return "it follows timeline %s and the service is on %d" % (seen["timeline"], newest_line)
-    if delay_ms and host != request["target"]:
-        return "it stays behind on purpose"
-    if seen.get("replay") not in (None, "not paused"):
-        return "its replay is paused"
-    return None
+    asked_for = host == request["target"]
+    reasons = (
+        (request["despite_copies"], "the copies that run are wrong too, a person says"),
+        (request["target"] and not asked_for, "%s was asked for" % request["target"]),
+        (host not in request["hosts"], "it is not a host of the service"),
+        (
+            request["system_identifier"] not in (None, seen["system_identifier"]),
+            "it is a copy of database system %s" % seen["system_identifier"],
+        ),
+        (
+            int(seen["timeline"]) < newest_line,
+            "it follows timeline %s and the service is on %d" % (seen["timeline"], newest_line),
+        ),
+        (delay_ms and not asked_for, "it stays behind on purpose"),
+        (seen.get("replay") not in (None, "not paused"), "its replay is paused"),
+    )
+    return next((why for holds, why in reasons if holds), None)
 
 
 def _restores(request: Mapping[str, Any]) -> "list[dict[str, Any]]":

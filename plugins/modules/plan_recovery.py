@@ -26,6 +26,7 @@ options:
   lost_regions: {description: Regions of which no host answers., type: list, elements: str, default: []}
   runs_dir: {description: 'The folder of all runs, of which earlier ones tell how long a way takes.', type: path}
   acknowledged: {description: 'What the witness saw acknowledged, as M(pgrescue.runbooks.witness_acknowledged) tells it.', type: dict, default: {}}
+  system_identifier: {description: 'The database system to promote a copy of, where the hosts hold several.', type: str}
   target: {description: The host to promote or to restore on; chosen when left out., type: str}
   prefer_region: {description: Where to look for a spare host first., type: str}
   application_scale: {description: Instances of the application that ran., type: int, default: 0}
@@ -79,6 +80,7 @@ def main() -> None:
             "lost_regions": {"type": "list", "elements": "str", "default": []},
             "runs_dir": {"type": "path"},
             "acknowledged": {"type": "dict", "default": {}},
+            "system_identifier": {"type": "str"},
             "target": {"type": "str"},
             "prefer_region": {"type": "str"},
             "application_scale": {"type": "int", "default": 0},

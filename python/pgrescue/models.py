@@ -163,7 +163,7 @@ class RecoveryTarget(Model):
 
 
 class Way(Model):
-    """A way back: to promote a standby, or to restore a backup; what it loses at most, and how long such a run usually took."""
+    """A way back: promote a standby, or restore a backup; what it loses at most, and how long it usually took."""
 
     method: str
     host: str | SkipJsonSchema[None] = None

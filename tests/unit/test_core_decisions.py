@@ -4,7 +4,7 @@ import copy
 
 import pytest
 from modules import collection
-from pgrescue.core import lsn, plans, ranges, reconcile, records, repository, timelines, validation
+from pgrescue.core import lsn, plans, ranges, reconcile, records, repository, timelines, validation, ways
 from pgrescue.core.guards import PRECONDITION, REFUSED, Stop
 
 BACKUP = {
@@ -25,6 +25,18 @@ BACKUP = {
 
 
 SPARE = {"role": "spare", "ready": True}
+STANDBY = {
+    "role": "standby",
+    "timeline": 1,
+    "lsn": "0/4000000",
+    "received": "0/4000000",
+    "replay": "not paused",
+    "system_identifier": "7",
+    "place": "/pg/standby",
+}
+
+
+hosts = collection("plugins.filter.hosts")
 
 
 def request(**changes):
@@ -46,11 +58,19 @@ def request(**changes):
             "timeline": 1,
             "archive_end": {"segment": BACKUP["wal_stop"], "time": "2026-11-24T01:01:00Z"},
         },
+        "methods": ["promote", "restore"],
+        "method": None,
+        "planned": False,
+        "lost_regions": [],
+        "runs": [],
+        "last_acknowledged_s": None,
+        "system_identifier": None,
         "target": None,
         "prefer_region": "east",
         "application_scale": 2,
         "postgres_version": 17,
         "despite_copies": False,
+        "despite_primary": False,
     }
     return {**copy.deepcopy(good), **changes}
 
@@ -63,9 +83,17 @@ def test_a_plan_restores_to_a_new_place_on_the_clean_host():
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"states": {"db2": {"role": "standby"}, "spare1": SPARE}}, REFUSED),
         ({"states": {"db2": {"role": "primary"}, "spare1": SPARE}}, REFUSED),
-        ({"states": {"db2": {"role": "unresponsive"}, "spare1": SPARE}}, REFUSED),
+        ({"states": {"db2": {"role": "primary"}, "db1": STANDBY}, "methods": ["promote"]}, REFUSED),
+        ({"states": {"db1": STANDBY, "spare1": {**STANDBY, "system_identifier": "8"}}}, REFUSED),
+        ({"states": {"db2": {"role": "unresponsive"}, "spare1": SPARE}}, PRECONDITION),
+        ({"planned": True, "states": {"db1": STANDBY}}, PRECONDITION),  # a switchover needs a primary to leave
+        (
+            {"planned": True, "states": {"db1": {**STANDBY, "role": "primary"}, "db2": {"role": "primary"}}},
+            PRECONDITION,
+        ),
+        ({"states": {"db1": STANDBY}, "method": "restore"}, PRECONDITION),  # no clean host
+        ({"states": {"spare1": SPARE}, "methods": ["promote"]}, PRECONDITION),
         ({"target": "db1"}, REFUSED),
         ({"states": {"spare1": {"role": "spare"}}}, PRECONDITION),  # nobody has configured it yet
         # its server would start on what its operator configured, not on what is restored
@@ -81,8 +109,89 @@ def test_a_plan_is_refused_with_its_exit_code(changes, code):
 
 
 def test_a_running_copy_may_be_given_up_on_purpose():
-    states = {"db2": {"role": "standby"}, "spare1": SPARE}
-    assert plans.make(request(states=states, despite_copies=True), "run-1")["target_host"] == "spare1"
+    states = {"db2": STANDBY, "spare1": SPARE}
+    plan = plans.make(request(states=states, despite_copies=True), "run-1")
+    assert (plan["method"], plan["target_host"]) == ("restore", "spare1")
+
+
+# -- the ways --------------------------------------------------------------------------------------------------------
+
+
+def way(**changes):
+    """The ways of a request, as (method, host or repository, whether it is open)."""
+    found = ways.ways(request(**changes))
+    return [(one["method"], one.get("host") or one.get("repository"), "closed" not in one) for one in found]
+
+
+def behind(received, **changes):
+    return {**STANDBY, "timeline": 3, "received": received, **changes}
+
+
+def test_the_standby_that_received_most_is_promoted_and_positions_are_numbers():
+    states = {"db1": behind("0/9000000"), "spare1": behind("0/10000000")}
+    plan = plans.make(request(states=states), "run-1")
+    assert (plan["method"], plan["target_host"], plan["received"]) == ("promote", "spare1", "0/10000000")
+    assert [one.get("loses_bytes") for one in plan["ways"]][:2] == [0, 0x7000000]
+
+
+def test_of_two_that_received_as_much_the_preferred_region_is_taken():
+    states = {"spare2": STANDBY, "db1": STANDBY}
+    assert way(states=states, methods=["promote"], prefer_region="west") == [
+        ("promote", "spare2", True),
+        ("promote", "db1", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"settings": {"recovery_min_apply_delay": "3600000"}}, "on purpose"),
+        ({"replay": "paused"}, "paused"),
+        ({"timeline": 2}, "follows timeline 2 and the service is on 3"),
+    ],
+)
+def test_a_standby_that_is_not_fit_is_told_and_not_taken(changes, why):
+    states = {"db1": behind("0/8000000"), "spare1": behind("0/9000000", **changes)}
+    plan = plans.make(request(states=states, methods=["promote"]), "run-1")
+    assert plan["target_host"] == "db1"
+    assert why in plan["ways"][1]["closed"]
+
+
+def test_a_delayed_standby_is_taken_when_it_is_asked_for():
+    states = {"db1": behind("0/8000000", settings={"recovery_min_apply_delay": "3600000"})}
+    assert plans.make(request(states=states, target="db1"), "run-1")["target_host"] == "db1"
+
+
+def test_where_the_archive_reaches_further_than_the_standby_the_backup_is_restored():
+    catalog = copy.deepcopy(request()["catalog"])
+    catalog["archive_end"]["segment"] = "000000010000000000000020"
+    states = {"db1": behind("0/3000000"), "spare1": SPARE, "db2": {"role": "stopped", "lsn": "0/20000000"}}
+    assert plans.make(request(states=states, catalog=catalog), "run-1")["method"] == "restore"
+
+
+def test_what_a_way_loses_is_told_in_seconds_of_acknowledged_commits():
+    states = {"db1": {**STANDBY, "replayed_s": 1000.0}}
+    chosen = ways.ways(request(states=states, last_acknowledged_s=1004.5))[0]
+    assert (chosen["loses_s"], "takes_s" in chosen) == (4.5, False)
+    runs = [{"method": "promote", "rta_s": took} for took in (9.0, 11.0, 30.0)]
+    assert ways.ways(request(states=states, runs=runs))[0]["takes_s"] == 11.0
+
+
+def test_a_host_that_does_not_answer_may_still_be_written_to():
+    states = {"db1": {"role": "primary"}, "spare1": {"role": "unresponsive"}}
+    assert plans.to_fence(request(states=states)) == ["db1", "spare1", "spare2"]
+
+
+def test_a_lost_region_is_one_of_which_no_host_answers():
+    hostvars = {"db1": {"region": "east"}, "app1": {"region": "east"}, "db3": {"region": "west"}}
+    assert hosts.lost_regions(hostvars, ["db3"], hostvars) == ["east"]
+    assert hosts.lost_regions(hostvars, ["db3", "app1"], hostvars) == []
+
+
+def test_an_application_starts_where_it_stands_by_only_when_nothing_else_is_left():
+    hostvars = {"app1": {}, "app2": {"application_stands_by": True}}
+    assert hosts.serving(["app1", "app2"], hostvars) == ["app1"]
+    assert hosts.serving(["app2"], hostvars) == ["app2"]
 
 
 @pytest.mark.parametrize("typed", [None, "", "shop ", "other"])
@@ -200,6 +309,15 @@ def cluster(**changes):
 def test_a_well_restored_cluster_passes_every_check():
     checks = validation.judge_cluster(cluster(), plans.make(request(), "run-1"))
     assert {check["verdict"] for check in checks} == {"passed"}
+
+
+def test_a_promoted_standby_must_have_all_that_it_had_received():
+    plan = plans.make(request(states={"db1": STANDBY}), "run-1")
+    good = cluster(place="/pg/standby", history="1\t0/4000000\tno recovery target specified\n")
+    assert {check["verdict"] for check in validation.judge_cluster(good, plan)} == {"passed"}
+    short = {**good, "history": "1\t0/3FFFFF8\tno recovery target specified\n"}
+    failed = [check["name"] for check in validation.judge_cluster(short, plan) if check["verdict"] == "failed"]
+    assert failed == ["all WAL that the standby had received was replayed"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""A drill: break the lab's service for real at an instant nobody chose, recover it, put the lab back together."""
+"""A drill: break the lab's service for real at an instant nobody chose, recover it, put the lab back together.
+
+One of a planned procedure breaks nothing: it only begins at an instant that nobody chose.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,11 @@ def run(name: str, service: str, inventory: str, seed: int | None, variables: di
         return 3
     chance = random.Random(seed)  # noqa: S311 - an instant, not a secret
     wait = chance.uniform(0, float(what["within_s"]))
-    console.print(f"Drill {name}: {what['says']} The fault comes in {wait:.1f} s.", soft_wrap=True, highlight=False)
+    comes = "The fault comes" if "fault" in what else "It begins"
+    console.print(f"Drill {name}: {what['says']} {comes} in {wait:.1f} s.", soft_wrap=True, highlight=False)
     time.sleep(wait)  # the drill is that nobody knows when
     run_id = recovery.new_id(request)
-    if not playbook(what["fault"], request, run_id, console):
+    if "fault" in what and not playbook(what["fault"], request, run_id, console):
         return 3
     code = recovery.execute(request, run_id, console)
     if code in (0, 7):

@@ -35,9 +35,14 @@ def observed_states(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[
 
 
 def service_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], root: str) -> "dict[str, Any]":
-    """Region, address and clusters' folder of each host, as M(pgrescue.runbooks.plan_recovery) wants them."""
+    """Region, address, names and clusters' folder of each host, as M(pgrescue.runbooks.plan_recovery) wants them."""
     return {
-        host: {"region": hostvars[host]["region"], "address": hostvars[host]["postgres_address"], "root": root}
+        host: {
+            "region": hostvars[host]["region"],
+            "address": hostvars[host]["postgres_address"],
+            "names": [host, hostvars[host]["postgres_address"], hostvars[host].get("postgres_fqdn", host)],
+            "root": root,
+        }
         for host in hosts
     }
 

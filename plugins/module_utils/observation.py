@@ -25,6 +25,11 @@ def timeline(control: Mapping[str, str]) -> Optional[int]:
     return int(text) if text else None
 
 
+def checkpoint(control: Mapping[str, str]) -> Optional[str]:
+    """Where the latest checkpoint is: a cluster that does not run reaches at least as far."""
+    return control.get("Latest checkpoint location")
+
+
 def configured_data_directory(settings: str) -> Optional[str]:
     """The `data_directory` the last matching line of a configuration text sets."""
     found = re.findall(r"^\s*data_directory\s*=?\s*'([^']+)'", settings, flags=re.MULTILINE)

@@ -92,6 +92,7 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
         "lost_regions": request["lost_regions"],
         "planned": request["planned"],
         "fence": to_fence(request),
+        "left": left(request),
     }
     return {**plan, **(promotion(request, way) if way["method"] == PROMOTE else restoration(request, run))}
 
@@ -105,10 +106,37 @@ def no_way(request: Mapping[str, Any], found: "list[dict[str, Any]]") -> str:
     return "No standby and no backup can be used (%s). Nothing was changed." % ("; ".join(reasons) or "none was seen")
 
 
+def role(request: Mapping[str, Any], host: str) -> str:
+    """What a host was seen as; `silent` when it did not answer."""
+    return str(request["states"].get(host, {}).get("role", "silent"))
+
+
+def upstreams(request: Mapping[str, Any]) -> "list[str]":
+    """The hosts that the standbys stream from, as far as they are the service's."""
+    named = {seen.get("upstream") for seen in request["states"].values() if seen["role"] == "standby"}
+    return sorted(host for host, known in request["hosts"].items() if named & set(known["names"]))
+
+
 def to_fence(request: Mapping[str, Any]) -> "list[str]":
-    """Hosts on which a client may still write, or could again: primaries, servers that cannot be asked, and hosts that do not answer."""
-    seen = {host: request["states"].get(host, {}).get("role", "silent") for host in request["hosts"]}
-    return sorted(host for host, role in seen.items() if role in ("primary", "unresponsive", "silent"))
+    """Hosts on which a client may still write, or could again.
+
+    Every primary and every server that cannot be asked; of the hosts that do not answer those that the standbys stream from, or all
+    where no standby tells.
+    """
+    above = upstreams(request) or list(request["hosts"])
+    return sorted(
+        host
+        for host in request["hosts"]
+        if role(request, host) in ("primary", "unresponsive") or (role(request, host) == "silent" and host in above)
+    )
+
+
+def left(request: Mapping[str, Any]) -> Optional[str]:
+    """The primary that is left: the one that was seen, else the one that the standbys streamed from; None when neither is known."""
+    seen = [host for host in request["hosts"] if role(request, host) == "primary"]
+    above = [host for host in upstreams(request) if role(request, host) in ("silent", "unresponsive", "stopped")]
+    known = seen or above
+    return known[0] if len(known) == 1 else None
 
 
 def promotion(request: Mapping[str, Any], way: Mapping[str, Any]) -> "dict[str, Any]":

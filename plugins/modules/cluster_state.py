@@ -36,6 +36,8 @@ state:
     - C(replay) of a standby is C(not paused), C(pause requested) or C(paused); null of a primary.
     - C(received) of a standby is the WAL position up to which it holds WAL, replayed or not; C(replayed_s) when the last commit that
       it replayed was made, in seconds since 1970.
+    - C(upstream) is the host, as its configuration names it, that a standby streams from.
+    - C(lsn) of a stopped cluster is where its last checkpoint is.
     - C(place) is where the data really are, C(data_directory) the path by which the server knows them.
     - C(unstarted) names the run and the place of a restore that is whole and was never started.
   returned: always
@@ -49,7 +51,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import observation, places, postgres
 
-QUESTIONS = """
+QUESTIONS = r"""
 SELECT pg_is_in_recovery() AS in_recovery,
        (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
        CASE WHEN pg_is_in_recovery() THEN (SELECT min_recovery_end_timeline FROM pg_control_recovery())
@@ -57,6 +59,7 @@ SELECT pg_is_in_recovery() AS in_recovery,
        CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
             ELSE pg_current_wal_lsn() END::text AS lsn,
        CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text END AS received,
+       substring(current_setting('primary_conninfo') FROM '(?:^|\s)host\s*=\s*''?([^\s'']+)') AS upstream,
        extract(epoch FROM pg_last_xact_replay_timestamp())::float8 AS replayed_s,
        current_setting('data_directory') AS data_directory,
        (SELECT sum(pg_database_size(oid))::bigint FROM pg_database) AS data_bytes,
@@ -91,6 +94,7 @@ def main() -> None:
             data_directory=directory,
             system_identifier=observation.system_identifier(control),
             timeline=observation.timeline(control),
+            lsn=observation.checkpoint(control),
             alive=bool(directory) and postgres.is_alive(directory),
             unstarted=places.unstarted(os.path.realpath(directory)) if directory else {},
         )

@@ -46,9 +46,19 @@ def request(**changes):
         "service": "shop",
         "states": {"spare1": SPARE, "db1": {"role": "stopped"}},
         "hosts": {
-            "db1": {"region": "east", "address": "10.0.0.1", "root": "/pg"},
-            "spare2": {"region": "west", "address": "10.0.0.3", "root": "/pg"},
-            "spare1": {"region": "east", "address": "10.0.0.2", "root": "/pg"},
+            "db1": {"region": "east", "address": "10.0.0.1", "names": ["db1", "db1.example.org"], "root": "/pg"},
+            "spare2": {
+                "region": "west",
+                "address": "10.0.0.3",
+                "names": ["spare2", "spare2.example.org"],
+                "root": "/pg",
+            },
+            "spare1": {
+                "region": "east",
+                "address": "10.0.0.2",
+                "names": ["spare1", "spare1.example.org"],
+                "root": "/pg",
+            },
         },
         "catalog": {
             "candidates": [BACKUP],
@@ -180,6 +190,15 @@ def test_what_a_way_loses_is_told_in_seconds_of_acknowledged_commits():
 def test_a_host_that_does_not_answer_may_still_be_written_to():
     states = {"db1": {"role": "primary"}, "spare1": {"role": "unresponsive"}}
     assert plans.to_fence(request(states=states)) == ["db1", "spare1", "spare2"]
+
+
+def test_of_silent_hosts_the_one_that_the_standbys_stream_from_is_fenced():
+    silent = request(states={"spare1": {**STANDBY, "upstream": "db1.example.org"}})
+    assert (plans.to_fence(silent), plans.left(silent)) == (["db1"], "db1")
+    seen = request(states={"db1": {"role": "primary"}, "spare1": {**STANDBY, "upstream": "db1.example.org"}})
+    assert (plans.to_fence(seen), plans.left(seen)) == (["db1"], "db1")
+    unknown = request(states={"spare1": {**STANDBY, "upstream": "elsewhere"}})
+    assert (plans.to_fence(unknown), plans.left(unknown)) == (["db1", "spare2"], None)
 
 
 def test_a_lost_region_is_one_of_which_no_host_answers():

@@ -66,6 +66,11 @@ def names(extra: str) -> str:
         return "..."
 
 
+def tolerated(task: Any, status: str) -> bool:
+    """Whether the run goes on all the same: its host may be gone, or what is done about a failure stands in its block."""
+    return bool(task.ignore_unreachable) if status == "unreachable" else bool(task.get_vars().get("tolerated"))
+
+
 class CallbackModule(CallbackBase):
     """One instance per playbook run; every method is called by Ansible."""
 
@@ -157,7 +162,8 @@ class CallbackModule(CallbackBase):
         more: "dict[str, Any]" = {}
         if status in ("failed", "unreachable"):
             more = {"detail": str(answer.get("msg", ""))[:2000], "exit_code": int(answer.get("exit_code", 5))}
-            self.failed = self.failed or more["exit_code"]  # the first one is the cause of the others
+            if not tolerated(result.task, status):
+                self.failed = self.failed or more["exit_code"]  # the first one is the cause of the others
         self._write("end", step, host=host, status=status, **more)
 
     def v2_runner_on_ok(self, result: Any) -> None:

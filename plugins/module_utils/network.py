@@ -21,6 +21,17 @@ def answers(address: str, port: int, timeout_s: float = PATIENCE_S, greeting: by
         return False
 
 
+def knock(address: str, port: int, timeout_s: float = PATIENCE_S) -> str:
+    """What a port does: `accepted`, `refused` (its host says that nobody listens) or `silent`, which a cut path is as well."""
+    try:
+        with socket.create_connection((address, port), timeout=timeout_s):
+            return "accepted"
+    except ConnectionRefusedError:
+        return "refused"
+    except OSError:
+        return "silent"
+
+
 def answering(hosts: Mapping[str, str], port: int, timeout_s: float = PATIENCE_S, greeting: bytes = b"") -> "list[str]":
     """The names, sorted, of those `hosts` (names and addresses) that answer on a port."""
     names = sorted(hosts)

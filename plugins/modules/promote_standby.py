@@ -1,0 +1,155 @@
+#!/usr/bin/python
+# Copyright: the pgrescue authors. Apache-2.0
+"""Promote a standby, and read back the timeline that it made."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: promote_standby
+short_description: Promote a standby, and read back the timeline that it made
+description:
+  - Waits until what the standby received is replayed, promotes it, waits until it is out of recovery, makes a checkpoint, which
+    pg_rewind of the old primary needs, and reads the new timeline back. Another one than expected is a failure (exit code 5).
+  - A server that is the result of this very promotion already is left as it is. One that is a primary otherwise, or whose replay
+    somebody paused, is refused (exit code 4).
+  - Promotes with C(pg_promote()), or by the trigger file that PostgreSQL 15 and before look for where C(promote_trigger_file) is set.
+options:
+  expected_timeline: {description: The timeline that it shall make; the next one of its own when left out., type: int}
+  way: {description: How to promote., type: str, choices: [function, trigger_file], default: function}
+  replay_deadline_s: {description: How long the replay of what was received may take in seconds., type: int, default: 300}
+  deadline_s: {description: How long the promotion may take in seconds., type: int, default: 60}
+extends_documentation_fragment: [pgrescue.runbooks.connection]
+attributes:
+  check_mode: {support: full, description: Refuses what it would refuse and promotes nothing.}
+author: [The pgrescue authors]
+"""
+
+EXAMPLES = """
+- name: Promote
+  pgrescue.runbooks.promote_standby: {version: 17, expected_timeline: 4}
+  become: true
+  become_user: postgres
+"""
+
+RETURN = """
+promotion:
+  description: How it was promoted, the new timeline, and the position (LSN) where it left the old one.
+  returned: success
+  type: dict
+  sample: {way: function, timeline: 4, from_timeline: 3, left_at: 0/5000090, waited_s: 0.2}
+"""
+
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, postgres, promotion, timelines
+
+STATE = """
+SELECT pg_is_in_recovery() AS in_recovery,
+       CASE WHEN pg_is_in_recovery()
+            THEN greatest((SELECT min_recovery_end_timeline FROM pg_control_recovery()),
+                          (SELECT timeline_id FROM pg_control_checkpoint()),
+                          (SELECT max(received_tli) FROM pg_stat_wal_receiver))
+            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
+       CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END AS replay,
+       coalesce(pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn(), true) AS level,
+       pg_last_wal_replay_lsn()::text AS replayed, pg_last_wal_receive_lsn()::text AS received,
+       current_setting('data_directory') AS data_directory, current_setting('promote_trigger_file', true) AS trigger_file
+"""
+
+
+def observed(connection: object) -> "dict[str, object]":
+    """The server as it is, with the history of its timeline when it is out of recovery."""
+    state = connection.execute(STATE).fetchone()
+    path = "pg_wal/%08X.history" % state["timeline"]
+    asked = "SELECT convert_from(pg_read_binary_file(%s, 0, 1000000, true), 'UTF8') AS history"
+    history = "" if state["in_recovery"] else connection.execute(asked, (path,)).fetchone()["history"] or ""
+    return {**state, "history": history}
+
+
+def replay(module: AnsibleModule, connection: object) -> None:
+    """Wait until what was received is replayed: a promotion ends the connection to the primary, not the replay."""
+    latest = {}
+
+    def level() -> bool:
+        latest["seen"] = connection.execute(STATE).fetchone()
+        return bool(latest["seen"]["level"])
+
+    if not postgres.wait_until(level, module.params["replay_deadline_s"]):
+        said = "The standby received up to %(received)s and has replayed up to %(replayed)s only" % latest["seen"]
+        limit = module.params["replay_deadline_s"]
+        raise guards.Stop("%s after %d s. Nothing was promoted." % (said, limit), guards.STEP_FAILED)
+
+
+def promote(module: AnsibleModule, connection: object, state: "dict[str, object]") -> None:
+    """Ask for the promotion. That pg_promote() answers false does not mean that it fails: whoever called looks again."""
+    if module.params["way"] == promotion.FUNCTION:
+        connection.execute("SELECT pg_promote(true, %s)", (module.params["deadline_s"],))
+        return
+    with open(os.path.join(str(state["data_directory"]), str(state["trigger_file"])), "w", encoding="ascii"):
+        pass  # that it is there says it all
+
+
+def answer(state: "dict[str, object]", way: str, began: float) -> "dict[str, object]":
+    """What was made of the standby."""
+    left = timelines.forks(str(state["history"]))
+    before = max(left, default=None)
+    at = lsn.format_lsn(left[before]) if before else None
+    waited = round(time.monotonic() - began, 3)
+    return {"way": way, "timeline": state["timeline"], "from_timeline": before, "left_at": at, "waited_s": waited}
+
+
+def work(module: AnsibleModule) -> "tuple[bool, dict[str, object]]":
+    """Look, promote, look again."""
+    from psycopg.rows import dict_row
+
+    began = time.monotonic()
+    with postgres.connect(module, row_factory=dict_row) as connection:
+        state = observed(connection)
+        expected = module.params["expected_timeline"] or state["timeline"] + int(state["in_recovery"])
+        if promotion.already(state, expected):
+            return False, answer(state, "earlier", began)
+        promotion.check(state, expected)
+        promotion.check_way(module.params["way"], module.params["version"], state["trigger_file"])
+        if module.check_mode:
+            return True, {"way": module.params["way"], "timeline": expected}
+        replay(module, connection)
+        promote(module, connection, state)
+        asked = "SELECT NOT pg_is_in_recovery() AS out"
+        if not postgres.wait_until(
+            lambda: connection.execute(asked).fetchone()["out"], module.params["deadline_s"], poll_s=0.05
+        ):
+            said = "The standby was told to promote and is still in recovery after %d s. Run this again."
+            raise guards.Stop(said % module.params["deadline_s"], guards.STEP_FAILED)
+        state = observed(connection)
+        promotion.check_result(int(state["timeline"]), expected)
+        connection.execute("CHECKPOINT")  # until then pg_control knows the old timeline alone, and pg_rewind believes it
+        return True, answer(state, module.params["way"], began)
+
+
+def main() -> None:
+    """Promote, and say so."""
+    module = AnsibleModule(
+        argument_spec={
+            **postgres.CONNECTION_ARGUMENTS,
+            "expected_timeline": {"type": "int"},
+            "way": {"type": "str", "choices": [promotion.FUNCTION, promotion.TRIGGER_FILE], "default": promotion.FUNCTION},
+            "replay_deadline_s": {"type": "int", "default": 300},
+            "deadline_s": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        changed, done = work(module)
+    except guards.Stop as stop:
+        guards.fail(module, stop)
+    if module.check_mode:
+        module.exit_json(changed=changed, promotion=done)
+    said = "promoted by %(way)s to timeline %(timeline)s, which left timeline %(from_timeline)s at %(left_at)s" % done
+    entry = {"event": "milestone", "step": "writable", "detail": said}
+    module.exit_json(changed=changed, promotion=done, journal=[entry])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Promotion of real standbys, and what it would give up."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from modules import collection, module, refused
+from postgres import until
+from versions import Version
+
+losses = collection("plugins.module_utils.losses")
+guards = collection("plugins.module_utils.guards")
+
+
+@pytest.fixture(params=[15, 17])
+def version(request, monkeypatch):
+    return Version(request.param, monkeypatch)
+
+
+@pytest.fixture
+def pair(version):
+    """A primary and its standby; both are removed whatever became of them."""
+    primary = version.server(settings={"wal_level": "replica"}).start()
+    try:
+        primary.psql("CREATE SCHEMA pgrescue")
+        primary.psql("CREATE TABLE pgrescue.witness (token bigint PRIMARY KEY)")
+        primary.psql("INSERT INTO pgrescue.witness SELECT * FROM generate_series(1, 50)")
+        standby = version.standby(primary)
+        try:
+            yield primary, standby
+        finally:
+            standby.remove()
+    finally:
+        primary.remove()
+
+
+def promote(version, server, check=False, **more):
+    return module("promote_standby")(**version.at(server), check=check, **more)
+
+
+def test_a_standby_is_promoted_once_and_its_timeline_is_read_back(version, pair):
+    primary, standby = pair
+    looked = promote(version, standby, check=True, expected_timeline=2)
+    assert looked["changed"]
+    assert standby.psql("SELECT pg_is_in_recovery()")[0][0]
+    primary.stop()
+    answer = promote(version, standby, expected_timeline=2)
+    assert (answer["promotion"]["timeline"], answer["promotion"]["from_timeline"]) == (2, 1)
+    assert answer["journal"][0]["step"] == "writable"
+    standby.psql("INSERT INTO pgrescue.witness VALUES (51)")
+    checkpoint = "SELECT timeline_id FROM pg_control_checkpoint()"
+    assert standby.psql(checkpoint)[0][0] == 2  # what pg_rewind of the old primary reads
+    again = promote(version, standby, expected_timeline=2)
+    assert not again["changed"]
+    assert again["promotion"]["left_at"] == answer["promotion"]["left_at"]
+    assert not promote(version, standby)["changed"]
+    assert refused(promote(version, standby, expected_timeline=3), 4, "a primary on timeline 2", "to make timeline 3")
+
+
+def test_a_primary_that_was_never_promoted_is_left_alone(version, pair):
+    primary, _ = pair
+    assert refused(promote(version, primary), 4, "a primary on timeline 1 and was never promoted")
+
+
+def test_what_was_received_is_replayed_first_and_a_paused_replay_is_refused(version, pair):
+    primary, standby = pair
+    standby.psql("SELECT pg_wal_replay_pause()")
+    until(lambda: standby.psql("SELECT pg_get_wal_replay_pause_state()")[0][0] == "paused", 10, "it is paused")
+    primary.psql("INSERT INTO pgrescue.witness SELECT * FROM generate_series(51, 500)")
+    end = primary.psql("SELECT pg_current_wal_lsn()::text")[0][0]
+    until(lambda: standby.psql(f"SELECT pg_last_wal_receive_lsn() >= '{end}'")[0][0], 10, "it is received")
+    assert refused(promote(version, standby), 4, "replay of this standby is paused", "pg_wal_replay_resume")
+    primary.stop()
+    standby.psql("SELECT pg_wal_replay_resume()")
+    assert promote(version, standby)["changed"]
+    assert standby.psql("SELECT max(token) FROM pgrescue.witness") == [(500,)]
+
+
+def test_a_timeline_that_was_not_expected_is_a_failure(version, pair):
+    primary, standby = pair
+    # another server made timeline 2 meanwhile, and the archive says so
+    (standby.folder / "archive").mkdir(mode=0o777)
+    (standby.folder / "archive/00000002.history").write_text("1\t0/3000000\tno recovery target specified\n")
+    standby.psql(f"ALTER SYSTEM SET restore_command = 'cp {standby.folder}/archive/%f %p'")
+    standby.psql("ALTER SYSTEM SET recovery_target_timeline = 'current'")
+    standby.stop()
+    primary.stop()
+    standby.start()
+    assert refused(promote(version, standby, expected_timeline=2), 5, "promoted to timeline 3, not 2", "not moved")
+
+
+def test_the_trigger_file_is_a_way_where_the_server_has_it(version, pair):
+    _, standby = pair
+    answer = promote(version, standby, way="trigger_file")
+    if version.number >= 16:
+        assert refused(answer, 4, "has no trigger file any more")
+        return
+    assert refused(answer, 4, "promote_trigger_file is not set")
+    standby.psql("ALTER SYSTEM SET promote_trigger_file = 'promote_me'")
+    standby.psql("SELECT pg_reload_conf()")
+    until(lambda: standby.psql("SHOW promote_trigger_file")[0][0], 10, "it is set")
+    assert promote(version, standby, way="trigger_file")["promotion"]["timeline"] == 2
+
+
+# -- what it would give up -------------------------------------------------------------------------------------------
+
+
+def acknowledged(*ranges, **acks):
+    return {"ranges": [list(one) for one in ranges], "acks": {key[1:]: at for key, at in acks.items()}, "attempts": {}}
+
+
+def at(second):
+    return f"2026-11-24T22:00:{second:06.3f}Z"
+
+
+def loss(version, standby, seen, **more):
+    return module("promotion_loss")(**version.at(standby), seen=seen, **more)
+
+
+def test_the_loss_of_a_level_standby_is_nothing_and_of_a_late_one_is_counted(version, pair):
+    primary, standby = pair
+    end = primary.psql("SELECT pg_current_wal_lsn()::text")[0][0]
+    none = {"bytes": 0, "transactions": 0, "seconds": 0}
+    there = acknowledged((1, 50), t50=at(1))
+    answer = loss(version, standby, [{"lsn": end, "by": "db1", "at": at(1)}], acknowledged=there, limits=none)
+    assert {name: answer["loss"][name] for name in none} == none
+    standby.stop()
+    primary.psql("INSERT INTO pgrescue.witness SELECT * FROM generate_series(51, 60)")
+    late = primary.psql("SELECT pg_current_wal_lsn()::text")[0][0]
+    seen = [{"lsn": end, "by": "db1", "at": at(1)}, {"lsn": late, "by": "its control file", "at": at(3)}, {"by": "x"}]
+    primary.stop("immediate")
+    standby.start()
+    more = acknowledged((1, 50), (51, 54), (56, 60), t50=at(1), t60=at(3.5))
+    limits = {"transactions": 5, "seconds": 5}
+    assert refused(loss(version, standby, seen, acknowledged=more, limits=limits), 4, "9 of 5 transactions", "seconds")
+    told = loss(version, standby, seen, acknowledged=more, limits=limits, accept="Ada: the shop can live with it")
+    assert (told["loss"]["transactions"], told["loss"]["seconds"]) == (9, 2.5)
+    assert told["loss"]["bytes"] == losses.parse_lsn(late) - losses.parse_lsn(told["loss"]["standby"]) > 0
+    assert told["loss"]["seen_by"] == "its control file"
+    assert "Ada: the shop can live with it" in told["journal"][0]["detail"]
+
+
+def test_what_is_not_known_keeps_no_limit(version, pair):
+    primary, standby = pair
+    assert loss(version, standby, [])["loss"]["bytes"] is None
+    assert refused(loss(version, standby, [], limits={"bytes": 10**9}), 4, "an unknown number of")
+    assert refused(loss(version, standby, [], limits={"rows": 1}), 3, "no limit on rows")
+    assert refused(loss(version, primary, []), 3, "no standby")
+
+
+lsns = st.integers(0, 1 << 40)
+sightings = st.lists(
+    st.builds(
+        lambda lsn, second: {"lsn": losses.format_lsn(lsn), "at": at(second), "by": "x"}, lsns, st.integers(0, 59)
+    ),
+    max_size=6,
+)
+
+
+@given(sightings, lsns, lsns)
+def test_a_standby_that_has_more_never_loses_more(seen, reached, more):
+    def bytes_lost(position):
+        where = losses.format_lsn(position)
+        return losses.of({"received": where, "replayed": where}, seen)["bytes"]
+
+    if seen:
+        assert bytes_lost(max(reached, more)) <= bytes_lost(min(reached, more))
+        assert (bytes_lost(reached) == 0) == (max(losses.parse_lsn(one["lsn"]) for one in seen) <= reached)
+    else:
+        assert bytes_lost(reached) is None
+
+

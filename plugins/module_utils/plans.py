@@ -7,7 +7,7 @@ from typing import Any, Mapping, Optional
 
 from . import records
 from .guards import PRECONDITION, Stop
-from .ways import PROMOTE, RESTORE, ways
+from .ways import PROMOTE, RESTORE, RETURN, ways
 
 
 def choose_target(
@@ -45,6 +45,14 @@ def check_called_for(request: Mapping[str, Any]) -> None:
             % (procedure, ", ".join(running) or "none"),
             PRECONDITION,
         )
+    if request["region_lost"] and not request["lost_regions"]:
+        raise Stop(
+            "Every region has hosts that answer: no region is lost. Look at what is: playbooks/failover.yml, or "
+            "playbooks/complete_loss.yml. Nothing was changed.",
+            PRECONDITION,
+        )
+    if RETURN in request["methods"]:
+        return  # the primary that runs is what is taken back
     if request["planned"] or not running or request["despite_copies"] or request["despite_primary"]:
         return
     if others:
@@ -94,7 +102,8 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
         "fence": to_fence(request),
         "left": left(request),
     }
-    return {**plan, **(promotion(request, way) if way["method"] == PROMOTE else restoration(request, run))}
+    binding = {PROMOTE: promotion, RESTORE: restoration, RETURN: resumption}[way["method"]]
+    return {**plan, **binding(request, way, run)}
 
 
 def no_way(request: Mapping[str, Any], found: "list[dict[str, Any]]") -> str:
@@ -139,7 +148,7 @@ def left(request: Mapping[str, Any]) -> Optional[str]:
     return known[0] if len(known) == 1 else None
 
 
-def promotion(request: Mapping[str, Any], way: Mapping[str, Any]) -> "dict[str, Any]":
+def promotion(request: Mapping[str, Any], way: Mapping[str, Any], _run: str) -> "dict[str, Any]":
     """What a plan says of the standby that it promotes."""
     target = way["host"]
     seen, host = request["states"][target], request["hosts"][target]
@@ -166,7 +175,7 @@ def promotion(request: Mapping[str, Any], way: Mapping[str, Any]) -> "dict[str, 
     }
 
 
-def restoration(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
+def restoration(request: Mapping[str, Any], _way: Mapping[str, Any], run: str) -> "dict[str, Any]":
     """What a plan says of the backup that it restores, and of the place it is restored to."""
     catalog = request["catalog"]
     target = choose_target(request["states"], request["hosts"], request["target"], request["prefer_region"])
@@ -187,6 +196,32 @@ def restoration(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
             "the service's name points at %s" % host["address"],
         ],
         "irreversible": ["commits after the recovery point are given up", "the database continues on a new timeline"],
+    }
+
+
+def resumption(request: Mapping[str, Any], way: Mapping[str, Any], _run: str) -> "dict[str, Any]":
+    """What a plan says of the old primary that goes on."""
+    target = way["host"]
+    seen, host = request["states"][target], request["hosts"][target]
+    lines = [int(known["timeline"]) for known in request["states"].values() if known.get("timeline")]
+    return {
+        "system_identifier": seen["system_identifier"],
+        "target_host": target,
+        "target_address": host["address"],
+        "data_directory": seen["place"],
+        "target_timeline": max(lines),
+        "received": seen["lsn"],
+        "undoes": request["undoes"]["run"],
+        "candidates": [],
+        "passed_over": [],
+        "unreachable": {},
+        "changes": [
+            "the application is stopped, and started again",
+            "%s: stopped, and kept from starting" % (", ".join(to_fence(request)) or "no host"),
+            "%s: started, on a new timeline" % target,
+            "the service's name points at %s" % host["address"],
+        ],
+        "irreversible": ["commits since %s was left are given up; they stay where they are" % target],
     }
 
 
@@ -217,6 +252,14 @@ def decisions(plan: Mapping[str, Any]) -> "list[dict[str, str]]":
         {"event": "decision", "detail": "Backup %(label)s in repository %(repo)s passed over: %(reason)s" % b}
         for b in plan["passed_over"]
     ]
+    if plan["method"] == RETURN:
+        return [
+            *said,
+            {
+                "event": "decision",
+                "detail": "Go on with %s, which run %s had left" % (plan["target_host"], plan["undoes"]),
+            },
+        ]
     if plan["method"] == PROMOTE:
         return [
             *said,

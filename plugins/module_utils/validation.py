@@ -7,7 +7,7 @@ from typing import Any, Mapping
 from .lsn import format_lsn, parse_lsn, segment_number, segment_of
 from .reconcile import Reconciliation
 from .timelines import forks
-from .ways import PROMOTE
+from .ways import PROMOTE, RETURN
 
 
 def check(name: str, expected: Any, observed: Any, passed: bool, duration_s: float = 0.0) -> "dict[str, Any]":
@@ -61,9 +61,9 @@ def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dic
 
 
 def _reached(ended: int, segment_bytes: int, plan: Mapping[str, Any]) -> "dict[str, Any]":
-    """What the plan counted on is in: WAL to the end of the archive, or all that the promoted standby had received."""
-    if plan["method"] == PROMOTE:
-        name = "all WAL that the standby had received was replayed"
+    """What the plan counted on is in: WAL to the end of the archive, or all that the server had received."""
+    if plan["method"] in (PROMOTE, RETURN):
+        name = "all WAL that it had received was replayed"
         return check(name, ">= %s" % plan["received"], format_lsn(ended), ended >= parse_lsn(plan["received"]))
     archived = segment_number(plan["archive_end"]["segment"], segment_bytes)
     replayed = segment_of(ended, segment_bytes)

@@ -12,7 +12,7 @@ from .prediction import predict
 from .times import epoch_s
 from .trend import median
 
-PROMOTE, RESTORE = "promote", "restore"
+PROMOTE, RESTORE, RETURN = "promote", "restore", "return"
 Way = "dict[str, Any]"
 
 
@@ -20,7 +20,7 @@ def ways(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
     """Every way, the open ones first, the one that loses least first among them. `request`: the arguments of M(plan_recovery)."""
     wanted = request.get("method") or ""
     found = []
-    for way in _promotions(request) + _restores(request):
+    for way in _promotions(request) + _restores(request) + _returns(request):
         if way["method"] not in request["methods"]:
             continue
         if wanted and way["method"] != wanted and not way["closed"]:
@@ -72,6 +72,10 @@ def _unfit(host: str, seen: Mapping[str, Any], request: Mapping[str, Any], newes
         (request["target"] and not asked_for, "%s was asked for" % request["target"]),
         (host not in request["hosts"], "it is not a host of the service"),
         (
+            request["only_in"] not in (None, request["hosts"].get(host, {}).get("region")),
+            "it is not in %s" % request["only_in"],
+        ),
+        (
             request["system_identifier"] not in (None, seen["system_identifier"]),
             "it is a copy of database system %s" % seen["system_identifier"],
         ),
@@ -112,6 +116,35 @@ def _restores(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
             }
         )
     return found
+
+
+def _returns(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    """The way back to the primary that an earlier run left: at most one."""
+    host = (request["undoes"] or {}).get("left")
+    if not host:
+        return []
+    seen = request["states"].get(host, {"role": "silent"})
+    undone = request["undoes"]
+    reasons = (
+        (seen["role"] != "stopped", "it is %s, not stopped and fenced" % seen["role"]),
+        (
+            str(seen.get("system_identifier")) != str(undone["system_identifier"]),
+            "it holds database system %s now" % seen.get("system_identifier"),
+        ),
+        (
+            int(seen.get("timeline") or 0) > int(undone["target_timeline"]),
+            "it is on timeline %s already, which came after" % seen.get("timeline"),
+        ),
+    )
+    return [
+        {
+            "method": RETURN,
+            "host": host,
+            "loses_bytes": max(newest_position(request) - position(seen), 0),
+            "takes_s": _took(request["runs"], RETURN),
+            "closed": next((why for holds, why in reasons if holds), None),
+        }
+    ]
 
 
 def newest_position(request: Mapping[str, Any]) -> int:

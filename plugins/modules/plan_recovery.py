@@ -20,9 +20,16 @@ options:
   states: {description: What was observed on each host that answers., type: dict, required: true}
   hosts: {description: 'Each host of the service with C(region), C(address) and C(root), the folder below which its clusters live.', type: dict, required: true}
   catalog: {description: What can be restored; empty where nothing is to be restored., type: dict, default: {}}
-  methods: {description: 'The ways the procedure may take: C(promote) a standby, C(restore) a backup.', type: list, elements: str, default: [restore]}
+  methods:
+    description: The ways the procedure may take. C(promote) a standby, C(restore) a backup, C(return) to the primary that a run left.
+    type: list
+    elements: str
+    default: [restore]
   method: {description: The way that a person chose among them., type: str}
   planned: {description: Whether the primary is well and is left on purpose., type: bool, default: false}
+  region_lost: {description: Whether the procedure is for a region that is lost; it is refused when none is., type: bool, default: false}
+  only_in: {description: The region in which a standby must be., type: str}
+  rollback_of: {description: 'The run to take back, for C(return); its record lies beside this one.', type: str}
   lost_regions: {description: Regions of which no host answers., type: list, elements: str, default: []}
   runs_dir: {description: 'The folder of all runs, of which earlier ones tell how long a way takes.', type: path}
   acknowledged: {description: 'What the witness saw acknowledged, as M(pgrescue.runbooks.witness_acknowledged) tells it.', type: dict, default: {}}
@@ -59,9 +66,29 @@ plan_digest: {description: SHA-256 of the plan., returned: success, type: str}
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, history, plans, records, times
+
+
+def undone(p: "dict[str, Any]") -> "dict[str, Any]":
+    """The plan of the run that is to be taken back; empty when none is."""
+    if not p["rollback_of"]:
+        return {}
+    path = os.path.join(os.path.dirname(p["run_dir"]), p["rollback_of"], "plan.json")
+    if not os.path.exists(path):
+        raise guards.Stop(
+            "There is no plan of run %s here. Nothing was changed." % p["rollback_of"], guards.PRECONDITION
+        )
+    plan: "dict[str, Any]" = records.read_json(path)
+    if not plan.get("left"):
+        raise guards.Stop(
+            "Run %s left no primary that could go on: there is nothing to go back to. Nothing was changed."
+            % p["rollback_of"],
+            guards.PRECONDITION,
+        )
+    return plan
 
 
 def main() -> None:
@@ -77,6 +104,9 @@ def main() -> None:
             "methods": {"type": "list", "elements": "str", "default": ["restore"]},
             "method": {"type": "str"},
             "planned": {"type": "bool", "default": False},
+            "region_lost": {"type": "bool", "default": False},
+            "only_in": {"type": "str"},
+            "rollback_of": {"type": "str"},
             "lost_regions": {"type": "list", "elements": "str", "default": []},
             "runs_dir": {"type": "path"},
             "acknowledged": {"type": "dict", "default": {}},
@@ -97,7 +127,7 @@ def main() -> None:
         resumed = os.path.exists(path)
         acks = [times.epoch_s(at) for at in (p["acknowledged"].get("acks") or {}).values()]
         runs, _unreadable = history.read(p["runs_dir"], p["service"]) if p["runs_dir"] else ([], [])
-        request = {**p, "runs": runs, "last_acknowledged_s": max(acks, default=None)}
+        request = {**p, "undoes": undone(p), "runs": runs, "last_acknowledged_s": max(acks, default=None)}
         plan = records.read_json(path) if resumed else plans.make(request, os.path.basename(p["run_dir"]))
         approved = module.check_mode or plans.check_approval(p["run_dir"], plan, p["confirm"])
     except guards.Stop as stop:

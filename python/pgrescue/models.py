@@ -187,6 +187,7 @@ class Plan(Model):
     planned: bool | SkipJsonSchema[None] = None  # the primary was well and is left on purpose
     lost_regions: list[str] | SkipJsonSchema[None] = None  # of which no host answered
     fence: list[str] | SkipJsonSchema[None] = None  # hosts on which a client could write
+    undoes: str | SkipJsonSchema[None] = None  # the run that is taken back
     left: str | None = None  # the primary that is left, where it is known
     received: str | SkipJsonSchema[None] = None  # how far the standby that is promoted had received WAL
     system_identifier: str | None = None  # a dump may not know it

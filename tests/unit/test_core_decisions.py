@@ -71,6 +71,9 @@ def request(**changes):
         "methods": ["promote", "restore"],
         "method": None,
         "planned": False,
+        "region_lost": False,
+        "only_in": None,
+        "undoes": {},
         "lost_regions": [],
         "runs": [],
         "last_acknowledged_s": None,
@@ -104,6 +107,8 @@ def test_a_plan_restores_to_a_new_place_on_the_clean_host():
         ),
         ({"states": {"db1": STANDBY}, "method": "restore"}, PRECONDITION),  # no clean host
         ({"states": {"spare1": SPARE}, "methods": ["promote"]}, PRECONDITION),
+        ({"region_lost": True}, PRECONDITION),  # every region answers
+        ({"states": {"db1": STANDBY}, "methods": ["promote"], "only_in": "west"}, PRECONDITION),
         ({"target": "db1"}, REFUSED),
         ({"states": {"spare1": {"role": "spare"}}}, PRECONDITION),  # nobody has configured it yet
         # its server would start on what its operator configured, not on what is restored
@@ -177,6 +182,32 @@ def test_where_the_archive_reaches_further_than_the_standby_the_backup_is_restor
     catalog["archive_end"]["segment"] = "000000010000000000000020"
     states = {"db1": behind("0/3000000"), "spare1": SPARE, "db2": {"role": "stopped", "lsn": "0/20000000"}}
     assert plans.make(request(states=states, catalog=catalog), "run-1")["method"] == "restore"
+
+
+LEFT = {"run": "run-0", "left": "db1", "system_identifier": "7", "target_timeline": 1}
+FENCED = {"role": "stopped", "system_identifier": "7", "timeline": 1, "lsn": "0/5000028", "place": "/pg/main"}
+
+
+def test_a_failover_is_taken_back_by_going_on_with_the_primary_that_it_left():
+    states = {"db1": FENCED, "spare1": {"role": "primary", "timeline": 2, "lsn": "0/5000128", "system_identifier": "7"}}
+    plan = plans.make(request(states=states, methods=["return"], undoes=LEFT), "run-1")
+    assert (plan["target_host"], plan["fence"], plan["target_timeline"]) == ("db1", ["spare1", "spare2"], 2)
+    assert plan["ways"][0]["loses_bytes"] == 0x100
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"role": "standby", "received": "0/5000028"}, "is standby"),
+        ({"role": "silent"}, "is silent"),
+        ({"system_identifier": "8"}, "system 8"),
+        ({"timeline": 2}, "timeline 2 already"),
+    ],
+)
+def test_an_old_primary_that_is_not_as_it_was_left_does_not_go_on(changes, why):
+    with pytest.raises(Stop, match=why) as stop:
+        plans.make(request(states={"db1": {**FENCED, **changes}}, methods=["return"], undoes=LEFT), "run-1")
+    assert stop.value.exit_code == PRECONDITION
 
 
 def test_what_a_way_loses_is_told_in_seconds_of_acknowledged_commits():
@@ -336,7 +367,7 @@ def test_a_promoted_standby_must_have_all_that_it_had_received():
     assert {check["verdict"] for check in validation.judge_cluster(good, plan)} == {"passed"}
     short = {**good, "history": "1\t0/3FFFFF8\tno recovery target specified\n"}
     failed = [check["name"] for check in validation.judge_cluster(short, plan) if check["verdict"] == "failed"]
-    assert failed == ["all WAL that the standby had received was replayed"]
+    assert failed == ["all WAL that it had received was replayed"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from modules import collection, module, refused
+from pgrescue.core.lsn import parse_lsn
 from postgres import PostgresServer, programs, until
 
 VERSION = int(programs().parent.name)
@@ -46,6 +47,9 @@ def test_a_primary_and_its_standby_are_told_apart(pair):
     also = module("cluster_state")(**at(standby))["state"]
     assert (also["role"], also["streaming"]) == ("standby", True)
     assert also["system_identifier"] == seen["system_identifier"]
+    assert parse_lsn(also["received"]) >= parse_lsn(also["lsn"]) > 0
+    assert (also["upstream"], also["place"]) == (str(primary.folder), str(standby.data))
+    assert (seen["received"], seen["upstream"], seen["replayed_s"]) == (None, None, None)
 
 
 def test_a_stopped_cluster_is_not_a_spare(pair, monkeypatch, tmp_path):
@@ -64,6 +68,7 @@ def test_a_stopped_cluster_is_not_a_spare(pair, monkeypatch, tmp_path):
     (conf / "50-pgrescue.conf").write_text(f"data_directory = '{tmp_path}/copy'\n")
     seen = module("cluster_state")(**here, in_use=str(tmp_path / "copy"))["state"]
     assert (seen["role"], seen["timeline"], seen["ready"]) == ("stopped", 1, True)
+    assert parse_lsn(seen["lsn"]) > 0
     assert not module("cluster_state")(**here, in_use="/elsewhere")["state"]["ready"]
     assert seen["system_identifier"] == module("cluster_state")(**at(primary))["state"]["system_identifier"]
     assert "port 1" in seen["problem"] or ".s.PGSQL.1" in seen["problem"]

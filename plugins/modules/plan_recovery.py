@@ -1,16 +1,16 @@
 #!/usr/bin/python
 # Copyright: the pgrescue authors. Apache-2.0
-"""Bind a recovery to its target, and check that a person wants it."""
+"""Bind a recovery to its target."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 module: plan_recovery
-short_description: Bind a recovery to its target, and check that a person wants it
+short_description: Bind a recovery to its target
 description:
   - Chooses the spare host, writes C(plan.json) and returns it. A resumed run keeps the plan it has.
-  - Refuses (exit code 4) without the service's name typed as C(confirm) or an approval of this very plan, and while a usable copy
-    of the service is still there; fails with exit code 3 when there is no clean host or no backup.
+  - Refuses (exit code 4) while a usable copy of the service is still there; fails with exit code 3 when there is no clean host or no
+    backup. Whether people want the plan is asked by M(pgrescue.runbooks.require_approval).
   - Runs on the controller.
 options:
   run_dir: {description: Directory of the run., type: path, required: true}
@@ -23,7 +23,6 @@ options:
   prefer_region: {description: Where to look for a spare host first., type: str}
   application_scale: {description: Instances of the application that ran., type: int, default: 0}
   postgres_version: {description: Major version of PostgreSQL., type: int, required: true}
-  confirm: {description: The service's name as a person typed it., type: str}
   despite_copies: {description: Restore although a primary or a standby answers., type: bool, default: false}
 attributes:
   check_mode: {support: full, description: Returns the plan and writes nothing.}
@@ -40,7 +39,6 @@ EXAMPLES = """
     hosts: {spare1: {region: east, address: 10.0.0.21, root: /var/lib/postgresql/17}}
     catalog: "{{ recovery_catalog }}"
     postgres_version: 17
-    confirm: shop
   delegate_to: localhost
 """
 
@@ -56,7 +54,7 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, p
 
 
 def main() -> None:
-    """Plan, check the gate, write."""
+    """Plan, write."""
     module = AnsibleModule(
         argument_spec={
             "run_dir": {"type": "path", "required": True},
@@ -69,7 +67,6 @@ def main() -> None:
             "prefer_region": {"type": "str"},
             "application_scale": {"type": "int", "default": 0},
             "postgres_version": {"type": "int", "required": True},
-            "confirm": {"type": "str"},
             "despite_copies": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -79,7 +76,6 @@ def main() -> None:
     try:
         resumed = os.path.exists(path)
         plan = records.read_json(path) if resumed else plans.make(p, os.path.basename(p["run_dir"]))
-        approved = module.check_mode or plans.check_approval(p["run_dir"], plan, p["confirm"])
     except guards.Stop as stop:
         guards.fail(module, stop)
     plan_digest = records.digest(plan)
@@ -88,8 +84,9 @@ def main() -> None:
         run = os.path.join(p["run_dir"], "run.json")
         facts = {"plan_digest": plan_digest, "system_identifier": plan["system_identifier"]}
         records.write_json(run, {**records.read_json(run), **facts})
-    said = [] if resumed else plans.decisions(plan) + [{"event": "approval", "status": "ok", "detail": approved}]
-    module.exit_json(changed=not resumed, plan=plan, plan_digest=plan_digest, journal=said)
+    module.exit_json(
+        changed=not resumed, plan=plan, plan_digest=plan_digest, journal=[] if resumed else plans.decisions(plan)
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 from modules import collection
-from pgrescue.core import lsn, plans, ranges, reconcile, records, repository, timelines, validation
+from pgrescue.core import lsn, plans, ranges, reconcile, repository, timelines, validation
 from pgrescue.core.guards import PRECONDITION, REFUSED, Stop
 
 BACKUP = {
@@ -83,22 +83,6 @@ def test_a_plan_is_refused_with_its_exit_code(changes, code):
 def test_a_running_copy_may_be_given_up_on_purpose():
     states = {"db2": {"role": "standby"}, "spare1": SPARE}
     assert plans.make(request(states=states, despite_copies=True), "run-1")["target_host"] == "spare1"
-
-
-@pytest.mark.parametrize("typed", [None, "", "shop ", "other"])
-def test_nothing_happens_without_the_services_name(tmp_path, typed):
-    with pytest.raises(Stop) as stop:
-        plans.check_approval(str(tmp_path), plans.make(request(), "run-1"), typed)
-    assert stop.value.exit_code == REFUSED
-
-
-def test_an_approval_is_bound_to_its_plan(tmp_path):
-    plan = plans.make(request(), "run-1")
-    approval = {"by": "alice", "plan_digest": records.digest(plan)}
-    records.write_json(str(tmp_path / "approval.json"), approval)
-    assert "alice" in plans.check_approval(str(tmp_path), plan, None)
-    with pytest.raises(Stop, match="another plan"):
-        plans.check_approval(str(tmp_path), {**plan, "target_host": "db1"}, "shop")
 
 
 def test_wal_after_a_gap_is_not_promised():

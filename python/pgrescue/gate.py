@@ -120,9 +120,9 @@ def detail(plan: dict[str, Any]) -> list[str]:
 
 def _typed(service: str, console: Console, answers: TextIO) -> str:
     """What is typed from now on: keys pressed earlier were meant for something else."""
-    asked = f"Type the service's name ({service}) to go on, 'why' for more; anything else stops."
-    console.print(asked, markup=False, highlight=False)
     if answers.isatty():
         termios.tcflush(answers.fileno(), termios.TCIFLUSH)
+    asked = f"Type the service's name ({service}) to go on, 'why' for more; anything else stops."
+    console.print(asked, markup=False, highlight=False)
     console.file.flush()
     return answers.readline().strip()

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import time
+from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any, Iterator, Optional
 
 GENESIS = "0" * 64
+LOOKING = ("detect", "decide")  # phases that change nothing of the service
 
 
 def now() -> str:
     """The wall clock as RFC 3339 UTC with microseconds."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return stamp(time.time())
+
+
+def stamp(epoch_s: float) -> str:
+    """An instant as RFC 3339 UTC with microseconds."""
+    return datetime.fromtimestamp(epoch_s, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def boot_id() -> str:
@@ -24,13 +32,23 @@ def boot_id() -> str:
 
 
 class Journal:
-    """Appends events to `timeline.jsonl`, flushed to disk as they happen. One writer at a time per run."""
+    """Appends events to `timeline.jsonl`, flushed to disk as they happen. Writers take turns, line by line."""
 
     def __init__(self, path: str, actor: str) -> None:
         self.path = path
         self.actor = actor
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self._seal_torn_line()
+        with self._turn():
+            self._seal_torn_line()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let no other writer, a person with a note for one, come between what is read of the file and what is appended."""
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _seal_torn_line(self) -> None:
         """A crash can leave a line without its end; close it so that the next event starts on a line of its own."""
@@ -58,22 +76,23 @@ class Journal:
         **more: Any,
     ) -> None:
         """Append one event; keys of `more` whose value is None are left out."""
-        seq, prev = self._last()
-        line = {
-            "seq": seq + 1,
-            "wall": now(),
-            "monotonic_ns": time.monotonic_ns(),
-            "host": host,
-            "actor": self.actor,
-            "phase": phase,
-            "step": step,
-            "event": event,
-            "status": status,
-            "prev": prev,
-        }
-        line.update({key: value for key, value in more.items() if value is not None})
-        os.write(self._file, json.dumps(line, ensure_ascii=False).encode() + b"\n")
-        os.fsync(self._file)
+        with self._turn():
+            seq, prev = self._last()
+            line = {
+                "seq": seq + 1,
+                "wall": now(),
+                "monotonic_ns": time.monotonic_ns(),
+                "host": host,
+                "actor": self.actor,
+                "phase": phase,
+                "step": step,
+                "event": event,
+                "status": status,
+                "prev": prev,
+            }
+            line.update({key: value for key, value in more.items() if value is not None})
+            os.write(self._file, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            os.fsync(self._file)
 
 
 def _whole(line: bytes) -> bool:
@@ -92,6 +111,11 @@ def finished_phases(path: str) -> "list[str]":
 def attempts(path: str) -> "list[str]":
     """When the run was begun, and each time it was gone on with."""
     return [e["wall"] for e in events(path) if e["event"] == "start" and not e["phase"] and not e["step"]]
+
+
+def has_begun(path: str) -> bool:
+    """Whether a phase was started that changes the service."""
+    return any(e["event"] == "start" and not e["step"] and e["phase"] not in (None, *LOOKING) for e in events(path))
 
 
 def events(path: str) -> "list[dict[str, Any]]":

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Mapping, Optional
 
-from . import records
+from . import journal
 from .guards import PRECONDITION, Stop
 from .ways import PROMOTE, RESTORE, RETURN, ways
 
@@ -91,6 +90,7 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
     plan = {
         "schema_version": 1,
         "run": run,
+        "made": journal.now(),
         "procedure": request["procedure"],
         "service": request["service"],
         "method": way["method"],
@@ -223,23 +223,6 @@ def resumption(request: Mapping[str, Any], way: Mapping[str, Any], _run: str) ->
         ],
         "irreversible": ["commits since %s was left are given up; they stay where they are" % target],
     }
-
-
-def check_approval(run_dir: str, plan: Mapping[str, Any], confirm: Optional[str]) -> str:
-    """Who approved the plan and how, or a refusal."""
-    path = os.path.join(run_dir, "approval.json")
-    if os.path.exists(path):
-        approval = records.read_json(path)
-        if approval["plan_digest"] != records.digest(plan):
-            raise Stop("The approval of %s is for another plan. Nothing was changed." % approval["by"])
-        return "%s approved plan %s" % (approval["by"], approval["plan_digest"][:12])
-    if confirm == plan["service"]:
-        return "confirmed with the service's name"
-    typed = "%r was typed" % confirm if confirm else "nobody confirmed it"
-    raise Stop(
-        "This recovery switches %s over to a restored copy and needs its name typed: -e confirm=%s; %s. Nothing was changed."
-        % (plan["service"], plan["service"], typed)
-    )
 
 
 def decisions(plan: Mapping[str, Any]) -> "list[dict[str, str]]":

@@ -22,14 +22,18 @@ def write_json(path: str, value: Any) -> bool:
     """Write `value` to `path` durably; False when the file already says the same."""
     if os.path.exists(path) and read_json(path) == value:
         return False
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    return True
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Write `content` to `path` durably."""
     partial = path + ".partial"
-    with open(partial, "w", encoding="utf-8") as out:
-        json.dump(value, out, indent=2, ensure_ascii=False)
-        out.write("\n")
+    with open(partial, "wb") as out:
+        out.write(content)
         out.flush()
         os.fsync(out.fileno())
     os.replace(partial, path)
-    return True
 
 
 def read_json(path: str) -> Any:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Callable, Iterable, Mapping, Optional, TypeVar
 
-from . import controllers
+from . import controllers, records
 
 Answer = TypeVar("Answer")
 
@@ -116,9 +116,43 @@ def fullest(run: str, stores: Iterable[Mapping[str, Any]]) -> "tuple[Optional[Ma
     return (max(sizes, key=lambda size: size[0])[1] if sizes else None), failed
 
 
-def listed(run: str, s3: Any, store: Mapping[str, Any]) -> "list[tuple[str, int]]":
-    """Names and sizes of the files of a record in a store."""
-    found = s3.list_objects_v2(Bucket=store["bucket"], Prefix="runs/%s/" % run).get("Contents", [])
+def bring(run_dir: str, prefix: str, stores: Iterable[Mapping[str, Any]]) -> "tuple[list[str], dict[str, str]]":
+    """Bring the small files of a record whose names begin so, and that are not here, from all stores; what was brought, and what went wrong."""
+    run = os.path.basename(run_dir)
+
+    def fresh(store: Mapping[str, Any]) -> "dict[str, bytes]":
+        s3 = client(store)
+        names = [
+            name for name, _size in listed(run, s3, store, prefix) if not os.path.exists(os.path.join(run_dir, name))
+        ]
+        return {
+            name: s3.get_object(Bucket=store["bucket"], Key="runs/%s/%s" % (run, name))["Body"].read() for name in names
+        }
+
+    found, failed = side_by_side((label(store), partial(fresh, store)) for store in stores)
+    files = {name: body for answer in found.values() for name, body in answer.items()}
+    for name, body in files.items():
+        records.write_bytes(os.path.join(run_dir, name), body)
+    return sorted(files), failed
+
+
+def put_beside(path: str, stores: Iterable[Mapping[str, Any]]) -> "tuple[list[str], dict[str, str]]":
+    """Copy one file of a record into all stores: those that hold it now, and what went wrong with the others."""
+    run_dir, name = os.path.split(path)
+    with open(path, "rb") as source:
+        body = source.read()
+
+    def put(store: Mapping[str, Any]) -> None:
+        key = "runs/%s/%s" % (os.path.basename(run_dir), name)
+        client(store).put_object(Bucket=store["bucket"], Key=key, Body=body)
+
+    held, failed = side_by_side((label(store), partial(put, store)) for store in stores)
+    return list(held), failed
+
+
+def listed(run: str, s3: Any, store: Mapping[str, Any], prefix: str = "") -> "list[tuple[str, int]]":
+    """Names and sizes of the files of a record in a store, those whose names begin so."""
+    found = s3.list_objects_v2(Bucket=store["bucket"], Prefix="runs/%s/%s" % (run, prefix)).get("Contents", [])
     return [(entry["Key"].rpartition("/")[2], int(entry["Size"])) for entry in found]
 
 

@@ -1,17 +1,17 @@
 #!/usr/bin/python
 # Copyright: the pgrescue authors. Apache-2.0
-"""Bind a recovery to its target, and check that a person wants it."""
+"""Bind a recovery to its target."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 module: plan_recovery
-short_description: Bind a recovery to its target, and check that a person wants it
+short_description: Bind a recovery to its target
 description:
   - Chooses the way that loses least among those the procedure may take, and the host; writes C(plan.json) and returns it. A resumed
     run keeps the plan it has.
-  - Refuses (exit code 4) without the service's name typed as C(confirm) or an approval of this very plan, and where a primary
-    still answers; fails with exit code 3 when no standby and no backup can be used.
+  - Refuses (exit code 4) where a primary still answers; fails with exit code 3 when no standby and no backup can be used. Whether
+    people want the plan is asked by M(pgrescue.runbooks.require_approval).
   - Runs on the controller.
 options:
   run_dir: {description: Directory of the run., type: path, required: true}
@@ -38,7 +38,6 @@ options:
   prefer_region: {description: Where to look for a spare host first., type: str}
   application_scale: {description: Instances of the application that ran., type: int, default: 0}
   postgres_version: {description: Major version of PostgreSQL., type: int, required: true}
-  confirm: {description: The service's name as a person typed it., type: str}
   despite_copies: {description: Restore although a primary or a standby answers., type: bool, default: false}
   despite_primary: {description: Promote a standby although a primary answers., type: bool, default: false}
 attributes:
@@ -56,7 +55,6 @@ EXAMPLES = """
     hosts: {spare1: {region: east, address: 10.0.0.21, root: /var/lib/postgresql/17}}
     catalog: "{{ recovery_catalog }}"
     postgres_version: 17
-    confirm: shop
   delegate_to: localhost
 """
 
@@ -92,7 +90,7 @@ def undone(p: "dict[str, Any]") -> "dict[str, Any]":
 
 
 def main() -> None:
-    """Plan, check the gate, write."""
+    """Plan, write."""
     module = AnsibleModule(
         argument_spec={
             "run_dir": {"type": "path", "required": True},
@@ -115,7 +113,6 @@ def main() -> None:
             "prefer_region": {"type": "str"},
             "application_scale": {"type": "int", "default": 0},
             "postgres_version": {"type": "int", "required": True},
-            "confirm": {"type": "str"},
             "despite_copies": {"type": "bool", "default": False},
             "despite_primary": {"type": "bool", "default": False},
         },
@@ -129,7 +126,6 @@ def main() -> None:
         runs, _unreadable = history.read(p["runs_dir"], p["service"]) if p["runs_dir"] else ([], [])
         request = {**p, "undoes": undone(p), "runs": runs, "last_acknowledged_s": max(acks, default=None)}
         plan = records.read_json(path) if resumed else plans.make(request, os.path.basename(p["run_dir"]))
-        approved = module.check_mode or plans.check_approval(p["run_dir"], plan, p["confirm"])
     except guards.Stop as stop:
         guards.fail(module, stop)
     plan_digest = records.digest(plan)
@@ -138,8 +134,9 @@ def main() -> None:
         run = os.path.join(p["run_dir"], "run.json")
         facts = {"plan_digest": plan_digest, "system_identifier": plan["system_identifier"]}
         records.write_json(run, {**records.read_json(run), **facts})
-    said = [] if resumed else plans.decisions(plan) + [{"event": "approval", "status": "ok", "detail": approved}]
-    module.exit_json(changed=not resumed, plan=plan, plan_digest=plan_digest, journal=said)
+    module.exit_json(
+        changed=not resumed, plan=plan, plan_digest=plan_digest, journal=[] if resumed else plans.decisions(plan)
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -12,9 +11,24 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from pgrescue import cli_steering, gate, lab, lint, record, recovery, runner, safe_state, upkeep
 from pgrescue import drill as drills
-from pgrescue import lab, lint, record, recovery, runner, upkeep
 from pgrescue.manifest import MANIFEST, verify_manifest
+from pgrescue.options import (
+    LAB,
+    LET_GO,
+    RECOVERED,
+    Extra,
+    Inventory,
+    Json,
+    Service,
+    here,
+    idle,
+    inventory_path,
+    refuse,
+    runbook,
+    variables,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
     "PostgreSQL recovery runbooks that time and prove themselves.\n\n"
@@ -26,45 +40,6 @@ evidence = typer.Typer(no_args_is_help=True, help="Check the evidence a run left
 app.add_typer(evidence, name="evidence")
 app.add_typer(lab.app, name="lab")
 
-Service = Annotated[
-    str, typer.Option("--service", "-s", envvar="PGRESCUE_SERVICE", help="The service: an inventory group.")
-]
-Inventory = Annotated[str, typer.Option("--inventory", "-i", envvar="PGRESCUE_INVENTORY", help="The inventory.")]
-Extra = Annotated[list[str] | None, typer.Option("--extra", "-e", help="A variable for the playbook, key=value.")]
-LAB = "inventories/lab"
-RECOVERED = (0, 7)
-LET_GO = (*RECOVERED, 3, 4, 8)  # exit codes of runs that do not hold their service any more
-
-
-def inventory_path(inventory: str) -> str:
-    """The inventory as given, else the one of that name in the repository."""
-    path = inventory if Path(inventory).exists() else str(runner.ROOT / inventory)
-    if not Path(path).exists():
-        refuse(f"There is no inventory {inventory}. Nothing was changed.", 2)
-    return path
-
-
-def variables(extra: list[str] | None) -> dict[str, str]:
-    """`key=value` options as a mapping."""
-    pairs = [item.partition("=") for item in extra or []]
-    if any(not value for _key, sep, value in pairs if not sep):
-        refuse("A variable is given as key=value. Nothing was changed.", 2)
-    return {key: value for key, _sep, value in pairs}
-
-
-def refuse(sentence: str, code: int) -> NoReturn:
-    """Say why and leave."""
-    typer.echo(sentence, err=True)
-    raise typer.Exit(code)
-
-
-def confirmed(service: str, given: str | None) -> str:
-    """The service's name as a person typed it."""
-    if given is not None or not sys.stdin.isatty():
-        return given or ""
-    typer.echo(f"This stops the traffic of {service} and brings up a restored copy in its place.")
-    return str(typer.prompt(f"Type the service's name ({service}) to go on"))
-
 
 @app.command()
 def recover(
@@ -75,11 +50,10 @@ def recover(
     extra: Extra = None,
 ) -> None:
     """Recover a service. Example: pgrescue recover complete_loss -s shop -i inventories/prod"""
-    if not (runner.ROOT / "playbooks" / f"{procedure}.yml").exists():
-        refuse(f"There is no runbook playbooks/{procedure}.yml. Nothing was changed.", 2)
-    wanted = {**variables(extra), "confirm": confirmed(service, confirm)}
-    request = recovery.Request(procedure, service, inventory_path(inventory), wanted)
-    raise typer.Exit(recovery.execute(request, recovery.new_id(request), Console()))
+    console = Console()
+    wanted = {**gate.variables(confirm, console), **variables(extra)}
+    request = recovery.Request(runbook(procedure), service, inventory_path(inventory), wanted)
+    raise typer.Exit(recovery.execute(request, recovery.new_id(request), console))
 
 
 @app.command()
@@ -87,7 +61,9 @@ def resume(
     run: Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")] = "latest",
     inventory: Inventory = LAB,
     takeover: Annotated[bool, typer.Option(help="Take the run over from another controller that is gone.")] = False,
-    confirm: Annotated[str | None, typer.Option(help="The service's name, where no plan was agreed to yet.")] = None,
+    confirm: Annotated[
+        str | None, typer.Option(help="The service's name, where its plan was not carried out yet.")
+    ] = None,
     extra: Extra = None,
 ) -> None:
     """Go on with a run where it stopped; on another machine its record is fetched from an object store first."""
@@ -100,44 +76,20 @@ def resume(
         recovery.report(directory, Console())
         typer.echo("The run has ended; there is nothing to go on with. Nothing was changed.")
         raise typer.Exit(0)
-    service = found.run.service
-    agreed = (directory / "plan.json").exists()
-    wanted = {**variables(extra), "confirm": service if agreed else confirmed(service, confirm)}
+    console = Console()
+    wanted = {**gate.variables(confirm, console), **variables(extra)}
     if takeover:
         wanted["takeover"] = "true"
-    raise typer.Exit(recovery.resume(directory, inventory, wanted, Console()))
-
-
-def here(run: str, inventory: str) -> Path:
-    """A run's directory; when it is not on this machine its record is fetched from an object store."""
-    try:
-        return record.find(runner.RUNS, run)
-    except record.RecordError as unknown:
-        named = re.fullmatch(r"\d{8}T\d{6}Z-(.+)-[a-z_]+", run)
-        if not named:
-            refuse(f"{unknown} To fetch one from an object store, give its whole id.", 3)
-        play = runner.start("playbooks/fetch_run.yml", inventory, {"service": named[1], "run_id": run})
-        failed = play.wait()
-        said = "; ".join(play.failures())
-        play.forget()
-        if failed:
-            refuse(said or f"{unknown} It could not be fetched from an object store.", 3)
-        return runner.RUNS / run
-
-
-def idle(directory: Path) -> None:
-    """Refuse while a controller on this machine is at work on the run."""
-    process = recovery.busy(directory)
-    if process:
-        refuse(f"Process {process} is at work on run {directory.name}: stop it first. Nothing was changed.", 4)
+    raise typer.Exit(recovery.resume(directory, inventory, wanted, console))
 
 
 @app.command()
 def abort(
     run: Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")] = "latest",
     inventory: Inventory = LAB,
+    as_json: Json = False,
 ) -> None:
-    """Give a run up: its record is closed as aborted and the service is let go. Nothing is taken back."""
+    """Give a run up; say which safe state it reached, what it changed and what can be done now. Takes nothing back."""
     directory = here(run, inventory_path(inventory))
     idle(directory)
     ended = record.load(directory).run
@@ -147,7 +99,16 @@ def abort(
     # whoever gives it up may be another than the one who began it
     request = recovery.Request(found.procedure, found.service, inventory_path(inventory), {"takeover": "true"})
     recovery.close(request, found.id)
-    raise typer.Exit(recovery.report(directory, Console()))
+    state = safe_state.reached(record.load(directory), recovery.predicted(found.procedure), given_up=True)
+    if as_json:
+        typer.echo(safe_state.as_json(state))
+        raise typer.Exit(recovery.GAVE_UP)
+    code = recovery.report(directory, Console())
+    typer.echo("\n".join(safe_state.lines(state)))
+    raise typer.Exit(code)
+
+
+cli_steering.register(app)
 
 
 @app.command()

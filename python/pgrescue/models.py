@@ -70,6 +70,15 @@ class Objectives(Model):
     phases: dict[str, Seconds] = Field(default_factory=dict)
 
 
+class BrokenGlass(Model):
+    """Somebody went on at a gate without the second person that the policy wants."""
+
+    gate: str
+    by: str
+    reason: str
+    at: Instant
+
+
 class Run(Model):
     """`run.json`: one execution of a plan. While it is open, `result` and `exit_code` are absent."""
 
@@ -84,6 +93,7 @@ class Run(Model):
     versions: dict[str, str] = Field(default_factory=dict)
     plan_digest: Sha256 | SkipJsonSchema[None] = None
     objectives: Objectives = Field(default_factory=Objectives)
+    broke_glass: list[BrokenGlass] = Field(default_factory=list)
     result: Result | SkipJsonSchema[None] = None
     exit_code: int | SkipJsonSchema[None] = None
 
@@ -180,6 +190,7 @@ class Plan(Model):
 
     schema_version: int = SCHEMA_VERSION
     run: str
+    made: Instant | SkipJsonSchema[None] = None  # a plan that is old is not begun with
     procedure: str
     service: str
     method: str | SkipJsonSchema[None] = None  # promote or restore; absent from proofs
@@ -204,6 +215,52 @@ class Plan(Model):
     application_scale: int | SkipJsonSchema[None] = None
     changes: list[str] = Field(default_factory=list)
     irreversible: list[str] = Field(default_factory=list)
+
+
+class Approval(Model):
+    """`approval-*.json`: that somebody wants a plan carried out, or not. It counts for one gate and for a while."""
+
+    schema_version: int = SCHEMA_VERSION
+    run: str
+    gate: str
+    plan_digest: Sha256
+    verdict: Literal["approved", "denied", "broke_glass"]
+    by: str
+    way: Literal["confirm", "terminal", "approval", "break_glass"]
+    reason: str
+    given: Instant
+    expires: Instant
+
+
+class Window(Model):
+    """`window.json`: how long the old side is kept fenced, so that the run can be taken back."""
+
+    schema_version: int = SCHEMA_VERSION
+    run: str
+    opened: Instant
+    closes: Instant
+    old_side: list[str]
+    rollback: list[str]  # what taking the run back does
+    closed: Instant | SkipJsonSchema[None] = None  # before its time
+    closed_by: str | SkipJsonSchema[None] = None
+    reason: str | SkipJsonSchema[None] = None
+
+
+class Pause(Model):
+    """`pause.json`: that the run shall stop before its next phase."""
+
+    by: str
+    at: Instant
+    reason: str
+
+
+class Skip(Model):
+    """One entry of `skips.json`: a step that is left out."""
+
+    step: str
+    by: str
+    at: Instant
+    reason: str
 
 
 class Reconciliation(Model):

@@ -14,10 +14,11 @@ from typing import Any
 
 from rich.console import Console
 
-from pgrescue import display, record, runner, verdict
+from pgrescue import display, gate, record, runner, safe_state, verdict
 from pgrescue.core import controllers
 
 WRONG_USE, REFUSED, GAVE_UP = 2, 4, 8
+STOPPED_HALFWAY = (5, 6, 9)
 NO_HOST = "Could not match supplied host pattern"
 
 
@@ -48,7 +49,7 @@ def execute(request: Request, run_id: str, console: Console) -> int:
     more = {"PGRESCUE_RUN_ID": run_id, "PGRESCUE_OPERATOR": operator()}
     play = runner.start(f"playbooks/{request.procedure}.yml", request.inventory, variables, more)
     try:
-        display.follow(run_dir, lambda: not play.running(), console=console, predicted=predicted(request.procedure))
+        attend(run_dir, play, console, predicted(request.procedure))
     except KeyboardInterrupt:
         play.cancelled.set()
         play.wait()
@@ -75,6 +76,20 @@ def execute(request: Request, run_id: str, console: Console) -> int:
             console.print(said, soft_wrap=True, highlight=False, markup=False)
     play.forget()
     return report(run_dir, console)
+
+
+def attend(run_dir: Path, play: runner.Play, console: Console, took: Mapping[str, float] | None) -> None:
+    """Show the run until it ends, and ask the person who sits here at each gate where it waits for them."""
+    since, asks = datetime.now(UTC), gate.can_ask(console)
+
+    def question() -> dict[str, Any] | None:
+        return gate.wanted(run_dir, operator(), since) if asks and play.running() else None
+
+    while play.running():
+        display.follow(run_dir, lambda: not play.running() or bool(question()), console=console, predicted=took)
+        facts = question()
+        if facts:
+            gate.answer(run_dir, facts, operator(), console)
 
 
 def resume(directory: Path, inventory: str, more: Mapping[str, Any], console: Console) -> int:
@@ -110,15 +125,17 @@ def close(request: Request, run_id: str) -> list[str]:
 def report(run_dir: Path, console: Console) -> int:
     """Say how a run ended and where its report is; its exit code."""
     found = record.load(run_dir)
+    for said in verdict.broken_glass(found):
+        console.print(said, soft_wrap=True, highlight=False, markup=False, style="bold red")
     console.print(verdict.verdict_line(found), soft_wrap=True, highlight=False)
     for event in (*found.story.failures, *found.story.notes):
         if event.phase == "protect" and event.detail:
             console.print(f"Left undone: {event.detail}", soft_wrap=True, highlight=False, markup=False)
-    if found.run.result is None:
-        console.print(
-            f"Go on: pgrescue resume {found.run.id}    Give up: pgrescue abort {found.run.id}", soft_wrap=True
-        )
-    else:
+    if found.run.kind != "proof" and (found.run.result is None or found.run.exit_code in STOPPED_HALFWAY):
+        state = safe_state.reached(found, predicted(found.run.procedure))
+        for said in safe_state.lines(state):
+            console.print(said, soft_wrap=True, highlight=False, markup=False)
+    if found.run.result is not None:
         console.print(f"Report: {run_dir / 'report.html'}", soft_wrap=True, highlight=False)
     return found.run.exit_code if found.run.exit_code is not None else 5
 

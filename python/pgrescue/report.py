@@ -74,6 +74,8 @@ def _context(record: Record) -> dict[str, Any]:
         "check_summary": report_view.check_summary(record.checks),
         "problems": record.problems,
         "reason": record.outcome.reason if record.run.result else "",
+        "broken_glass": verdict.broken_glass(record),
+        "skipped": [e for e in record.journal.events if e.event == "decision" and e.status == "skipped"],
         "headline": verdict.headline(record),
         "time_words": verdict.time_words(record),
         "loss_words": verdict.loss_words(record),

@@ -52,6 +52,11 @@ class Play:
         failed = (e["event_data"]["res"] for e in self.runner.events if e["event"] == "runner_on_failed")
         return next((int(answer["exit_code"]) for answer in failed if "exit_code" in answer), 5)
 
+    def answer(self, key: str) -> Any:
+        """What the last task that returned this key returned; None when none did."""
+        answers = (e["event_data"].get("res", {}) for e in self.runner.events if e["event"] == "runner_on_ok")
+        return next((answer[key] for answer in reversed(list(answers)) if key in answer), None)
+
     def results(self) -> dict[str, Any]:
         """What the playbook handed over with set_stats."""
         stats = [e for e in self.runner.events if e["event"] == "playbook_on_stats"]
@@ -82,8 +87,12 @@ def start(
     more: Mapping[str, str] | None = None,
     *,
     quiet: bool = True,
+    check: bool = False,
 ) -> Play:
-    """Start a playbook, named by its path in the repository; secrets belong in the inventory, never in `variables`."""
+    """Start a playbook, named by its path in the repository; secrets belong in the inventory, never in `variables`.
+
+    With `check` nothing is changed.
+    """
     folder = Path(tempfile.mkdtemp(prefix="pgrescue-"))
     cancelled = threading.Event()
     thread, runner = ansible_runner.run_async(
@@ -94,6 +103,7 @@ def start(
         extravars=dict(variables),
         envvars=environment(more or {}),
         quiet=quiet,
+        cmdline="--check" if check else None,
         cancel_callback=cancelled.is_set,
     )
     return Play(thread, runner, folder, cancelled)

@@ -20,6 +20,10 @@ DOCUMENTS: dict[str, Any] = {
     "measurement": models.Measurement,
     "plan": models.Plan,
     "reconciliation": models.Reconciliation,
+    "approval": models.Approval,
+    "window": models.Window,
+    "pause": models.Pause,
+    "skips": list[models.Skip],
 }
 
 

@@ -42,7 +42,7 @@ class Screen:
 def render(screen: Screen, width: int = 80, *, ascii_only: bool = False) -> Text:
     """The screen as text of at most 80 columns."""
     columns = min(width, _WIDEST)
-    lines = [*_head(screen), Text()]
+    lines = [*_broken_glass(screen), *_head(screen), Text()]
     lines += [_phase(screen, name, ascii_only) for name in _names(screen)]
     lines += [Text(), *_now(screen), Text(), *_recent(screen)]
     for drawn in lines:
@@ -89,6 +89,13 @@ def recovery_point(screen: Screen) -> str | None:
     if fault and age < 0:
         return f"recoverable to {time_of_day(end)}, past the fault"
     return f"recoverable to {time_of_day(end)}, {span(age)} {'before the fault' if fault else 'ago'} (estimate)"
+
+
+def _broken_glass(screen: Screen) -> list[Text]:
+    return [
+        Text(f"BREAK-GLASS at gate {one.gate} by {one.by}: {one.reason}", style="bold red")
+        for one in (screen.run.broke_glass if screen.run else [])
+    ]
 
 
 def _head(screen: Screen) -> list[Text]:
@@ -164,9 +171,13 @@ def _now(screen: Screen) -> list[Text]:
         return [Text(f"run ended: {story.end_status or 'ok'}", style="bold red" if bad else "bold green")]
     if story.waiting:
         since = (screen.now - story.waits[-1].start).total_seconds()
+        facts = story.facts.get("gate", {})
+        who = " and ".join("the " + str(word).replace("_", " ") for word in facts.get("lacking", [])) or "a person"
+        where = f" at gate {facts['gate']}" if "gate" in facts else ""
+        most = f" of {short(facts['wait_s'])}" if "wait_s" in facts else ""
         return [
-            Text(f"waiting for a person, {short(since)}", style="bold yellow"),
-            Text(f"pgrescue resume {screen.name}"),
+            Text(f"waiting for {who}{where}, {short(since)}{most}", style="bold yellow"),
+            Text(f'pgrescue approve {screen.name} --reason "..."'),
         ]
     step = story.current_step
     if step is None:

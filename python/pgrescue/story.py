@@ -215,6 +215,7 @@ class _Teller:
         else:
             self.resumed += 1
             self._close_phase(self.last or stamp, "interrupted")
+            self._close_wait(self.last or stamp)  # nobody was waited for while nothing ran
         self.step_open = False
         self.ended = self.end_status = None
         self.failures = []  # of an earlier attempt: this one is judged by its own
@@ -253,6 +254,9 @@ class _Teller:
             self.open_wait = stamp
 
     def _on_approval(self, _: Event, stamp: _Stamp) -> None:
+        self._close_wait(stamp)
+
+    def _close_wait(self, stamp: _Stamp) -> None:
         if self.open_wait is not None:
             self.waits.append(Interval(self.open_wait.wall, stamp.wall, self.open_wait.until(stamp)))
             self.open_wait = None

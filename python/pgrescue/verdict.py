@@ -48,6 +48,14 @@ def verdict_line(record: Record) -> str:
     return " - ".join([headline(record), *filter(None, [time_words(record), loss_words(record)])])
 
 
+def broken_glass(record: Record) -> list[str]:
+    """What a report begins with: each time somebody did without the second person, and why."""
+    return [
+        f"BREAK-GLASS at gate {one.gate}: {one.by} went on without a second person: {one.reason}"
+        for one in record.run.broke_glass
+    ]
+
+
 def subject_words(record: Record) -> str:
     """`backup 20261124-215450F of repository 1 at lsn 0/1B04AC10`: what a proof restored."""
     if record.plan is None or not record.plan.candidates:

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 from modules import collection
-from pgrescue.core import lsn, plans, ranges, reconcile, records, repository, timelines, validation, ways
+from pgrescue.core import lsn, plans, ranges, reconcile, repository, timelines, validation, ways
 from pgrescue.core.guards import PRECONDITION, REFUSED, Stop
 
 BACKUP = {
@@ -242,22 +242,6 @@ def test_an_application_starts_where_it_stands_by_only_when_nothing_else_is_left
     hostvars = {"app1": {}, "app2": {"application_stands_by": True}}
     assert hosts.serving(["app1", "app2"], hostvars) == ["app1"]
     assert hosts.serving(["app2"], hostvars) == ["app2"]
-
-
-@pytest.mark.parametrize("typed", [None, "", "shop ", "other"])
-def test_nothing_happens_without_the_services_name(tmp_path, typed):
-    with pytest.raises(Stop) as stop:
-        plans.check_approval(str(tmp_path), plans.make(request(), "run-1"), typed)
-    assert stop.value.exit_code == REFUSED
-
-
-def test_an_approval_is_bound_to_its_plan(tmp_path):
-    plan = plans.make(request(), "run-1")
-    approval = {"by": "alice", "plan_digest": records.digest(plan)}
-    records.write_json(str(tmp_path / "approval.json"), approval)
-    assert "alice" in plans.check_approval(str(tmp_path), plan, None)
-    with pytest.raises(Stop, match="another plan"):
-        plans.check_approval(str(tmp_path), {**plan, "target_host": "db1"}, "shop")
 
 
 def test_wal_after_a_gap_is_not_promised():

@@ -113,7 +113,7 @@ def test_a_wait_names_the_command_that_ends_it(tmp_path):
     until = next(i for i, line in enumerate(timeline.lines) if b"waiting" in line) + 1
     drawn = render(screen(timeline, 7.4, tmp_path, until)).plain
     assert "waiting for a person, 0:02" in drawn
-    assert "pgrescue resume 20261124T012044Z-shop-complete_loss" in drawn
+    assert "pgrescue approve 20261124T012044Z-shop-complete_loss" in drawn
 
 
 def test_over_budget_and_missed_are_words(tmp_path):

@@ -1,0 +1,66 @@
+"""What a plan means to people: what it changes, what is lost, what cannot be undone. From the plan alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pgrescue.human import moment, size, span
+
+
+def loss(plan: Mapping[str, Any]) -> str:
+    """What the chosen way loses at most: by its own words where the plan has ways, else by the end of the archive."""
+    ways = plan.get("ways") or []
+    if ways:
+        return way_loss(ways[0])
+    end = (plan.get("archive_end") or {}).get("time")
+    if not end:
+        return "not known: the plan does not say how far it reaches"
+    reach = datetime.fromisoformat(end)
+    said = f"commits after {moment(reach)} that no archived segment holds"
+    if plan.get("made"):
+        age = (datetime.fromisoformat(plan["made"]) - reach).total_seconds()
+        said += f", {span(max(0.0, age))} before it was planned"
+    return said
+
+
+def way_loss(way: Mapping[str, Any]) -> str:
+    """What one way loses at most."""
+    seconds, count = way.get("loses_s"), way.get("loses_bytes")
+    figures = [
+        *([span(seconds)] if seconds is not None else []),
+        *([f"{size(count)} of WAL"] if count is not None else []),
+    ]
+    return f"at most {', '.join(figures)}" if figures else "not known"
+
+
+def way_name(way: Mapping[str, Any]) -> str:
+    """`promote a2`, or `restore 20261124-010000F from repository 1`."""
+    words = [str(way.get("method", "restore")), str(way.get("backup") or way.get("host") or "")]
+    if way.get("repository"):
+        words.append(f"from repository {way['repository']}")
+    return " ".join(filter(None, words))
+
+
+def way_time(way: Mapping[str, Any]) -> str:
+    """How long it usually takes."""
+    return span(way["takes_s"]) if way.get("takes_s") is not None else "time not known"
+
+
+def ways(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The ways back that a plan looked at, the chosen one first; of one that knows only backups, its backups."""
+    if plan.get("ways"):
+        return list(plan["ways"])
+    return [
+        {"method": "restore", "backup": backup["label"], "repository": backup.get("repo")}
+        for backup in plan.get("candidates") or []
+    ] + [
+        {"method": "restore", "backup": over["label"], "repository": over.get("repo"), "closed": over["reason"]}
+        for over in plan.get("passed_over") or []
+    ]
+
+
+def target(plan: Mapping[str, Any]) -> str:
+    """Where it happens: host, address, directory."""
+    return " ".join(str(plan[key]) for key in ("target_host", "target_address", "data_directory") if plan.get(key))

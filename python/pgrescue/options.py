@@ -1,0 +1,76 @@
+"""What several verbs of the command share: options, and finding the run that is meant."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from pgrescue import record, recovery, runner
+
+Service = Annotated[
+    str, typer.Option("--service", "-s", envvar="PGRESCUE_SERVICE", help="The service: an inventory group.")
+]
+Inventory = Annotated[str, typer.Option("--inventory", "-i", envvar="PGRESCUE_INVENTORY", help="The inventory.")]
+Extra = Annotated[list[str] | None, typer.Option("--extra", "-e", help="A variable for the playbook, key=value.")]
+RunName = Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the record.")]
+LAB = "inventories/lab"
+RECOVERED = (0, 7)
+LET_GO = (*RECOVERED, 3, 4, 8)  # exit codes of runs that do not hold their service any more
+
+
+def refuse(sentence: str, code: int) -> NoReturn:
+    """Say why and leave."""
+    typer.echo(sentence, err=True)
+    raise typer.Exit(code)
+
+
+def inventory_path(inventory: str) -> str:
+    """The inventory as given, else the one of that name in the repository."""
+    path = inventory if Path(inventory).exists() else str(runner.ROOT / inventory)
+    if not Path(path).exists():
+        refuse(f"There is no inventory {inventory}. Nothing was changed.", 2)
+    return path
+
+
+def runbook(procedure: str) -> str:
+    """The procedure's name, when there is such a runbook."""
+    if not (runner.ROOT / "playbooks" / f"{procedure}.yml").exists():
+        refuse(f"There is no runbook playbooks/{procedure}.yml. Nothing was changed.", 2)
+    return procedure
+
+
+def variables(extra: list[str] | None) -> dict[str, str]:
+    """`key=value` options as a mapping."""
+    pairs = [item.partition("=") for item in extra or []]
+    if any(not value for _key, sep, value in pairs if not sep):
+        refuse("A variable is given as key=value. Nothing was changed.", 2)
+    return {key: value for key, _sep, value in pairs}
+
+
+def here(run: str, inventory: str) -> Path:
+    """A run's directory; when it is not on this machine its record is fetched from an object store."""
+    try:
+        return record.find(runner.RUNS, run)
+    except record.RecordError as unknown:
+        named = re.fullmatch(r"\d{8}T\d{6}Z-(.+)-[a-z_]+", run)
+        if not named:
+            refuse(f"{unknown} To fetch one from an object store, give its whole id.", 3)
+        play = runner.start("playbooks/fetch_run.yml", inventory, {"service": named[1], "run_id": run})
+        failed = play.wait()
+        said = "; ".join(play.failures())
+        play.forget()
+        if failed:
+            refuse(said or f"{unknown} It could not be fetched from an object store.", 3)
+        return runner.RUNS / run
+
+
+def idle(directory: Path) -> None:
+    """Refuse while a controller on this machine is at work on the run."""
+    process = recovery.busy(directory)
+    if process:
+        refuse(f"Process {process} is at work on run {directory.name}: stop it first. Nothing was changed.", 4)

@@ -1,0 +1,109 @@
+"""What a person asks of a run: to stop where it is safe, to leave a step out, to keep a note, to take it back.
+
+Each is a file or a line in the run's own record, so that the runbook sees it however it was started.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pgrescue import procedures, record, recovery
+from pgrescue.core import guards, journal, records, steering, windows
+from pgrescue.manifest import MANIFEST
+
+PRECONDITION, REFUSED = 3, 4
+
+
+class SteerError(Exception):
+    """What was asked for is refused; the message says why and what to do, the code is the command's."""
+
+    def __init__(self, sentence: str, code: int = REFUSED) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def tell(directory: Path, event: str, detail: str, step: str | None = None, status: str | None = None) -> None:
+    """Write one line into the run's timeline; the report of a run that was closed is written again."""
+    closed = (directory / MANIFEST).exists()
+    writer = journal.Journal(str(directory / "timeline.jsonl"), recovery.operator())
+    writer.write(event, step=step, status=status, detail=detail)
+    if closed:
+        record.finish(directory)
+
+
+def pause(directory: Path, reason: str) -> str:
+    """Ask the run to stop at the next point where it is safe; what is going to happen, in a sentence."""
+    if not recovery.busy(directory):
+        raise SteerError(
+            f"No process on this machine is at work on run {directory.name}; where it runs, pause it there. "
+            "Nothing was changed.",
+            PRECONDITION,
+        )
+    wish = {"by": recovery.operator(), "at": journal.now(), "reason": reason}
+    records.write_json(str(directory / steering.PAUSE), wish)
+    return f"Run {directory.name} stops before its next phase. Go on then: pgrescue resume {directory.name}"
+
+
+def skip(directory: Path, step: str, reason: str) -> str:
+    """Leave a step out that the runbook declares skippable; what is missing then, in a sentence."""
+    found = record.load(directory)
+    run, procedure = found.run, procedures.load(found.run.procedure)
+    if step not in procedure.skippable:
+        may = ", ".join(sorted(procedure.skippable)) or "no step"
+        raise SteerError(f"{run.procedure} does not let '{step}' be left out, only {may}. Nothing was changed.")
+    if not reason.strip():
+        raise SteerError("A step is left out for a reason: --reason. Nothing was changed.")
+    if run.result in ("void", "aborted"):
+        raise SteerError(f"Run {run.id} has ended ({run.result}). Nothing was changed.")
+    protect = found.story.phase("protect")
+    if protect and protect.status == "ok":
+        raise SteerError(f"Run {run.id} has done all its steps. Nothing was changed.")
+    before = steering.skips(str(directory))
+    if any(one["step"] == step for one in before):
+        return f"{step} was left out already; {procedure.skippable[step]}."
+    one = {"step": step, "by": recovery.operator(), "at": journal.now(), "reason": reason}
+    records.write_json(str(directory / steering.SKIPS), [*before, one])
+    tell(directory, "decision", reason, step, "skipped")
+    return f"{step} is left out of run {run.id}; {procedure.skippable[step]}. The report says so."
+
+
+def note(directory: Path, text: str) -> str:
+    """Put a sentence of a person's into the timeline."""
+    if not text.strip():
+        raise SteerError("A note needs words. Nothing was changed.", 2)
+    tell(directory, "note", text.strip())
+    return f"Noted in run {directory.name}."
+
+
+def check_rollback(directory: Path) -> str:
+    """The runbook that takes a run back, or a refusal."""
+    run = record.load(directory).run
+    name = procedures.load(run.procedure).rollback
+    if name is None:
+        raise SteerError(
+            f"{run.procedure} has no rollback: what it replaced was damaged. Nothing was changed. "
+            f"Where it stands: pgrescue report {run.id}",
+            PRECONDITION,
+        )
+    window = windows.read(str(directory))
+    if window is None:
+        raise SteerError(
+            f"Run {run.id} opened no commit window: it moved no traffic. Nothing was changed.", PRECONDITION
+        )
+    try:
+        windows.check(window, windows.OPEN)
+    except guards.Stop as stop:
+        raise SteerError(str(stop), stop.exit_code) from stop
+    return name
+
+
+def commit(directory: Path, reason: str) -> str:
+    """Close the commit window early: the old side is let go of, and there is no way back by one command."""
+    window = windows.read(str(directory))
+    if window is None:
+        raise SteerError(f"Run {directory.name} opened no commit window. Nothing was changed.", PRECONDITION)
+    if windows.state(window) == windows.CLOSED:
+        return f"The commit window of run {directory.name} is closed already."
+    windows.write(str(directory), windows.closed(window, recovery.operator(), reason))
+    tell(directory, "decision", reason or "no reason given", "commit_window", "closed")
+    return f"The commit window of run {directory.name} is closed: {', '.join(window['old_side'])} may be used again."

@@ -81,7 +81,9 @@ def sentence(loss: Mapping[str, Any]) -> str:
         "%s %s" % ("an unknown number of" if loss[name] is None else "%g" % loss[name], what)
         for name, what in zip(LIMITS, ("bytes of WAL", "transactions that a client saw acknowledged", "seconds"))
     ]
-    whence = "the primary was at %(primary)s, as %(seen_by)s saw it" if loss["primary"] else "the primary was never seen"
+    whence = (
+        "the primary was at %(primary)s, as %(seen_by)s saw it" if loss["primary"] else "the primary was never seen"
+    )
     return "It would give up %s; the standby is at %s, %s." % (", ".join(parts), loss["standby"], whence % loss)
 
 

@@ -55,6 +55,7 @@ def check_result(timeline: int, expected: int) -> None:
     if timeline != expected:
         raise Stop(
             "The server was promoted to timeline %d, not %d: somebody else has made timelines meanwhile, and which of them holds "
-            "what clients wrote is not known. Traffic was not moved. Compare them before going on." % (timeline, expected),
+            "what clients wrote is not known. Traffic was not moved. Compare them before going on."
+            % (timeline, expected),
             STEP_FAILED,
         )

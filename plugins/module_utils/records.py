@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from typing import Any
 
 
@@ -22,14 +23,27 @@ def write_json(path: str, value: Any) -> bool:
     """Write `value` to `path` durably; False when the file already says the same."""
     if os.path.exists(path) and read_json(path) == value:
         return False
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    return True
+
+
+def write_text(path: str, text: str) -> None:
+    """Write `text` to `path` durably."""
     partial = path + ".partial"
     with open(partial, "w", encoding="utf-8") as out:
-        json.dump(value, out, indent=2, ensure_ascii=False)
-        out.write("\n")
+        out.write(text)
         out.flush()
         os.fsync(out.fileno())
     os.replace(partial, path)
-    return True
+
+
+def copy_file(source: str, path: str) -> None:
+    """Copy a file durably."""
+    partial = path + ".partial"
+    shutil.copyfile(source, partial)
+    with open(partial, "rb") as out:
+        os.fsync(out.fileno())
+    os.replace(partial, path)
 
 
 def read_json(path: str) -> Any:

@@ -124,7 +124,9 @@ def work(module: AnsibleModule) -> "tuple[bool, dict[str, object]]":
             raise guards.Stop(said % module.params["deadline_s"], guards.STEP_FAILED)
         state = observed(connection)
         promotion.check_result(int(state["timeline"]), expected)
-        connection.execute("CHECKPOINT")  # until then pg_control knows the old timeline alone, and pg_rewind believes it
+        connection.execute(
+            "CHECKPOINT"
+        )  # until then pg_control knows the old timeline alone, and pg_rewind believes it
         return True, answer(state, module.params["way"], began)
 
 
@@ -134,7 +136,11 @@ def main() -> None:
         argument_spec={
             **postgres.CONNECTION_ARGUMENTS,
             "expected_timeline": {"type": "int"},
-            "way": {"type": "str", "choices": [promotion.FUNCTION, promotion.TRIGGER_FILE], "default": promotion.FUNCTION},
+            "way": {
+                "type": "str",
+                "choices": [promotion.FUNCTION, promotion.TRIGGER_FILE],
+                "default": promotion.FUNCTION,
+            },
             "replay_deadline_s": {"type": "int", "default": 300},
             "deadline_s": {"type": "int", "default": 60},
         },

@@ -167,5 +167,3 @@ def test_a_standby_that_has_more_never_loses_more(seen, reached, more):
         assert (bytes_lost(reached) == 0) == (max(losses.parse_lsn(one["lsn"]) for one in seen) <= reached)
     else:
         assert bytes_lost(reached) is None
-
-

@@ -11,13 +11,6 @@ SELECT pg_is_in_recovery() AS in_recovery, (SELECT system_identifier::text FROM 
        CASE WHEN NOT pg_is_in_recovery()
             THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline
 """
-# The functions that pg_rewind needs; no other rights are needed for them, nor to connect.
-FUNCTIONS = (
-    "pg_ls_dir(text, boolean, boolean)",
-    "pg_stat_file(text, boolean)",
-    "pg_read_binary_file(text)",
-    "pg_read_binary_file(text, bigint, bigint, boolean)",
-)
 
 
 def ask(source: str) -> "dict[str, Any]":

@@ -343,3 +343,42 @@ def test_what_is_set_is_set_what_is_stale_is_gone_and_the_rest_stays(before, wan
 )
 def test_two_lines_part_where_the_first_of_them_left(ours, theirs, parted):
     assert rewinding.parting(rewinding.line(*ours), rewinding.line(*theirs)) == parted
+
+
+# -- who may be taken back -------------------------------------------------------------------------------------------
+
+STATES = {
+    "db1": {"role": "stopped", "system_identifier": "7"},
+    "db2": {"role": "primary", "system_identifier": "7"},
+    "db3": {"role": "stopped", "system_identifier": "8"},
+    "spare1": {"role": "spare", "system_identifier": None},
+}
+
+
+def take_back(runs, host="db1", states=STATES):
+    return module("rejoin_target")(host=host, states=states, runs_dir=str(runs))
+
+
+def test_only_an_old_copy_of_the_same_database_is_taken_back(tmp_path):
+    assert take_back(tmp_path)["primary"] == "db2"
+    assert refused(take_back(tmp_path, "db2"), 4, "is the primary")
+    assert refused(take_back(tmp_path, "db3"), 4, "another database")
+    assert refused(take_back(tmp_path, "spare1"), 3, "rebuild_standbys.yml")
+    assert refused(take_back(tmp_path, "db9"), 3, "does not answer")
+    assert refused(take_back(tmp_path, states={"db1": STATES["db1"]}), 3, "nobody to follow")
+
+
+def test_the_way_back_of_an_open_window_is_left_alone(tmp_path):
+    (tmp_path / "run-1").mkdir()
+    kept = {"run": "run-1", "closes": "2999-01-01T00:00:00Z", "old_side": ["db1"]}
+    for window, closed in (
+        (kept, False),
+        ({**kept, "closed": "2026-11-26T00:00:00Z"}, True),
+        ({**kept, "closes": "2026-01-01T00:00:00Z"}, True),
+        ({**kept, "old_side": ["db3"]}, True),
+    ):
+        (tmp_path / "run-1/window.json").write_text(json.dumps(window))
+        answer = take_back(tmp_path)
+        assert (
+            answer.get("primary") == "db2" if closed else refused(answer, 4, "way back of run run-1", "commit window")
+        )

@@ -50,6 +50,11 @@ def check_room(wanted: "Mapping[str, int]", reused: bool, what: str) -> None:
             )
 
 
+def rewinding(place: str) -> str:
+    """Where it is noted that pg_rewind is at work on a data directory, which no server may be started on meanwhile."""
+    return place.rstrip("/") + ".rewinding.json"
+
+
 def brought(place: str) -> str:
     """Where a dump is brought to that is restored into the server at a place; M(restore_dump) removes it only when all went well."""
     return place.rstrip("/") + ".dump"

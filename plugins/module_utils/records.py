@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from typing import Any
 
 
@@ -32,6 +33,20 @@ def write_bytes(path: str, content: bytes) -> None:
     with open(partial, "wb") as out:
         out.write(content)
         out.flush()
+        os.fsync(out.fileno())
+    os.replace(partial, path)
+
+
+def write_text(path: str, text: str) -> None:
+    """Write `text` to `path` durably."""
+    write_bytes(path, text.encode())
+
+
+def copy_file(source: str, path: str) -> None:
+    """Copy a file durably."""
+    partial = path + ".partial"
+    shutil.copyfile(source, partial)
+    with open(partial, "rb") as out:
         os.fsync(out.fileno())
     os.replace(partial, path)
 

@@ -29,6 +29,17 @@ def standbys_to_build(hosts: Iterable[str], hostvars: Mapping[str, Any], wanted:
     return build
 
 
+def followers_of_others(hosts: Iterable[str], hostvars: Mapping[str, Any], primary: str) -> "list[str]":
+    """Standbys that stream from another host than the present primary; those fed by the archive alone find the new timeline there."""
+    names = {primary, *(hostvars[primary].get(name) for name in ("postgres_fqdn", "postgres_address"))}
+    seen = observed_states(hosts, hostvars)
+    return [
+        host
+        for host, state in seen.items()
+        if state["role"] == "standby" and state.get("upstream") not in (None, *names)
+    ]
+
+
 def observed_states(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[str, Any]":
     """What was seen on each of the hosts that answered."""
     return {host: hostvars[host]["postgres_state"] for host in hosts if hostvars[host].get("postgres_state")}
@@ -163,6 +174,7 @@ class FilterModule:
     def filters(self) -> "dict[str, Any]":
         return {
             "standbys_to_build": standbys_to_build,
+            "followers_of_others": followers_of_others,
             "observed_states": observed_states,
             "service_hosts": service_hosts,
             "addresses": addresses,

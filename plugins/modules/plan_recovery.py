@@ -29,7 +29,7 @@ options:
   planned: {description: Whether the primary is well and is left on purpose., type: bool, default: false}
   region_lost: {description: Whether the procedure is for a region that is lost; it is refused when none is., type: bool, default: false}
   only_in: {description: The region in which a standby must be., type: str}
-  rollback_of: {description: 'The run to take back, for C(return); its record lies beside this one.', type: str}
+  rollback_run: {description: 'The run to take back, for C(return); its record lies beside this one.', type: str}
   lost_regions: {description: Regions of which no host answers., type: list, elements: str, default: []}
   runs_dir: {description: 'The folder of all runs, of which earlier ones tell how long a way takes.', type: path}
   acknowledged: {description: 'What the witness saw acknowledged, as M(pgrescue.runbooks.witness_acknowledged) tells it.', type: dict, default: {}}
@@ -72,18 +72,18 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, h
 
 def undone(p: "dict[str, Any]") -> "dict[str, Any]":
     """The plan of the run that is to be taken back; empty when none is."""
-    if not p["rollback_of"]:
+    if not p["rollback_run"]:
         return {}
-    path = os.path.join(os.path.dirname(p["run_dir"]), p["rollback_of"], "plan.json")
+    path = os.path.join(os.path.dirname(p["run_dir"]), p["rollback_run"], "plan.json")
     if not os.path.exists(path):
         raise guards.Stop(
-            "There is no plan of run %s here. Nothing was changed." % p["rollback_of"], guards.PRECONDITION
+            "There is no plan of run %s here. Nothing was changed." % p["rollback_run"], guards.PRECONDITION
         )
     plan: "dict[str, Any]" = records.read_json(path)
     if not plan.get("left"):
         raise guards.Stop(
             "Run %s left no primary that could go on: there is nothing to go back to. Nothing was changed."
-            % p["rollback_of"],
+            % p["rollback_run"],
             guards.PRECONDITION,
         )
     return plan
@@ -104,7 +104,7 @@ def main() -> None:
             "planned": {"type": "bool", "default": False},
             "region_lost": {"type": "bool", "default": False},
             "only_in": {"type": "str"},
-            "rollback_of": {"type": "str"},
+            "rollback_run": {"type": "str"},
             "lost_regions": {"type": "list", "elements": "str", "default": []},
             "runs_dir": {"type": "path"},
             "acknowledged": {"type": "dict", "default": {}},

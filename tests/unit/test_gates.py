@@ -7,11 +7,12 @@ import pty
 import threading
 from datetime import UTC, datetime, timedelta
 
+import jsonschema
 import pytest
 from modules import module, refused
 from object_store import ObjectStore
-from pgrescue import gate, journal, record
-from pgrescue.core import approvals, records
+from pgrescue import gate, journal, record, schemas
+from pgrescue.core import approvals, records, windows
 from pgrescue.core import journal as timelines
 from postgres import until
 from rich.console import Console
@@ -383,6 +384,23 @@ def test_a_person_is_asked_while_the_run_waits_for_them_and_not_again(run_dir):
     gate.answer(run_dir, FACTS, ALICE, Console(file=io.StringIO()), io.StringIO("shop\n"))
     assert gate.wanted(run_dir, ALICE, since) is None
     assert journal.read(run_dir / "timeline.jsonl").broken is None
+
+
+def test_what_is_written_is_as_its_schema_says(run_dir):
+    approve(run_dir)
+    require(run_dir, confirm="shop", policy=TWO)
+    approve(run_dir, verdict="denied", by="carol@x")
+    for path in run_dir.glob("approval-*.json"):
+        jsonschema.validate(json.loads(path.read_text()), schemas.schema("approval"))
+    assert len(list(run_dir.glob("approval-*.json"))) == 3
+    opened = windows.opened(RUN, ["a1"], 60, ["a1 is primary again"])
+    for window in (opened, windows.closed(opened, ALICE, "fine")):
+        jsonschema.validate(window, schemas.schema("window"))
+    broken = [{"gate": "plan", "by": ALICE, "reason": "alone", "at": ago(1)}]
+    run = {**records.read_json(str(run_dir / "run.json")), "broke_glass": broken}
+    jsonschema.validate(run, schemas.schema("run"))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**opened, "closed_at": "x"}, schemas.schema("window"))
 
 
 def test_nobody_is_asked_where_nobody_sits():

@@ -5,9 +5,10 @@ import subprocess
 import sys
 import time
 
+import jsonschema
 import pytest
 from modules import module, refused
-from pgrescue import cli, plan_view, procedures, record, recovery, runner, safe_state
+from pgrescue import cli, plan_view, procedures, record, recovery, runner, safe_state, schemas
 from pgrescue.core import controllers, guards, journal, records, steering, windows
 from run_fixture import Synthetic, Timeline, complete_loss, failed_restore
 from typer.testing import CliRunner
@@ -60,6 +61,7 @@ def test_a_pause_is_asked_for_where_the_run_is_going(tmp_path, at_work):
     at_work(directory)
     code, said = ask("pause", directory.name, "--reason", "the client calls back")
     assert (code, f"pgrescue resume {directory.name}" in said) == (0, True)
+    jsonschema.validate(records.read_json(str(directory / steering.PAUSE)), schemas.schema("pause"))
     answer = module("check_pause")(run_dir=str(directory))
     assert refused(answer, 9, "alice@bastion paused the run: the client calls back", "pgrescue resume")
 
@@ -99,6 +101,7 @@ def test_a_step_that_was_left_out_is_a_deviation_of_the_report(tmp_path):
     assert (code, "has no standby until" in said) == (0, True)
     assert "left out already" in ask("skip", directory.name, "standbys", "--reason", "again")[1]
     assert [one["step"] for one in steering.skips(str(directory))] == ["standbys"]
+    jsonschema.validate(steering.skips(str(directory)), schemas.schema("skips"))
     record.finish(directory)
     for name in ("report.md", "report.html"):
         page = (directory / name).read_text()

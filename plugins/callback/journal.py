@@ -10,6 +10,7 @@ short_description: Write the timeline of a recovery run
 description:
   - Appends one line per event to C(timeline.jsonl) in the run's directory, flushed to disk as it happens.
   - A play that carries C(vars.phase) belongs to that phase; a step is a task. Plays without a phase are not journalled.
+  - What fails in a block with C(vars.tolerated), or on a host that is gone in a task with C(ignore_unreachable), does not fail the run.
   - The run is named by C(PGRESCUE_RUN_ID), the extra variable C(run_id), or made from the time, the service and the playbook.
   - Nothing is written in check mode, nor while another process is at work on the same run.
   - The run's directory is handed to tasks as the environment variable C(PGRESCUE_RUN_DIR).

@@ -163,6 +163,24 @@ def copied_from(
     }
 
 
+def reached_by_standbys(
+    hosts: Iterable[str], hostvars: Mapping[str, Any], port: int, ca: str, passfile: str
+) -> "dict[str, dict[str, str]]":
+    """How the standbys' account reaches each host; by its address too, for names may not be served when it matters."""
+    return {
+        host: {
+            "host": hostvars[host]["postgres_fqdn"],
+            "hostaddr": hostvars[host]["postgres_address"],
+            "port": str(port),
+            "user": "replicator",
+            "passfile": passfile,
+            "sslmode": "verify-full",
+            "sslrootcert": ca,
+        }
+        for host in hosts
+    }
+
+
 def to_fence(states: Mapping[str, Any], target: str) -> "list[str]":
     """Hosts whose server must be stopped for good: every one that may accept writes, but the target of the recovery."""
     return [host for host, seen in states.items() if seen["role"] in ("primary", "unresponsive") and host != target]
@@ -188,4 +206,5 @@ class FilterModule:
             "counted_on": counted_on,
             "acknowledging": acknowledging,
             "copied_from": copied_from,
+            "reached_by_standbys": reached_by_standbys,
         }

@@ -119,7 +119,9 @@ def up() -> None:
         typer.echo(str(error), err=True)
         raise typer.Exit(3) from error
     play(
-        "lab/up.yml", "Booting what is missing of twelve hosts in two regions (the first time about 2 minutes)", console
+        "lab/up.yml",
+        "Booting what is missing of thirteen hosts in two regions (the first time about 2 minutes)",
+        console,
     )
     play("lab/managed.yml", "Running the database that somebody else manages", console)
     first = {"protect_create_on": "db1"} if fresh() else {}

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from modules import as_user, collection, module, refused
@@ -14,6 +15,8 @@ from versions import Version, catch_up
 lsn = collection("plugins.module_utils.lsn")
 rewinding = collection("plugins.module_utils.rewinding")
 standby_settings = collection("plugins.module_utils.standby_settings")
+
+HOUSE = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=[15, 17])
@@ -97,6 +100,20 @@ def test_an_old_primary_is_rewound_and_what_it_wrote_alone_is_kept(parted):
     assert lost["transactions"][0]["at"][:19] in parted.old.run("pg_waldump", *dump)
     assert parted.follow() == [(1,)]
     assert parted.old.psql("SELECT pg_is_in_recovery()") == [(True,)]
+
+
+def test_the_standbys_account_may_do_what_pg_rewind_does_once_it_is_granted(parted):
+    parted.promote()
+    parted.write(1)
+    parted.old.stop()
+    parted.new.psql("CREATE ROLE replicator LOGIN REPLICATION")
+    source = parted.new.dsn.replace("user=postgres", "user=replicator")
+    assert refused(parted.rewind(source=source), 3, "permission denied", "Nothing was changed")
+    defaults = yaml.safe_load((HOUSE / "roles/standby/defaults/main.yml").read_text())
+    parted.new.psql(f"GRANT EXECUTE ON FUNCTION {', '.join(defaults['standby_rewind_functions'])} TO replicator")
+    answer = parted.rewind(source=source)
+    assert answer["rewound"], answer
+    assert parted.follow() == [(1,)]
 
 
 def test_one_that_crashed_is_made_to_end_cleanly_first(parted):

@@ -46,6 +46,11 @@ def appliers(sessions: Iterable[Session]) -> "list[Session]":
     return [s for s in sessions if APPLIES.match(s["type"] or "")]
 
 
+def workers(sessions: Iterable[Session]) -> "list[str]":
+    """The kinds of processes at work that nobody connected for and that a server does not always have."""
+    return sorted({s["type"] for s in sessions if s["type"] and "worker" in s["type"] and s["type"] != "io worker"})
+
+
 def named(sessions: Iterable[Session]) -> "list[str]":
     """Who they are, each once with how often, for a sentence."""
     counted: "dict[str, int]" = {}
@@ -122,8 +127,9 @@ def lets_in(address: str, port: int, role: str, database: str, tls: bool) -> Opt
             connection: socket.socket = plain
             if tls:
                 plain.sendall(SSL_REQUEST)
-                if plain.recv(1) != b"S":
-                    return None
+                offered = plain.recv(1)
+                if offered != b"S":  # N: it speaks none, so nobody gets in that way
+                    return None if offered == b"N" else "it does not say whether it speaks TLS"
                 context = ssl.create_default_context()
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
@@ -134,6 +140,11 @@ def lets_in(address: str, port: int, role: str, database: str, tls: bool) -> Opt
         return None
     except OSError as error:
         return "it does not answer (%s)" % error
+    return _meaning(said)
+
+
+def _meaning(said: bytes) -> Optional[str]:
+    """What a server's first message says; None when it is the refusal."""
     if said[:1] == b"R":
         return "it is let in" if said[5:9] == b"\0\0\0\0" else "it is asked for a password"
     fields = {part[:1]: part[1:].decode(errors="replace") for part in said[5:].split(b"\0") if part}

@@ -59,14 +59,14 @@ def admitted(connection: Any, addresses: "list[str]", port: int) -> "list[str]":
     return found
 
 
-def look(connection: Any, keep: "list[str]") -> "tuple[list[str], set[int], str]":
-    """Who could write, which connections have not said who they are, and where WAL ends."""
+def look(connection: Any, keep: "list[str]") -> "tuple[list[str], list[str], set[int], str]":
+    """Who could write, what the server does by itself, which connections have not said who they are, and where WAL ends."""
     waiting = set(sessions.starting(connection))
     there = connection.execute(sessions.SESSIONS).fetchall()
     who = sessions.named(sessions.clients(there, keep))
     who += ["the subscription's worker %d in %s" % (s["pid"], s["database"]) for s in sessions.appliers(there)]
     ends = connection.execute("SELECT pg_current_wal_insert_lsn()::text AS lsn").fetchone()["lsn"]
-    return who, waiting, ends
+    return who, sessions.workers(there), waiting, ends
 
 
 def main() -> None:
@@ -95,10 +95,11 @@ def main() -> None:
                 raise guards.Stop("This is a standby; ask the primary. Nothing was changed.", guards.PRECONDITION)
 
             def still() -> bool:
-                who, waiting, ends = look(connection, p["keep"])
+                who, own, waiting, ends = look(connection, p["keep"])
                 now = time.monotonic()
                 if who or ends != first["lsn"]:
-                    problems[:] = who or ["WAL grows, from %s to %s" % (first["lsn"], ends)]
+                    busy = "; at work: %s" % ", ".join(own) if own else ""
+                    problems[:] = who or ["WAL grows, from %s to %s%s" % (first["lsn"], ends, busy)]
                     first.update(lsn=ends, waiting=waiting, since=now)
                     return False
                 if now - first["since"] < p["still_s"]:

@@ -80,6 +80,9 @@ def test_those_machines_start_again_that_ran(role, run_dir):
         assert json.loads((run_dir / "application.json").read_text())["machines"] == ["18e4", "38e4"]
         code, said = role("stop", **on_fly(fly))  # gone on with: it still knows which they were
         assert (code, json.loads((run_dir / "application.json").read_text())["machines"]) == (0, ["18e4", "38e4"]), said
+        fly.asked.clear()
+        code, said = role("start", "--check", **on_fly(fly))
+        assert (code, fly.asked) == (0, []), said
         code, said = role("start", **on_fly(fly))
         assert (code, fly.states()) == (0, [("started", False), ("stopped", False), ("started", False)]), said
         assert resumed(run_dir)
@@ -91,6 +94,16 @@ def test_the_second_machine_stays_stopped_when_the_first_is_not_well(role):
         fly.well = False
         code, said = role("start", **{**on_fly(fly), "application_deadline_s": 1})
         assert (code, [state for state, _ in fly.states()]) == (2, ["started", "stopped"]), said
+
+
+def test_where_no_machine_was_left_to_run_as_many_start_as_are_wanted(role):
+    with played(Fly("stopped", "stopped", "stopped")) as fly:
+        assert role("stop", **on_fly(fly))[0] == 0
+        code, said = role("start", **on_fly(fly))
+        assert (code, [state for state, _ in fly.states()]) == (0, ["started", "started", "stopped"]), said
+        fly.machines.clear()
+        code, said = role("start", **on_fly(fly))
+        assert (code, "orders has no machine" in said) == (2, True), said
 
 
 def test_a_machine_that_a_deployment_holds_stops_the_run(role):
@@ -117,6 +130,8 @@ def test_a_deployment_is_scaled_to_nothing_until_no_pod_is_left_and_back(role, r
         assert (code, cluster.replicas) == (0, 3), said
         code, said = role("stop", **on_kubernetes(cluster))
         assert (code, cluster.replicas, cluster.ending) == (0, 0, 0), said
+        code, said = role("start", "--check", **on_kubernetes(cluster))
+        assert (code, cluster.replicas) == (0, 0), said
         code, said = role("start", **on_kubernetes(cluster))
         assert (code, cluster.replicas) == (0, 3), said
         assert resumed(run_dir)
@@ -153,6 +168,8 @@ def test_three_command_lines_are_a_platform(role, run_dir, tmp_path):
         assert (code, state.read_text()) == (0, "x\nx\n"), said
         code, said = role("stop", **how)
         assert (code, state.read_text(), "[probe -> app]" in said) == (0, "", True), said
+        code, said = role("start", "--check", **how)
+        assert (code, state.read_text()) == (0, ""), said
         code, said = role("start", **how)
         assert (code, state.read_text()) == (0, "x\nx\n"), said
         assert resumed(run_dir)

@@ -24,6 +24,7 @@ MILESTONES = (
     "writable",
     "validated",
     "endpoint_switched",
+    "endpoint_restored",
     "application_resumed",
     "service_healthy",
 )

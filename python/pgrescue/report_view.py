@@ -21,6 +21,7 @@ _MOMENTS = {
     "writable": "writable",
     "validated": "validated",
     "endpoint_switched": "endpoint switched",
+    "endpoint_restored": "endpoint restored",
     "application_resumed": "application resumed",
 }
 _WIDE, _NARROW = 880, 356

@@ -14,11 +14,11 @@ from modules import collection
 HOUSE = Path(__file__).parents[2]
 ROLES = sorted(p for p in (HOUSE / "roles").iterdir() if p.is_dir())
 PLAYBOOKS = sorted(p for p in (HOUSE / "playbooks").glob("*.yml") if ".meta." not in p.name)
-RUNBOOK_YAML = [*PLAYBOOKS, *(HOUSE / "roles").glob("*/tasks/*.yml"), *(HOUSE / "roles").glob("*/handlers/*.yml")]
+RUNBOOK_YAML = [*PLAYBOOKS, *(HOUSE / "roles").glob("*/tasks/**/*.yml"), *(HOUSE / "roles").glob("*/handlers/*.yml")]
 HANDED_OVER = {  # by playbooks and other roles
     "endpoint_address", "application_scale", "standby_primary", "standby_slot", "recovery_plan", "run_procedure",
     "run_id", "proof_state", "dump_proof_state", "dump_proof_read", "pgbackrest_mark",
-    "fence_host",
+    "fence_host", "pgbouncer_target_address",
 }  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def written(role, task):
 @pytest.mark.parametrize("role", ROLES, ids=lambda p: p.name)
 def test_what_writes_a_secret_shows_no_difference(role):
     """`--check --diff` would print it."""
-    for path in (role / "tasks").glob("*.yml"):
+    for path in (role / "tasks").rglob("*.yml"):
         for task in tasks_of(path):
             told = SECRET.search("\n".join(written(role, task)))
             hidden = task.get("diff") is False or task.get("no_log") is True
@@ -120,7 +120,7 @@ def test_what_writes_a_secret_shows_no_difference(role):
 @pytest.mark.parametrize("role", ROLES, ids=lambda p: p.name)
 def test_what_asks_a_server_names_its_port(role):
     """One that leaves it out asks whatever listens on 5432."""
-    for path in (role / "tasks").glob("*.yml"):
+    for path in (role / "tasks").rglob("*.yml"):
         for task in tasks_of(path):
             for name, said in task.items():
                 if name.startswith("community.postgresql."):

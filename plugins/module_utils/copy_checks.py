@@ -26,6 +26,7 @@ FOREIGN_KEYS = "every foreign key holds"
 CONSTRAINTS = "every CHECK constraint holds"
 PARTITIONS = "every row is in its partition"
 CATALOG = "the catalog agrees with itself"
+WITHOUT = "what the extension"  # and what it would tell, of a standby whose primary does not have it
 OF_STORAGE = (ANSWERS, FILES, PAGES, HEAPS, INDEXES)
 OF_CONSTRAINTS = (FOREIGN_KEYS, CONSTRAINTS, PARTITIONS)
 
@@ -100,7 +101,7 @@ class Database:
     """One database of the copy, asked within the time that is left."""
 
     gentle = False
-    settings: "ClassVar[Mapping[str, str]]" = {}
+    settings: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, proof: Proof, name: str, connection: Any) -> None:
         self.proof, self.name, self.connection = proof, name, connection
@@ -178,7 +179,7 @@ class LiveDatabase(Database):
 
     gentle = True
     # a lock that somebody else wants or holds is not waited for; one core is enough
-    settings: "ClassVar[Mapping[str, str]]" = {
+    settings: ClassVar[Mapping[str, str]] = {
         **FROM_THE_HEAP,
         "lock_timeout": "1000",
         "max_parallel_workers_per_gather": "0",
@@ -186,11 +187,12 @@ class LiveDatabase(Database):
 
     def __init__(self, proof: Proof, name: str, connection: Any, rest_share: float = 1.0) -> None:
         super().__init__(proof, name, connection)
-        self.rest_share = rest_share
+        self.rest_share, self.worked_s = rest_share, 0.0
         self.standby = bool(self.rows("SELECT pg_is_in_recovery()")[0][0])
 
     def rest(self, worked_s: float) -> None:
         """Leave the disk to the clients for a while."""
+        self.worked_s += worked_s
         remaining = self.proof.remaining_ms()
         rest_s = worked_s * self.rest_share
         time.sleep(rest_s if remaining is None else max(min(rest_s, remaining / 1000.0), 0.0))
@@ -203,8 +205,7 @@ class LiveDatabase(Database):
             yield there[0][0]
         elif self.standby:
             with self.proof.timed(name):
-                said = "%s: what the extension %s would tell, which can be made on the primary" % (self.name, extension)
-                self.proof.late(name, said)
+                self.proof.late(name, "%s: %s %s would tell" % (self.name, WITHOUT, extension))
             yield None
         else:
             with super().extension(extension, name) as schema:

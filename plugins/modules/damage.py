@@ -43,6 +43,8 @@ damage:
     checksum_failures: {description: 'Of each database what the server counted before: C(count) and C(last).', type: dict}
     data_checksums: {description: Whether pages have checksums., type: bool}
     in_recovery: {description: Whether the server is a standby., type: bool}
+    data_bytes: {description: Size of all databases., type: int}
+    worked_s: {description: 'Seconds that were spent reading, without the rests.', type: float}
     checks: {description: 'The checks; their schema is docs/schema/checks.schema.json.', type: list, elements: dict}
 """
 
@@ -51,12 +53,14 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import copy_checks, damage, guards, postgres
 
-ABOUT = "SELECT pg_is_in_recovery(), current_setting('data_checksums') = 'on'"
+ABOUT = """
+SELECT pg_is_in_recovery(), current_setting('data_checksums') = 'on', (SELECT sum(pg_database_size(oid))::bigint FROM pg_database)
+"""
 DATABASES = "SELECT datname FROM pg_database WHERE datallowconn ORDER BY 1"
 
 
-def look(module: AnsibleModule, proof: copy_checks.Proof, database: str) -> "list[dict[str, object]]":
-    """What is damaged in one database."""
+def look(module: AnsibleModule, proof: copy_checks.Proof, database: str) -> "tuple[list[dict[str, object]], float]":
+    """What is damaged in one database, and the seconds of work that it took to see."""
     import psycopg
 
     try:
@@ -65,14 +69,14 @@ def look(module: AnsibleModule, proof: copy_checks.Proof, database: str) -> "lis
             connection.execute(copy_checks.queries.RELATIONS)
     except psycopg.Error as error:
         proof.problems[copy_checks.ANSWERS].append("%s: %s" % (database, str(error).strip().splitlines()[0]))
-        return []
+        return [], 0.0
     with postgres.connect(module, database=database) as connection:
         here = copy_checks.LiveDatabase(proof, database, connection, module.params["rest_share"])
         relations, damaged = copy_checks.examine(here)
         copy_checks.check_catalog(here)
         wanted = damage.oids(relations, damaged)
         details = {row[0]: row[1:] for row in here.rows(damage.DETAILS % wanted)} if wanted else {}
-        return damage.of_database(database, relations, damaged, details, proof)
+        return damage.of_database(database, relations, damaged, details, proof), here.worked_s
 
 
 def main() -> None:
@@ -91,20 +95,22 @@ def main() -> None:
     proof = copy_checks.Proof(module.params["deadline_s"])
     try:
         with postgres.connect(module) as connection:
-            in_recovery, data_checksums = connection.execute(ABOUT).fetchone()
+            in_recovery, data_checksums, data_bytes = connection.execute(ABOUT).fetchone()
             failures = {name: {"count": n, "last": at} for name, n, at in connection.execute(damage.FAILURES)}
             names = module.params["databases"] or [name for (name,) in connection.execute(DATABASES)]
-        damaged = [one for name in names for one in look(module, proof, name)] + damage.of_catalog(proof)
+        looked = [look(module, proof, name) for name in names]
     except psycopg.Error as error:
         said = "The server could not be looked at: %s. Nothing was changed." % str(error).strip().splitlines()[0]
         guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
     host = os.uname().nodename
     found = {
-        "damaged": damaged,
+        "damaged": [one for damaged, _worked_s in looked for one in damaged] + damage.of_catalog(proof),
         "unknown": damage.unknown(proof),
         "checksum_failures": failures,
         "data_checksums": data_checksums,
         "in_recovery": in_recovery,
+        "data_bytes": data_bytes,
+        "worked_s": round(sum(worked_s for _damaged, worked_s in looked), 3),
         "checks": [{**check, "host": host} for check in proof.checks(*damage.LOOKED)],
     }
     module.exit_json(changed=False, damage=found, journal=damage.decisions(host, found))

@@ -162,6 +162,29 @@ class RecoveryTarget(Model):
     inclusive: bool = True
 
 
+class Way(Model):
+    """A way back: what it loses at most, how long such a run usually took, and what it changes."""
+
+    method: str
+    host: str | SkipJsonSchema[None] = None
+    repository: int | SkipJsonSchema[None] = None
+    backup: str | SkipJsonSchema[None] = None
+    loses_bytes: int | SkipJsonSchema[None] = None
+    loses_s: Seconds | SkipJsonSchema[None] = None
+    takes_s: Seconds | SkipJsonSchema[None] = None
+    changes: list[str] | SkipJsonSchema[None] = None
+    closed: str | SkipJsonSchema[None] = None  # why it is not taken
+
+
+class DamagedIndex(Model):
+    """An index that is made again: how a person and how SQL names it."""
+
+    database: str
+    name: str
+    sql: str
+    method: str
+
+
 class Plan(Model):
     """`plan.json`: the procedure bound to its targets."""
 
@@ -169,6 +192,12 @@ class Plan(Model):
     run: str
     procedure: str
     service: str
+    method: str | SkipJsonSchema[None] = None  # promote or restore; absent from proofs
+    ways: list[Way] | SkipJsonSchema[None] = None  # all that were looked at, the chosen one first
+    damage: dict[str, list[str]] | SkipJsonSchema[None] = None  # host: what is damaged there
+    indexes: list[DamagedIndex] | SkipJsonSchema[None] = None  # those that are made again
+    safety_copy: str | SkipJsonSchema[None] = None  # a backup of the damaged cluster, or its old place, kept as it is
+    kept: dict[str, str] | SkipJsonSchema[None] = None  # host: the old place
     system_identifier: str | None = None  # a dump may not know it
     target_host: str | None = None
     target_address: str | None = None

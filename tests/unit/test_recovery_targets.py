@@ -6,19 +6,100 @@ import shutil
 import pytest
 from backups import repositories_of
 from modules import as_user, collection, module, refused
-from postgres import PostgresServer, free_port
+from postgres import PostgresServer, free_port, until
 
-VERSIONS = (15, 17)
+targets = collection("plugins.module_utils.recovery_targets")
+
+
+def copied(source, place, user):
+    """A copy of a data directory, the user's own."""
+    shutil.copytree(source, place)
+    for path in (place, *place.rglob("*")):
+        shutil.chown(path, user, user)
+
+
+class Engine:
+    """Backups by pgBackRest, whose version in Debian 12 knows servers up to 15."""
+
+    version = 15
+
+    def __init__(self, server):
+        self.made = repositories_of(server)
+        self.repositories = self.made.__enter__()
+        self.config = str(self.repositories.config)
+        self.archive = self.repositories.archive
+
+    def backup(self):
+        self.repositories.backup(1)
+
+    def restore(self, copy, target):
+        catalog = module("backup_catalog")(stanza="test")["catalog"]
+        fits, _ = targets.fitting(catalog["candidates"], target, None)
+        self.repositories.own()
+        answer = as_user(
+            copy.user,
+            lambda: module("restore_backup")(
+                stanza="test", place=str(copy.data), run="run-1", candidates=fits, version=copy.version,
+                system_identifier=catalog["system_identifier"], timeline=catalog["timeline"], type=target["type"],
+                target=target["value"], inclusive=target["inclusive"], action="pause",
+                recovery_options={"archive_command": ""},
+            ),
+        )  # fmt: skip
+        assert answer.get("changed"), answer
+
+    def remove(self):
+        self.made.__exit__(None, None, None)
+
+
+class Files:
+    """A copy of the files and an archive that is a folder, for a newer server; the same settings of the target."""
+
+    version, config = 17, "/dev/null"
+
+    def __init__(self, server):
+        self.server, self.folder = server, server.folder / "archive"
+        self.folder.mkdir()
+        shutil.chown(self.folder, server.user, server.user)
+        with (server.data / "postgresql.auto.conf").open("a") as file:
+            file.write(f"archive_mode = 'on'\narchive_command = 'cp %p {self.folder}/%f'\n")
+        server.start()
+
+    def backup(self):
+        self.server.stop()
+        copied(self.server.data, self.server.folder / "base", self.server.user)
+        self.server.start()
+
+    def archive(self):
+        self.server.psql("SELECT pg_switch_wal()")
+        until(
+            lambda: self.server.psql(
+                "SELECT last_archived_wal >= pg_walfile_name(pg_current_wal_lsn() - 1) FROM pg_stat_archiver"
+            )[0][0],
+            20,
+            "the archive has it",
+        )
+
+    def restore(self, copy, target):
+        copied(self.server.folder / "base", copy.data, copy.user)
+        signal = copy.data / "recovery.signal"
+        signal.touch()
+        shutil.chown(signal, copy.user, copy.user)
+        values = {**targets.settings(target), "archive_command": "", "restore_command": f"cp {self.folder}/%f %p"}
+        with (copy.data / "postgresql.auto.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in values.items() if value is not None)
+
+    def remove(self):
+        self.server.remove()
 
 
 class Damaged:
     """A server whose rows were deleted by mistake after 50 good ones, and what names the instant before."""
 
-    def __init__(self, repositories):
-        self.server, self.repositories = repositories.server, repositories
-        server = self.server
+    def __init__(self, engine):
+        self.server = server = PostgresServer(version=engine.version)
+        self.engine = engine(server)
         server.psql("CREATE TABLE things (id int, at timestamptz DEFAULT clock_timestamp())")
-        self.repositories.backup(1)
+        self.engine.backup()
         server.psql("INSERT INTO things SELECT generate_series(1, 50)")
         server.psql("SELECT pg_create_restore_point('before_it')")
         ((self.lsn,),) = server.psql("SELECT pg_current_wal_insert_lsn()::text")
@@ -30,7 +111,7 @@ class Damaged:
         server.psql("INSERT INTO things VALUES (100)")
         ((self.later,),) = server.psql("SELECT pg_current_wal_insert_lsn()::text")
         server.psql("INSERT INTO things VALUES (101)")
-        self.repositories.archive()
+        self.engine.archive()
 
     def target(self, kind):
         return {
@@ -41,15 +122,16 @@ class Damaged:
         }[kind]
 
 
-@pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: f"postgresql-{version}")
+@pytest.fixture(scope="module", params=[Engine, Files], ids=lambda engine: f"postgresql-{engine.version}")
 def damaged(request):
-    with repositories_of(PostgresServer(version=request.param)) as made:
-        yield Damaged(made)
+    made = Damaged(request.param)
+    yield made
+    made.engine.remove()
 
 
 @pytest.fixture(autouse=True)
 def configured(damaged, monkeypatch):
-    monkeypatch.setenv("PGBACKREST_CONFIG", str(damaged.repositories.config))
+    monkeypatch.setenv("PGBACKREST_CONFIG", damaged.engine.config)
     monkeypatch.setenv("PGUSER", "postgres")
 
 
@@ -64,21 +146,7 @@ class Copy(PostgresServer):
         self.folder.mkdir()
         shutil.chown(self.folder, self.user, self.user)
         self.data = self.folder / "data"
-        catalog = module("backup_catalog")(stanza="test")["catalog"]
-        targets = collection("plugins.module_utils.recovery_targets")
-        target = targets.parse(text, exclusive)
-        fits, _ = targets.fitting(catalog["candidates"], target, None)
-        damaged.repositories.own()
-        more = {"target": target["value"], "inclusive": target["inclusive"], "action": "pause"}
-        answer = as_user(
-            self.user,
-            lambda: module("restore_backup")(
-                stanza="test", place=str(self.data), run="run-1", candidates=fits, version=self.version,
-                system_identifier=catalog["system_identifier"], timeline=catalog["timeline"], type=target["type"],
-                recovery_options={"archive_command": ""}, **more,
-            ),
-        )  # fmt: skip
-        assert answer.get("changed"), answer
+        damaged.engine.restore(self, targets.parse(text, exclusive))
         with (self.data / "postgresql.auto.conf").open("a") as file:
             file.write(f"port = {self.port}\nunix_socket_directories = '{self.folder}'\n")
         self.start()

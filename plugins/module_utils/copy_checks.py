@@ -266,6 +266,18 @@ def examine(here: Database) -> "tuple[list[tuple[Any, ...]], set[str]]":
     return relations, damaged
 
 
+def check_index(here: Database, name: str, oid: int, method: str) -> bool:
+    """Whether one index is known to be sound."""
+    methods = queries.index_checks(here.major, here.gentle)
+    extension, check = ("amcheck", INDEXES) if method in methods else ("pg_prewarm", PAGES)
+    left = len(here.proof.left_out.get(check, []))
+    with here.extension(extension, check) as schema:
+        if schema is None:
+            return False
+        damaged = here.each(check, [(name, methods.get(method, queries.READ) % (schema, oid))])
+    return not damaged and len(here.proof.left_out.get(check, [])) == left
+
+
 def scanned(here: Database, tables: "list[tuple[Any, ...]]") -> "set[str]":
     """Read tables by a scan, where amcheck is not there; what is damaged.
 

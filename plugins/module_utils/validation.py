@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from .lsn import segment_number, segment_of
+from .lsn import format_lsn, parse_lsn, segment_number, segment_of
 from .reconcile import Reconciliation
 from .timelines import forks
 
@@ -28,10 +28,7 @@ def switch_point(history: str) -> "tuple[int, int]":
 
 
 def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":
-    """Judge what a restored cluster says of itself against the plan."""
-    _parent, ended = switch_point(seen["history"])
-    archived = segment_number(plan["archive_end"]["segment"], seen["segment_bytes"])
-    replayed = segment_of(ended, seen["segment_bytes"])
+    """Judge what a recovered cluster says of itself against the plan."""
     wrong = seen["unreadable_databases"]
     return [
         check(
@@ -40,25 +37,45 @@ def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dic
             seen["system_identifier"],
             str(seen["system_identifier"]) == str(plan["system_identifier"]),
         ),
+        *([] if plan.get("method") == "reindex" else _judge_restore(seen, plan)),
+        check("the server is out of recovery", False, seen["in_recovery"], not seen["in_recovery"]),
+        check("data checksums are on", "on", seen["data_checksums"], seen["data_checksums"] == "on"),
+        check("every database can be read", "none unreadable", ", ".join(wrong) or "none unreadable", not wrong),
+        check("every index is valid", 0, seen["invalid_indexes"], int(seen["invalid_indexes"]) == 0),
+        check("a read-write transaction commits", True, seen["writable"], bool(seen["writable"])),
+    ]
+
+
+def _judge_restore(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    """What must hold of a cluster that was restored to a new place; one that was repaired where it is has not moved."""
+    _parent, ended = switch_point(seen["history"])
+    return [
         check(
             "it runs on what this run restored",
             plan["data_directory"],
             seen["place"],
             seen["place"] == plan["data_directory"],
         ),
-        check("the server is out of recovery", False, seen["in_recovery"], not seen["in_recovery"]),
         check(
             "it continues on a new timeline",
             "> %s" % plan["target_timeline"],
             seen["timeline"],
             int(seen["timeline"]) > int(plan["target_timeline"]),
         ),
-        check("all archived WAL was replayed", "segment %d" % archived, "segment %d" % replayed, replayed >= archived),
-        check("data checksums are on", "on", seen["data_checksums"], seen["data_checksums"] == "on"),
-        check("every database can be read", "none unreadable", ", ".join(wrong) or "none unreadable", not wrong),
-        check("every index is valid", 0, seen["invalid_indexes"], int(seen["invalid_indexes"]) == 0),
-        check("a read-write transaction commits", True, seen["writable"], bool(seen["writable"])),
+        _reached(ended, seen["segment_bytes"], plan),
     ]
+
+
+def _reached(ended: int, segment_bytes: int, plan: Mapping[str, Any]) -> "dict[str, Any]":
+    """WAL was replayed to the point that was approved, or to the end of the archive."""
+    if plan.get("approval"):
+        lsn = plan["approval"]["lsn"]
+        return check("replay ended where it was approved", lsn, format_lsn(ended), ended == parse_lsn(lsn))
+    archived = segment_number(plan["archive_end"]["segment"], segment_bytes)
+    replayed = segment_of(ended, segment_bytes)
+    return check(
+        "all archived WAL was replayed", "segment %d" % archived, "segment %d" % replayed, replayed >= archived
+    )
 
 
 def judge_tokens(found: Reconciliation, accepted: "list[int]") -> "dict[str, Any]":

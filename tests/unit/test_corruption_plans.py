@@ -216,3 +216,32 @@ def test_a_target_that_was_passed_is_refused_and_one_ahead_is_not():
             targets.check_ahead(targets.parse(behind), standing)
     for ahead in ("lsn:0/5000001", "time:2026-11-24T01:00:01Z", "xid:9", "name:a"):
         targets.check_ahead(targets.parse(ahead), standing)
+
+
+def cluster(**changes):
+    good = {
+        "system_identifier": "7", "place": "/pg/run-1", "in_recovery": False, "timeline": 2,
+        "history": "1\t0/4000000\tbefore transaction 7\n", "segment_bytes": 1 << 24, "data_checksums": "on",
+        "unreadable_databases": [], "invalid_indexes": 0, "writable": True,
+    }  # fmt: skip
+    return {**good, **changes}
+
+
+def failed(seen, plan):
+    judge = collection("plugins.module_utils.validation").judge_cluster
+    return [check["name"] for check in judge(seen, plan) if check["verdict"] == "failed"]
+
+
+def test_a_copy_that_went_beyond_the_point_that_was_approved_is_not_taken():
+    plan = make(on_primary(), recover_to="xid:7")
+    assert failed(cluster(), {**plan, "approval": {"lsn": "0/4000000"}}) == []
+    assert failed(cluster(), {**plan, "approval": {"lsn": "0/3FFFFF8"}}) == ["replay ended where it was approved"]
+    assert failed(cluster(), plan) == ["all archived WAL was replayed"]
+
+
+def test_a_cluster_that_was_repaired_where_it_is_keeps_its_place_and_its_timeline():
+    plan = make(on_primary(INDEX))
+    here = {key: value for key, value in cluster(place="/pg/17/main", timeline=1).items() if key != "history"}
+    assert failed(here, plan) == []
+    assert failed({**here, "invalid_indexes": 1}, plan) == ["every index is valid"]
+    assert failed({**here, "system_identifier": "8"}, plan) == ["the database system is the planned one"]

@@ -105,3 +105,9 @@ def shortened(sentences: "list[str]", most: int = 3) -> str:
 def oids(relations: "Iterable[tuple[Any, ...]]", damaged: "set[str]") -> Optional[str]:
     """The damaged relations, as `DETAILS` wants them; None when there are none."""
     return ",".join(str(r[0]) for r in relations if r[4] in damaged) or None
+
+
+def nothing_known(why: str) -> "dict[str, Any]":
+    """A look at a server that does not answer."""
+    known = {"data_checksums": False, "in_recovery": False, "data_bytes": 0, "worked_s": 0.0}
+    return {"damaged": [], "unknown": [why], "checksum_failures": {}, "checks": [], **known}

@@ -158,3 +158,9 @@ def test_a_standby_is_looked_at_with_what_its_primary_has():
             sound()
             shop.run("shop", "CREATE EXTENSION amcheck; CREATE EXTENSION pg_prewarm")
             until(lambda: not look(other, databases=["shop"])["unknown"], 20, "the standby has the extensions")
+
+
+def test_a_server_that_does_not_answer_is_not_known(tmp_path):
+    answer = module("damage")(version=17, port=1, socket_directory=str(tmp_path), deadline_s=5)
+    assert (answer["damage"]["damaged"], len(answer["damage"]["unknown"])) == ([], 1)
+    assert "could not be asked" in answer["damage"]["unknown"][0]

@@ -273,6 +273,7 @@ def _restore_plan(
     spare = plans.choose_target(request["states"], request["hosts"], request["target"], request["prefer_region"])
     host = request["hosts"][spare]
     fits, passed_over = recovery_targets.fitting(catalog["candidates"], target, request["backup_before"])
+    left = [h for h, s in sorted(request["states"].items()) if s["role"] == "standby"]
     kept = {h: s["data_directory"] for h, s in sorted(request["states"].items()) if s["role"] in ("primary", "stopped")}
     return {
         "system_identifier": catalog["system_identifier"],
@@ -291,6 +292,7 @@ def _restore_plan(
             "%s: a new data directory %s/%s, PostgreSQL started" % (spare, host["root"], run),
             "the application is stopped, and started again",
             "%s: stopped, and kept from starting; the data stays as it is" % (primary or "the primary"),
+            *["%s: left as it is; it follows what was given up, and is to be built anew" % h for h in left],
             "the service's name points at %s" % host["address"],
         ],
         "irreversible": [

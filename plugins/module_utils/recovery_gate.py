@@ -41,7 +41,7 @@ def approval(request: Mapping[str, Any], noted: Optional[Mapping[str, Any]], run
 def in_words(request: Mapping[str, Any], run: str) -> str:
     """What a person sees who is asked whether this is the point."""
     standing, counted = request["standing"], request["standing"]["counts"]
-    rows = ", ".join("%s: %s" % item for item in sorted(counted.items())) or "no tables were named to be counted"
+    rows = ", ".join("%s: %s" % item for item in sorted(counted.items())) or "No tables were named to be counted"
     left = damage.shortened(request["damage"]["unknown"])
     return (
         "The copy is paused at %s; the last transaction in it ended at %s. %s. Nothing damaged was found on it%s. Look at it, then "

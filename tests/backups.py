@@ -155,3 +155,11 @@ def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+def flip_page(path: Path, page: int = 0, size: int = 8192) -> None:
+    """Turn bits in the middle of one page of a relation's file."""
+    content = bytearray(path.read_bytes())
+    middle = page * size + size // 2
+    content[middle : middle + 8] = bytes(byte ^ 0xFF for byte in content[middle : middle + 8])
+    path.write_bytes(content)

@@ -120,6 +120,9 @@ FAULTS: dict[str, Fault] = {
     "CHECK violated": Fault("added NOT VALID, then marked as validated", "every CHECK constraint holds"),
     "domain violated": Fault("added NOT VALID to a domain, then marked as validated", "every CHECK constraint holds"),
     "row in a wrong partition": Fault("bounds of two partitions exchanged", "every row is in its partition"),
+    "catalog row that leads nowhere": Fault(
+        "a table in a schema that does not exist", "the catalog agrees with itself"
+    ),
     "database does not answer": Fault("the folder of a database moved away", "every database answers"),
     "copy with a way out": Fault("a copy that was not cut off after its replay", "the copy can connect to nothing"),
     "business assertion false": Fault("a statement that gives another value", "every order has a customer"),

@@ -1,17 +1,19 @@
 """What must hold of a restored copy whatever the original was: its files, pages, heaps, indexes and constraints.
 
 Each check goes over every database. A relation that is damaged is told once, by the first check that finds it, and the
-checks after it leave it out.
+checks after it leave it out. A server in use is asked the same gently: nobody is kept from writing, its memory is left to
+its clients, and on a standby nothing is made.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Optional
+from typing import Any, Callable, ClassVar, Collection, Iterable, Iterator, Mapping, Optional
 
 from . import copy_queries as queries
-from .census import NO_TIME
+from .census import FROM_THE_HEAP, NO_TIME
 from .validation import check
 
 NAMED = 10  # problems a check names
@@ -23,6 +25,8 @@ INDEXES = "every index is sound and holds every row of its table"
 FOREIGN_KEYS = "every foreign key holds"
 CONSTRAINTS = "every CHECK constraint holds"
 PARTITIONS = "every row is in its partition"
+CATALOG = "the catalog agrees with itself"
+WITHOUT = "what the extension"  # and what it would tell, of a standby whose primary does not have it
 OF_STORAGE = (ANSWERS, FILES, PAGES, HEAPS, INDEXES)
 OF_CONSTRAINTS = (FOREIGN_KEYS, CONSTRAINTS, PARTITIONS)
 
@@ -96,9 +100,15 @@ class Proof:
 class Database:
     """One database of the copy, asked within the time that is left."""
 
+    gentle = False
+    settings: ClassVar[Mapping[str, str]] = {}
+
     def __init__(self, proof: Proof, name: str, connection: Any) -> None:
         self.proof, self.name, self.connection = proof, name, connection
         self.major = int(connection.info.server_version // 10000)
+
+    def rest(self, worked_s: float) -> None:
+        """What follows a question that took so long; nobody waits for a copy."""
 
     def rows(self, query: str) -> "list[tuple[Any, ...]]":
         """The answer to a question about the catalog, with names qualified."""
@@ -121,12 +131,16 @@ class Database:
                     self.proof.late(name, full)
                     continue
                 self.proof.looked_at[name] += 1
+                began = time.monotonic()
                 try:
                     # rolled back, so that locks are let go
                     with self.connection.transaction(force_rollback=True):
                         self.connection.execute("SET LOCAL statement_timeout = %d" % (remaining or 0))
+                        for setting, value in self.settings.items():
+                            self.connection.execute("SET LOCAL %s = %s" % (setting, value))
                         said = list(wrong(self.connection.execute(query).fetchall()))
-                except psycopg.errors.QueryCanceled:
+                    self.rest(time.monotonic() - began)
+                except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
                     self.proof.late(name, full)
                     continue
                 except psycopg.Error as error:
@@ -146,7 +160,6 @@ class Database:
         """
         import psycopg
 
-        schema = "SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = '%s'"
         with self.connection.transaction(force_rollback=True):
             place = None
             with self.proof.timed(name):
@@ -155,38 +168,94 @@ class Database:
                         self.connection.execute("CREATE SCHEMA IF NOT EXISTS pgrescue_proof")
                         self.connection.execute("CREATE EXTENSION IF NOT EXISTS %s SCHEMA pgrescue_proof" % extension)
                         self.connection.execute("ALTER EXTENSION %s UPDATE" % extension)
-                        place = self.rows(schema % extension)[0][0]
+                        place = self.rows(queries.EXTENSION % extension)[0][0]
                 except psycopg.Error as error:
                     self.proof.problems[name].append("%s: %s" % (self.name, str(error).strip().splitlines()[0]))
             yield place
 
 
+class LiveDatabase(Database):
+    """One database of a server that is in use. For each second of work it is left alone for `rest_share` seconds."""
+
+    gentle = True
+    # a lock that somebody else wants or holds is not waited for; one core is enough
+    settings: ClassVar[Mapping[str, str]] = {
+        **FROM_THE_HEAP,
+        "lock_timeout": "1000",
+        "max_parallel_workers_per_gather": "0",
+    }
+
+    def __init__(self, proof: Proof, name: str, connection: Any, rest_share: float = 1.0) -> None:
+        super().__init__(proof, name, connection)
+        self.rest_share, self.worked_s = rest_share, 0.0
+        self.standby = bool(self.rows("SELECT pg_is_in_recovery()")[0][0])
+
+    def rest(self, worked_s: float) -> None:
+        """Leave the disk to the clients for a while."""
+        self.worked_s += worked_s
+        remaining = self.proof.remaining_ms()
+        rest_s = worked_s * self.rest_share
+        time.sleep(rest_s if remaining is None else max(min(rest_s, remaining / 1000.0), 0.0))
+
+    @contextmanager
+    def extension(self, extension: str, name: str) -> "Iterator[Optional[str]]":
+        """The schema of an extension as it is there; on a primary that lacks it, it is made for the time and rolled back."""
+        there = self.rows(queries.EXTENSION % extension)
+        if there:
+            yield there[0][0]
+        elif self.standby:
+            with self.proof.timed(name):
+                self.proof.late(name, "%s: %s %s would tell" % (self.name, WITHOUT, extension))
+            yield None
+        else:
+            with super().extension(extension, name) as schema:
+                if schema is None:  # the package is missing: that says nothing of the data
+                    self.proof.late(name, self.proof.problems[name].pop())
+                yield schema
+
+
 def check_storage(here: Database) -> "set[str]":
     """Files, then pages, then what amcheck knows of heaps and indexes; the tables whose rows cannot be relied upon."""
+    return unreadable(*examine(here))
+
+
+def unreadable(relations: "list[tuple[Any, ...]]", damaged: "set[str]") -> "set[str]":
+    """The tables whose rows cannot be relied upon, by what is damaged."""
+    return {table for _o, _k, _m, _v, name, table, aside in relations if name in damaged and not aside}
+
+
+def examine(here: Database) -> "tuple[list[tuple[Any, ...]], set[str]]":
+    """Every relation with a file, as `queries.RELATIONS` tells it, and the names of those that are damaged."""
     relations = here.rows(queries.RELATIONS)
+    if here.gentle:
+        elsewhere = {row[0] for row in here.rows(queries.NOT_HERE)}
+        relations = [r for r in relations if r[0] not in elsewhere]
     damaged: "set[str]" = set()
 
-    def unreadable() -> "set[str]":
-        return {table for _o, _k, _m, _v, name, table, aside in relations if name in damaged and not aside}
-
     def intact(kinds: str) -> "list[tuple[Any, ...]]":
-        lost = unreadable()
+        lost = unreadable(relations, damaged)
         return [r for r in relations if r[1] in kinds and r[4] not in damaged and r[5] not in lost]
 
     files = [(r[4], queries.FILE % (r[0], r[0])) for r in relations]
     damaged |= here.each(FILES, files, lambda rows: [said for (said,) in rows])
     if here.rows("SELECT 1 WHERE current_setting('data_checksums') = 'off'"):
         here.proof.limits[PAGES] = ["without data checksums, which would tell more"]
+    methods = queries.index_checks(here.major, here.gentle)
     with here.extension("pg_prewarm", PAGES) as schema:
         if schema:
-            damaged |= here.each(PAGES, [(r[4], queries.READ % (schema, r[0])) for r in intact("rmtiS")])
+            to_read = [
+                r
+                for r in intact("rmtiS")
+                # what amcheck reads needs not be brought into the memory of a server with clients
+                if not here.gentle or (r[2] not in methods and r[2] != "heap")
+            ]
+            damaged |= here.each(PAGES, [(r[4], queries.READ % (schema, r[0])) for r in to_read])
     with here.extension("amcheck", HEAPS) as schema:
+        if here.gentle and not schema:
+            damaged |= scanned(here, intact("rmt"))
         if schema:
             heaps = [(r[4], queries.HEAP % (schema, r[0])) for r in intact("rmt") if r[2] == "heap"]
             damaged |= here.each(HEAPS, heaps, lambda rows: ["block %s, item %s: %s" % row for row in rows[:3]])
-            methods = {"btree": queries.BTREE_SINCE_17 if here.major >= 17 else queries.BTREE}
-            if here.major >= 18:
-                methods["gin"] = queries.GIN
             valid = [r for r in intact("i") if r[3]]
             indexes = [r for r in valid if r[2] in methods]
             only_read = sorted({r[2] for r in valid} - set(methods))
@@ -194,7 +263,45 @@ def check_storage(here: Database) -> "set[str]":
                 said = "%s: %d of %s were only read" % (here.name, len(valid) - len(indexes), ", ".join(only_read))
                 here.proof.limits.setdefault(INDEXES, []).append(said)
             damaged |= here.each(INDEXES, [(r[4], methods[r[2]] % (schema, r[0])) for r in indexes])
-    return unreadable()
+    return relations, damaged
+
+
+def check_index(here: Database, name: str, oid: int, method: str) -> bool:
+    """Whether one index is known to be sound."""
+    methods = queries.index_checks(here.major, here.gentle)
+    extension, check = ("amcheck", INDEXES) if method in methods else ("pg_prewarm", PAGES)
+    left = len(here.proof.left_out.get(check, []))
+    with here.extension(extension, check) as schema:
+        if schema is None:
+            return False
+        damaged = here.each(check, [(name, methods.get(method, queries.READ) % (schema, oid))])
+    return not damaged and len(here.proof.left_out.get(check, [])) == left
+
+
+def scanned(here: Database, tables: "list[tuple[Any, ...]]") -> "set[str]":
+    """Read tables by a scan, where amcheck is not there; what is damaged.
+
+    The planner reads the first page of each index of a table before it reads the table: the server names the file it means.
+    """
+    scans = {row[0]: row[1] for row in here.rows(queries.SCANS)}
+    names = {row[1]: row[0] for row in here.rows(queries.PATHS)}
+    failed = here.each(PAGES, [(r[4], scans[r[0]]) for r in tables if r[0] in scans])
+    for table in sorted(failed):
+        begins = "%s: %s: " % (here.name, table)
+        for index, said in enumerate(here.proof.problems[PAGES]):
+            path = re.search(r"of relation (\S+)$", said)
+            meant = names.get(path.group(1)) if path and said.startswith(begins) else None
+            if meant:
+                here.proof.problems[PAGES][index] = "%s: %s: %s" % (here.name, meant, said[len(begins) :])
+                here.proof.late(PAGES, begins + "it cannot be scanned")
+                failed = (failed - {table}) | {meant}
+    return failed
+
+
+def check_catalog(here: Database) -> None:
+    """Whether every reference from one system catalog to another leads somewhere, as PostgreSQL's own tests ask it."""
+    items = [("%s (%s)" % (table, columns), ask) for table, columns, ask in here.rows(queries.CATALOG_KEYS)]
+    here.each(CATALOG, items, lambda rows: ["%d rows lead nowhere" % count for (count,) in rows if count])
 
 
 def check_constraints(here: Database, skip: Collection[str]) -> None:

@@ -25,6 +25,34 @@ HEAP = "SELECT blkno, offnum, msg FROM %s.verify_heapam(%d::regclass)"
 BTREE = "SELECT %s.bt_index_parent_check(%d::regclass, true, false)"
 BTREE_SINCE_17 = "SELECT %s.bt_index_parent_check(%d::regclass, true, false, true)"
 GIN = "SELECT %s.gin_index_check(%d::regclass)"
+# The same where clients are at work: the check across levels takes a lock that keeps them from writing.
+LIVE_BTREE = "SELECT %s.bt_index_check(%d::regclass, true)"
+LIVE_BTREE_SINCE_17 = "SELECT %s.bt_index_check(%d::regclass, true, true)"
+EXTENSION = (
+    "SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = '%s'"
+)
+# What a server in recovery has no content of: unlogged relations.
+NOT_HERE = """
+SELECT c.oid FROM pg_class c LEFT JOIN pg_index i ON indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = indrelid
+ WHERE pg_is_in_recovery() AND 'u' IN (c.relpersistence, t.relpersistence)
+"""
+# Reads every page of a table. A materialized view without content cannot be asked, and has no page.
+SCANS = """
+SELECT oid, 'SELECT count(*) FROM ONLY ' || oid::regclass FROM pg_class WHERE relkind IN ('r', 'm', 't') AND relispopulated
+"""
+# The file of each index of a table, and its name.
+PATHS = """
+SELECT format('%I.%I', nspname, relname), pg_relation_filepath(c.oid)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'i' AND pg_relation_filenode(c.oid) IS NOT NULL
+"""
+# Every reference between system catalogs, and how many of its rows lead nowhere.
+CATALOG_KEYS = """
+SELECT fktable::text, array_to_string(fkcols, ', '),
+       format('SELECT count(*) FROM %s AS f WHERE %s NOT EXISTS (SELECT FROM %s AS p WHERE %s)', fktable,
+              CASE WHEN is_opt THEN format('f.%I <> 0 AND', fkcols[cardinality(fkcols)]) ELSE '' END, pktable,
+              (SELECT string_agg(format('p.%I = f.%I', pk, fk), ' AND ') FROM unnest(pkcols, fkcols) AS u (pk, fk)))
+  FROM pg_get_catalog_foreign_keys() WHERE NOT is_array ORDER BY 1, 2
+"""
 
 # Each of these gives: name, the tables that are read, the query, which gives a row for what is wrong.
 FOREIGN_KEYS = """
@@ -83,3 +111,14 @@ SELECT format('%I.%I', nspname, relname), ARRAY[format('%I.%I', nspname, relname
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
  WHERE relispartition AND relkind = 'r' AND relpersistence <> 't' AND pg_get_partition_constraintdef(c.oid) IS NOT NULL ORDER BY 1
 """
+
+
+def index_checks(major: int, live: bool) -> "dict[str, str]":
+    """The query that checks an index, by its access method; what is not named can only be read."""
+    if live:
+        methods = {"btree": LIVE_BTREE_SINCE_17 if major >= 17 else LIVE_BTREE}
+    else:
+        methods = {"btree": BTREE_SINCE_17 if major >= 17 else BTREE}
+    if major >= 18:
+        methods["gin"] = GIN  # takes the weakest lock
+    return methods

@@ -29,8 +29,7 @@ def switch_point(history: str) -> "tuple[int, int]":
 
 
 def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":
-    """Judge what a restored cluster says of itself against the plan."""
-    _parent, ended = switch_point(seen["history"])
+    """Judge what a recovered cluster says of itself against the plan."""
     wrong = seen["unreadable_databases"]
     return [
         check(
@@ -39,20 +38,8 @@ def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dic
             seen["system_identifier"],
             str(seen["system_identifier"]) == str(plan["system_identifier"]),
         ),
-        check(
-            "it runs in the planned place",
-            plan["data_directory"],
-            seen["place"],
-            seen["place"] == plan["data_directory"],
-        ),
+        *([] if plan.get("method") == "reindex" else _judge_restore(seen, plan)),
         check("the server is out of recovery", False, seen["in_recovery"], not seen["in_recovery"]),
-        check(
-            "it continues on a new timeline",
-            "> %s" % plan["target_timeline"],
-            seen["timeline"],
-            int(seen["timeline"]) > int(plan["target_timeline"]),
-        ),
-        _reached(ended, seen["segment_bytes"], plan),
         check("data checksums are on", "on", seen["data_checksums"], seen["data_checksums"] == "on"),
         check("every database can be read", "none unreadable", ", ".join(wrong) or "none unreadable", not wrong),
         check("every index is valid", 0, seen["invalid_indexes"], int(seen["invalid_indexes"]) == 0),
@@ -60,8 +47,31 @@ def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dic
     ]
 
 
+def _judge_restore(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    """What must hold of a cluster that was restored to a new place; one that was repaired where it is has not moved."""
+    _parent, ended = switch_point(seen["history"])
+    return [
+        check(
+            "it runs in the planned place",
+            plan["data_directory"],
+            seen["place"],
+            seen["place"] == plan["data_directory"],
+        ),
+        check(
+            "it continues on a new timeline",
+            "> %s" % plan["target_timeline"],
+            seen["timeline"],
+            int(seen["timeline"]) > int(plan["target_timeline"]),
+        ),
+        _reached(ended, seen["segment_bytes"], plan),
+    ]
+
+
 def _reached(ended: int, segment_bytes: int, plan: Mapping[str, Any]) -> "dict[str, Any]":
-    """What the plan counted on is in: WAL to the end of the archive, or all that the server had received."""
+    """What the plan counted on is in: WAL to the point that was approved, to the end of the archive, or all that was received."""
+    if plan.get("approval"):
+        lsn = plan["approval"]["lsn"]
+        return check("replay ended where it was approved", lsn, format_lsn(ended), ended == parse_lsn(lsn))
     if plan["method"] in (PROMOTE, RETURN):
         name = "all WAL that it had received was replayed"
         return check(name, ">= %s" % plan["received"], format_lsn(ended), ended >= parse_lsn(plan["received"]))

@@ -6,11 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = """
 module: await_server
-short_description: Wait until a starting server is writable, or streams from its primary
+short_description: Wait until a starting server is writable, paused at its target, or streams from its primary
 description:
   - Waits inside itself, asking every tenth of a second, and says at the deadline where the server stood. Only looks.
 options:
-  until: {description: What to wait for., type: str, choices: [following, writable, streaming], required: true}
+  until:
+    description: What to wait for. A server that was promoted since is past its pause, and not waited for.
+    type: str
+    choices: [following, paused, streaming, writable]
+    required: true
   place: {description: 'Its data directory; when its server ends, that is said at once, with the end of the log beside it.', type: path}
   deadline_s: {description: How long to wait in seconds., type: int, required: true}
 extends_documentation_fragment: [pgrescue.runbooks.connection]
@@ -38,6 +42,8 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, p
 
 QUESTIONS = {
     "following": "SELECT pg_is_in_recovery(), coalesce('replayed to ' || pg_last_wal_replay_lsn(), 'nothing replayed')",
+    "paused": "SELECT NOT pg_is_in_recovery() OR pg_get_wal_replay_pause_state() = 'paused',"
+    " coalesce('replayed to ' || pg_last_wal_replay_lsn(), 'nothing replayed')",
     "writable": "SELECT NOT pg_is_in_recovery(), coalesce('replayed to ' || pg_last_wal_replay_lsn(), 'out of recovery')",
     "streaming": "SELECT pg_is_in_recovery() AND EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'),"
     " coalesce('replayed to ' || pg_last_wal_replay_lsn(), 'nothing replayed')",

@@ -35,6 +35,11 @@ options:
     description: Whether what begins at C(target) is still replayed. A state seen at an LSN is met again when it is not.
     type: bool
     default: true
+  action:
+    description: What the restored server does at C(target). One that pauses can be read, moved on to a target further ahead, and promoted.
+    type: str
+    choices: [promote, pause]
+    default: promote
   apart:
     description: Whether tablespaces go beside C(place) instead of where the original has them; for a copy on a host of the service.
     type: bool
@@ -223,7 +228,7 @@ def restore(module: AnsibleModule, backup: "dict[str, object]", alone: bool, hel
     timeline = ["--target-timeline=%d" % p["timeline"]] if p["timeline"] and p["type"] != "standby" else []
     target = ["--target=" + p["target"]] if p["target"] else []
     if p["type"] not in ("default", "standby"):
-        target.append("--target-action=promote")
+        target.append("--target-action=" + p["action"])
     if p["target"] and not p["inclusive"]:
         target.append("--target-exclusive")
     if not p["archive"]:
@@ -313,6 +318,7 @@ def main() -> None:
             "type": {"type": "str", "choices": TYPES, "default": "default"},
             "target": {"type": "str"},
             "inclusive": {"type": "bool", "default": True},
+            "action": {"type": "str", "choices": ["promote", "pause"], "default": "promote"},
             "apart": {"type": "bool", "default": False},
             "archive": {"type": "bool", "default": True},
             "alone": {"type": "bool", "default": False},

@@ -79,10 +79,11 @@ def observe(module: AnsibleModule) -> "dict[str, object]":
         except psycopg.Error as error:
             unreadable.append("%s (%s)" % (name, str(error).strip().splitlines()[0]))
     pg_wal = os.path.join(seen["data_directory"], "pg_wal")
-    newest = max(n for n in os.listdir(pg_wal) if n.endswith(".history"))
-    with open(os.path.join(pg_wal, newest), encoding="ascii") as history:
-        seen["history"] = history.read()
-    seen["timeline"] = int(newest.split(".")[0], 16)
+    newest = max((n for n in os.listdir(pg_wal) if n.endswith(".history")), default=None)
+    if newest:  # a cluster that was repaired where it is may never have left its first timeline
+        with open(os.path.join(pg_wal, newest), encoding="ascii") as history:
+            seen["history"] = history.read()
+        seen["timeline"] = int(newest.split(".")[0], 16)
     place = os.path.realpath(seen["data_directory"])
     return {**seen, "place": place, "unreadable_databases": unreadable, "invalid_indexes": invalid}
 

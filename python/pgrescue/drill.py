@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -14,10 +15,10 @@ from rich.console import Console
 from pgrescue import recovery, runner
 
 
-def scenario(name: str) -> dict[str, str]:
+def scenario(name: str) -> dict[str, Any]:
     """The drill's data, from `drills/<name>.yml`."""
     text = (runner.ROOT / "drills" / f"{name}.yml").read_text(encoding="utf-8")
-    loaded: dict[str, str] = yaml.safe_load(text)
+    loaded: dict[str, Any] = yaml.safe_load(text)
     return loaded
 
 
@@ -26,7 +27,7 @@ def run(name: str, service: str, inventory: str, seed: int | None, variables: di
     what = scenario(name)
     request = recovery.Request(
         what["procedure"], service, inventory,
-        {"confirm": service, "run_kind": "drill", "run_scenario": name, **variables},
+        {"confirm": service, "run_kind": "drill", "run_scenario": name, **what.get("variables", {}), **variables},
     )  # fmt: skip
     if not playbook(what["steady_state"], request, recovery.new_id(request), console):
         console.print("The service is not in its steady state; nothing was broken. The lab: pgrescue lab status, or up")

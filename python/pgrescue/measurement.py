@@ -32,7 +32,7 @@ def measure(
     The journal's `clock` and `data` facts give the clock's offset and the amount of data.
     """
     seen = _Seen.of(story, witness)
-    time, loss = _time(seen), _loss(seen, reconciliation)
+    time, loss = _time(seen, "traffic_kept" in story.milestones), _loss(seen, reconciliation)
     figures: dict[str, Any] = {
         **time,
         **loss,
@@ -99,9 +99,10 @@ def _number(facts: Mapping[str, Any], key: str) -> Any:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _time(seen: _Seen) -> dict[str, Any]:
+def _time(seen: _Seen, kept: bool) -> dict[str, Any]:
+    """The outage; one that the witness did not see is none where the repair kept the traffic."""
     if seen.outage is None:
-        return {}
+        return {"rta_s": 0.0} if kept and seen.log else {}
     last, first = seen.outage.last_success, seen.outage.first_success
     return {
         "last_success_before": seen.wall(last),

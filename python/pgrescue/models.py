@@ -174,7 +174,7 @@ class RecoveryTarget(Model):
 
 
 class Way(Model):
-    """A way back: promote a standby, or restore a backup; what it loses at most, and how long it usually took."""
+    """A way back: what it loses at most, how long such a run usually took, and what it changes."""
 
     method: str
     host: str | SkipJsonSchema[None] = None
@@ -183,7 +183,17 @@ class Way(Model):
     loses_bytes: int | SkipJsonSchema[None] = None
     loses_s: Seconds | SkipJsonSchema[None] = None
     takes_s: Seconds | SkipJsonSchema[None] = None
+    changes: list[str] | SkipJsonSchema[None] = None
     closed: str | SkipJsonSchema[None] = None  # why it is not taken
+
+
+class DamagedIndex(Model):
+    """An index that is made again: how a person and how SQL names it."""
+
+    database: str
+    name: str
+    sql: str
+    method: str
 
 
 class Plan(Model):
@@ -202,6 +212,10 @@ class Plan(Model):
     undoes: str | SkipJsonSchema[None] = None  # the run that is taken back
     left: str | None = None  # the primary that is left, where it is known
     received: str | SkipJsonSchema[None] = None  # how far the standby that is promoted had received WAL
+    damage: dict[str, list[str]] | SkipJsonSchema[None] = None  # host: what is damaged there
+    indexes: list[DamagedIndex] | SkipJsonSchema[None] = None  # those that are made again
+    safety_copy: str | SkipJsonSchema[None] = None  # a backup of the damaged cluster, or its old place, kept as it is
+    kept: dict[str, str] | SkipJsonSchema[None] = None  # host: the old place
     system_identifier: str | None = None  # a dump may not know it
     target_host: str | None = None
     target_address: str | None = None

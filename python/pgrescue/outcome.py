@@ -10,7 +10,7 @@ from pgrescue.models import Check, Measurement, Result, Run
 from pgrescue.story import Story
 
 PASSED, STEP_FAILED, VALIDATION_FAILED, OBJECTIVE_MISSED, ABORTED, NEEDS_PERSON = 0, 5, 6, 7, 8, 9
-_LET_BACK_IN = ("endpoint_switched", "application_resumed")
+_LET_BACK_IN = ("endpoint_switched", "application_resumed", "traffic_kept")
 
 
 @dataclass(frozen=True)

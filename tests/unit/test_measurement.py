@@ -107,6 +107,16 @@ def test_still_down_past_the_objective_is_a_miss_even_unfinished():
     assert figures.verdicts.rto == "missed"
 
 
+def test_a_repair_that_kept_the_traffic_took_no_time_where_the_witness_saw_no_outage():
+    timeline = complete_loss()
+    timeline.milestone(59, "traffic_kept", "resume")
+    calm = Witness().outage(down=999, up=999)
+    assert measured(Synthetic(timeline=timeline, witness=calm)).rta_s == 0.0
+    assert measured(Synthetic(timeline=complete_loss(), witness=calm)).rta_s is None
+    assert measured(Synthetic(timeline=timeline, witness=None)).rta_s is None
+    assert measured(Synthetic(timeline=timeline)).rta_s == pytest.approx(28.02, abs=0.001)
+
+
 def test_without_a_witness_nothing_is_guessed():
     figures = measured(Synthetic(witness=None))
     assert "rta_s" not in figures.dump()

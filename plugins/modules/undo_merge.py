@@ -1,0 +1,98 @@
+#!/usr/bin/python
+# Copyright: the pgrescue authors. Apache-2.0
+"""Take back what a run merged."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: undo_merge
+short_description: Take back what a run merged
+description:
+  - Deletes rows that M(pgrescue.runbooks.merge_rows) brought back, returns those that it replaced, and drops what it made again, all in
+    one transaction that is rolled back when a check fails. Then the run's schema is removed.
+  - Refuses (exit code 4) when any of those rows was changed since, or newer rows refer to them. Nothing is changed then.
+  - Sequences stay where they are, for they go forward only.
+  - A run that merged nothing has its schema removed; one that has none is left alone.
+options:
+  database: {description: The live database., type: str, required: true}
+  run: {description: The run that merged., type: str, required: true}
+  system_identifier: {description: The database system that the server must be of., type: str}
+  lock_timeout_s: {description: How long to wait for writers to end in seconds., type: int, default: 30}
+extends_documentation_fragment: [pgrescue.runbooks.server]
+attributes:
+  check_mode: {support: full, description: 'Takes it back, checks, and rolls back.'}
+author: [The pgrescue authors]
+"""
+
+EXAMPLES = """
+- name: Take it back
+  pgrescue.runbooks.undo_merge:
+    version: 17
+    port: 5432
+    database: shop
+    run: 20261124T012050Z-shop-partial_loss
+  become: true
+  become_user: postgres
+"""
+
+RETURN = """
+checks: {description: 'The checks; their schema is docs/schema/checks.schema.json.', returned: success, type: list, elements: dict}
+undone: {description: Whether a merge was taken back., returned: success, type: bool}
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, partial_schema, partial_undo, postgres
+from ansible_collections.pgrescue.runbooks.plugins.module_utils.validation import check
+
+NOTHING = "nothing of the run is left in the database"
+
+
+def undo(module: AnsibleModule, connection: object, schema: str, found: "dict[str, object]") -> "list[dict[str, object]]":
+    """Take it back, when every check passes."""
+    import psycopg
+
+    checks = []
+    with connection.transaction() as transaction:
+        if "merged" in found:
+            checks = partial_undo.Undo(connection, schema, found, module.params).run()
+        connection.execute("DROP SCHEMA IF EXISTS %s CASCADE" % schema)
+        left = partial_schema.exists(connection, schema)
+        checks.append(check(NOTHING, "no schema", "its schema" if left else "no schema", not left))
+        if module.check_mode or any(one["verdict"] != "passed" for one in checks):
+            raise psycopg.Rollback(transaction)
+    return checks
+
+
+def main() -> None:
+    """Take it back, or say why not."""
+    module = AnsibleModule(
+        argument_spec={
+            **postgres.SERVER_ARGUMENTS,
+            "database": {"type": "str", "required": True},
+            "run": {"type": "str", "required": True},
+            "system_identifier": {"type": "str"},
+            "lock_timeout_s": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    schema = partial_schema.name(module.params["run"])
+    try:
+        with partial_schema.connect(module) as connection:
+            found = partial_schema.facts(connection, schema)
+            checks = undo(module, connection, schema, found)
+    except guards.Stop as stop:
+        guards.fail(module, stop)
+    undone = "merged" in found and all(one["verdict"] == "passed" for one in checks)
+    said = "What run %s merged is taken back" % module.params["run"] if undone else "There was no merge to take back"
+    module.exit_json(
+        changed=bool(found),
+        undone=undone,
+        checks=[{**one, "host": os.uname().nodename} for one in checks],
+        journal=[{"event": "decision", "detail": said}],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from . import partial_difference, partial_schema, partial_sequences, partial_steps, table_catalog, table_closure
 from .guards import REFUSED, Stop
-from .partial_rows import Table, quoted, same, summed
+from .partial_rows import Table, listed, quoted, same, summed
 from .validation import check
 
 BACK = "every missing row is back"
@@ -198,7 +198,7 @@ class Merge:
                     continue
                 if key["parent_root"] in self.replace:
                     where = "true"
-                count = self.orphans(key, where)
+                count, _digest = self.orphans(key, where)
                 wrong += ["%s of %s: %d rows" % (key["name"], key["child"], count)] if count else []
             return wrong
 
@@ -208,16 +208,24 @@ class Merge:
         verdicts = ("missing", "differing") if table.name in self.replace else ("missing",)
         return table.live_taken(verdicts) if table.key else "true"
 
-    def orphans(self, key: "Mapping[str, Any]", where: str) -> int:
-        """Rows of a child without their parent."""
+    def orphans(self, key: "Mapping[str, Any]", where: str, lock: bool = True) -> "tuple[int, str]":
+        """How many rows of a child are without their parent, and a digest of what they refer to."""
         pairs = list(zip(key["parent_columns"], key["columns"]))
         joined = " AND ".join("p.%s = l.%s" % (quoted(one), quoted(other)) for one, other in pairs)
         told = [("l.%s IS NOT NULL" % quoted(c)) for c in key["columns"]]
         refers = "(%s)" % (" OR " if key["match_full"] else " AND ").join(told)
-        rows = "SELECT FROM %s l WHERE %s AND %s AND %s" % (key["child"], refers, where, joined)
-        self.connection.execute("SELECT FROM %s p WHERE EXISTS (%s) FOR KEY SHARE" % (key["parent"], rows))
-        ask = "SELECT count(*) FROM %s l WHERE %s AND %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)"
-        return int(self.ask(ask % (key["child"], refers, where, key["parent"], joined))[0])
+        if lock:
+            rows = "SELECT FROM %s l WHERE %s AND %s AND %s" % (key["child"], refers, where, joined)
+            self.connection.execute("SELECT FROM %s p WHERE EXISTS (%s) FOR KEY SHARE" % (key["parent"], rows))
+        ask = "SELECT %s FROM %s l WHERE %s AND %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)"
+        digest = summed("ROW(%s)::text" % listed(key["columns"], "l"))
+        count, said = self.ask(ask % (digest, key["child"], refers, where, key["parent"], joined))
+        return int(count), str(said)
+
+    def left_alone(self) -> "dict[str, list[Any]]":
+        """Rows that refer to nothing in these tables as it is, which damage may leave behind, by foreign key."""
+        keys = [k for k in table_catalog.foreign_keys(self.connection) if k["parent_root"] in self.closure["order"]]
+        return {"%(name)s of %(child)s" % key: list(self.orphans(key, "true", lock=False)) for key in keys}
 
     def enabled(self) -> str:
         """Every trigger of the tables and whether it is enabled."""
@@ -231,7 +239,7 @@ class Merge:
         self.tables = partial_difference.tables(self.connection, self.schema, self.closure)  # nobody can change it now
         found = self.refound(agreed)
         before = {table.name: self.others(table) for table in self.tables}
-        triggers = self.enabled()
+        triggers, alone = self.enabled(), self.left_alone()
         made: "set[int]" = set()
         ran = partial_steps.run(self.connection, steps, False, made)
         table_catalog.settle(self.connection)  # a script has settings of its own
@@ -268,6 +276,7 @@ class Merge:
             "take_back": partial_steps.taken_back(ran),
             "dropped": dropped,
             "whole": whole,
+            "left_alone": alone,
             "role": "origin" if self.fire_triggers else "replica",
             "digest": agreed,
         }

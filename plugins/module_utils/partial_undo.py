@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from . import partial_difference, table_catalog
+from . import partial_difference
 from .guards import Stop
 from .partial_merge import Merge
 from .partial_rows import Table, hashed, quoted, same, summed
@@ -88,8 +88,8 @@ class Undo:
         for table in reversed(kept):
             self.restore(table)
         work.loud(silenced)
-        self.check_referred(kept)
         self.drop([said for said in self.merged["take_back"] if not said.startswith("ALTER TABLE")])
+        self.check_referred()
         work.checked(GONE, "all of them", lambda: [said for t in kept for said in self._left(t)])
         work.checked(RETURNED, "all of them", lambda: [said for t in kept for said in self._not_returned(t)])
         work.checked(
@@ -104,15 +104,13 @@ class Undo:
         for statement in statements:
             self.connection.execute(statement)
 
-    def check_referred(self, kept: "Sequence[Table]") -> None:
-        """Refuse when newer rows refer to rows that would go: they would be left without their parent."""
-        names = [table.name for table in kept]
-        wrong = []
-        for key in table_catalog.foreign_keys(self.connection):
-            if key["parent_root"] in names and key["child_root"] not in self.merged["dropped"]:
-                count = self.work.orphans(key, "true")
-                wrong += ["%d of %s (%s)" % (count, key["child"], key["name"])] if count else []
+    def check_referred(self) -> None:
+        """Refuse when rows would be left without their parent that were not before the merge: newer ones refer to what came back."""
+        before = self.merged["left_alone"]
+        now = self.work.left_alone()
+        wrong = ["%s: %d rows" % (key, seen[0]) for key, seen in now.items() if seen[0] and seen != before.get(key, [0, "0"])]
         if wrong:
             raise Stop(
-                "Newer rows refer to rows that came back: %s. They stay, so those stay too. Nothing was changed." % "; ".join(wrong)
+                "Newer rows refer to rows that came back (%s). They stay, so those stay too. Nothing was changed."
+                % "; ".join(wrong)
             )

@@ -101,6 +101,9 @@ class Shop:
         ok(self.lively("partial_staging", state="closed", steps=script["steps"]))
         return {**opened, **script, "closure": closure}
 
+    def undo(self, **more: Any) -> dict[str, Any]:
+        return self.lively("undo_merge", **{"service": "shop", "confirm": "shop", **more})
+
     def difference(self, tables: list[str]) -> dict[str, Any]:
         """The difference, with everything before it."""
         self.stage(tables)

@@ -231,6 +231,11 @@ class Merge:
         """Every trigger of the tables and whether it is enabled."""
         return str(self.connection.execute(ENABLED, (self.closure["order"],)).fetchone()[0])
 
+    def clear(self) -> None:
+        """Remove what was loaded beside; an undo needs none of it."""
+        for table in self.tables:
+            self.connection.execute("DROP TABLE %s, %s" % (table.rows, table.found))
+
     def run(self, agreed: str, steps: "Sequence[Mapping[str, Any]]") -> "dict[str, Any]":
         """Everything, within a transaction that the caller ends as the checks say."""
         self.settle()
@@ -268,6 +273,7 @@ class Merge:
         after = self.enabled()
         changed = ["they are not"] if not dropped and not ran and after != triggers else []
         self.checked(TRIGGERS, "as before", lambda: changed)
+        self.clear()
         return {
             "checks": self.checks,
             "written": written,

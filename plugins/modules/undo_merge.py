@@ -12,10 +12,13 @@ description:
     one transaction that is rolled back when a check fails. Then the run's schema is removed.
   - Refuses (exit code 4) when any of those rows was changed since, or newer rows refer to them. Nothing is changed then.
   - Sequences stay where they are, for they go forward only.
+  - Refuses without the service's name as well, unless there is nothing to take back.
   - A run that merged nothing has its schema removed; one that has none is left alone.
 options:
   database: {description: The live database., type: str, required: true}
   run: {description: The run that merged., type: str, required: true}
+  service: {description: The service., type: str, required: true}
+  confirm: {description: 'The service''s name, typed by a person.', type: str}
   system_identifier: {description: The database system that the server must be of., type: str}
   lock_timeout_s: {description: How long to wait for writers to end in seconds., type: int, default: 30}
 extends_documentation_fragment: [pgrescue.runbooks.server]
@@ -31,6 +34,8 @@ EXAMPLES = """
     port: 5432
     database: shop
     run: 20261124T012050Z-shop-partial_loss
+    service: shop
+    confirm: "{{ confirm | default(omit) }}"
   become: true
   become_user: postgres
 """
@@ -47,6 +52,17 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, p
 from ansible_collections.pgrescue.runbooks.plugins.module_utils.validation import check
 
 NOTHING = "nothing of the run is left in the database"
+
+
+def check_confirmed(module: AnsibleModule, found: "dict[str, object]") -> None:
+    """Refuse what nobody wants."""
+    p = module.params
+    if not found or module.check_mode or p["confirm"] == p["service"]:
+        return
+    written = found.get("merged", {}).get("written", {})
+    rows = ", ".join("%d rows of %s" % (count, table) for table, count in written.items() if count)
+    said = "This takes back %s and needs the service's name typed: -e confirm=%s. Nothing was changed."
+    raise guards.Stop(said % (rows or "what was loaded beside", p["service"]))
 
 
 def undo(module: AnsibleModule, connection: object, schema: str, found: "dict[str, object]") -> "list[dict[str, object]]":
@@ -72,6 +88,8 @@ def main() -> None:
             **postgres.SERVER_ARGUMENTS,
             "database": {"type": "str", "required": True},
             "run": {"type": "str", "required": True},
+            "service": {"type": "str", "required": True},
+            "confirm": {"type": "str"},
             "system_identifier": {"type": "str"},
             "lock_timeout_s": {"type": "int", "default": 30},
         },
@@ -81,6 +99,7 @@ def main() -> None:
     try:
         with partial_schema.connect(module) as connection:
             found = partial_schema.facts(connection, schema)
+            check_confirmed(module, found)
             checks = undo(module, connection, schema, found)
     except guards.Stop as stop:
         guards.fail(module, stop)

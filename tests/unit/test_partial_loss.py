@@ -65,13 +65,13 @@ def test_all_missing_rows_come_back_and_all_newer_rows_stay(shop):
     shop.sql("DELETE FROM payments WHERE id = 602; DELETE FROM orders WHERE id = 1041; DELETE FROM events WHERE kind = 'x'")
     again = ok(shop.lively("merge_rows", digest="whatever"))
     assert (again["changed"], again["written"]) == (False, answer["written"])
-    back = ok(shop.lively("undo_merge"))
+    back = ok(shop.undo())
     assert back["undone"]
     assert failed(back) == []
     assert shop.state() == damaged
     assert not shop.one("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'pgrescue%'")
     assert not shop.one("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'pgrescue%'")
-    assert ok(shop.lively("undo_merge"))["changed"] is False
+    assert ok(shop.undo())["changed"] is False
 
 
 def test_the_difference_is_counted_before_anything_is_changed(shop):
@@ -104,7 +104,7 @@ def test_rows_are_replaced_only_where_that_is_chosen_and_returned_by_an_undo(sho
     assert ok(shop.merge(LOST, replace=["public.orders"]))["merged"]
     assert shop.one("SELECT count(*) FROM orders WHERE total = round(id / 7.0, 2)") == 1000
     assert shop.one("SELECT count(*) FROM payments WHERE amount = id") == 591
-    assert ok(shop.lively("undo_merge"))["undone"]
+    assert ok(shop.undo())["undone"]
     assert shop.state() == damaged
 
 
@@ -138,8 +138,8 @@ def test_a_dropped_table_is_made_again_with_all_that_belongs_to_it(shop):
     assert shop.state() == whole
     shop.sql("INSERT INTO orders (customer, total) VALUES (5, 5)")
     assert shop.one("SELECT max(id) FROM orders") == 1001
-    assert refused(shop.lively("undo_merge"), 4, "public.orders holds other rows now")
+    assert refused(shop.undo(), 4, "public.orders holds other rows now")
     shop.sql("DELETE FROM orders WHERE id = 1001")
-    assert ok(shop.lively("undo_merge"))["undone"]
+    assert ok(shop.undo())["undone"]
     assert shop.state() == damaged
     assert shop.one(asked["types"]) == 0

@@ -16,10 +16,11 @@ from postgres import PostgresServer, programs
 TABLES = (Path(__file__).parent / "thirty_tables.sql").read_text()
 CLIENTS = Path(__file__).resolve().parents[1] / ".cache" / "clients"
 LOST = ["public.orders", "public.payments", "public.events"]
-SNAPSHOT = """
-SELECT c.oid::regclass::text, query_to_xml(format('SELECT count(*) AS n, sum(hashtextextended(ROW(t.*)::text, 0)::numeric) AS s FROM %s t', c.oid::regclass),
-    false, true, '')::text
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = 'public' ORDER BY 1
+COUNTED = "SELECT count(*) AS n, sum(hashtextextended(ROW(t.*)::text, 0)::numeric) AS s FROM %s t"
+SNAPSHOT = f"""
+SELECT c.oid::regclass::text, query_to_xml(format('{COUNTED}', c.oid::regclass), false, true, '')::text
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname = 'public' ORDER BY 1
 """
 
 
@@ -112,6 +113,12 @@ class Shop:
     def merge(self, tables: list[str], **more: Any) -> dict[str, Any]:
         """All of it."""
         return self.lively("merge_rows", digest=self.difference(tables)["digest"], **more)
+
+
+def trigger(name: str, when: str, body: str) -> str:
+    """Statements that make a trigger on orders."""
+    made = f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body} END$$"
+    return f"{made}; CREATE TRIGGER {name} {when} EXECUTE FUNCTION {name}()"
 
 
 def ok(answer: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Mapping, Sequence
 
-from . import partial_difference, partial_schema, partial_sequences, partial_steps, table_catalog, table_closure
+from . import partial_difference, partial_sequences, partial_steps, table_catalog, table_closure
 from .guards import REFUSED, Stop
 from .partial_rows import Table, listed, quoted, same, summed
 from .validation import check

@@ -77,7 +77,8 @@ def primary(states: Mapping[str, Any], catalog: Mapping[str, Any]) -> str:
     if len(there) != 1:
         raise Stop(
             "Rows are brought back into a running primary, and %s. Nothing was changed. When the whole service is lost: "
-            "complete_loss.yml." % ("there is none" if not there else "there are %d: %s" % (len(there), ", ".join(there))),
+            "complete_loss.yml."
+            % ("there is none" if not there else "there are %d: %s" % (len(there), ", ".join(there))),
             PRECONDITION if not there else 4,
         )
     found, wanted = states[there[0]]["system_identifier"], catalog["system_identifier"]
@@ -91,10 +92,14 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
     """The plan that answers `request`, the arguments of M(plan_partial_loss)."""
     catalog, tables = request["catalog"], [t.strip() for t in request["tables"] if t.strip()]
     if not tables:
-        raise Stop("No table was named. Nothing was changed. Say which lost rows: -e partial_tables=public.a,public.b", PRECONDITION)
+        raise Stop(
+            "No table was named. Nothing was changed. Say which lost rows: -e partial_tables=public.a,public.b",
+            PRECONDITION,
+        )
     wanted = target(request["to"])
     live = primary(request["states"], catalog)
     candidates = before(catalog["candidates"], wanted)
+    database = request["database"] or request["service"]
     host = plans.choose_target(request["states"], request["hosts"], request["target"] or None, None)
     place = "%s/partial-%s" % (request["hosts"][host]["root"], request["service"])
     return {
@@ -114,11 +119,11 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
         "archive_end": catalog["archive_end"],
         "recovery_target": wanted,
         "live_host": live,
-        "database": request["database"],
+        "database": database,
         "tables": tables,
         "changes": [
             "%s: a copy at %s that is removed again" % (host, place),
-            "%s: a schema of the run's own in %s, with the copy's rows" % (live, request["database"]),
+            "%s: a schema of the run's own in %s, with the copy's rows" % (live, database),
             "%s: rows of %s that are missing come back, once that is confirmed" % (live, ", ".join(tables)),
         ],
         "irreversible": ["sequences go forward"],

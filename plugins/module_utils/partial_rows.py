@@ -23,7 +23,7 @@ def same(columns: "Iterable[str]", one: str, other: str) -> str:
 
 def hashed(said: str) -> str:
     """A number for a text."""
-    return "hashtextextended((%s) COLLATE \"C\", 0)::numeric" % said
+    return 'hashtextextended((%s) COLLATE "C", 0)::numeric' % said
 
 
 def summed(said: str) -> str:

@@ -50,7 +50,9 @@ def connect(module: Any) -> "Iterator[Any]":
         said = "A lock could not be had in time: %s. Nothing was changed. Run it again with the same run id."
         raise Stop(said % first_line(error), STEP_FAILED) from error
     except psycopg.Error as error:
-        raise Stop("PostgreSQL said: %s. What this step had begun was rolled back." % first_line(error), STEP_FAILED) from error
+        raise Stop(
+            "PostgreSQL said: %s. What this step had begun was rolled back." % first_line(error), STEP_FAILED
+        ) from error
 
 
 def first_line(error: Exception) -> str:
@@ -72,6 +74,22 @@ def check_system(connection: Any, wanted: "Optional[str]") -> None:
 def exists(connection: Any, schema: str) -> bool:
     """Whether the run has its schema here."""
     return bool(connection.execute("SELECT to_regclass(%s) IS NOT NULL", (schema + ".facts",)).fetchone()[0])
+
+
+def left(connection: Any, schema: str) -> bool:
+    """Whether anything of the run is here still."""
+    ask = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)"
+    return bool(connection.execute(ask, (schema,)).fetchone()[0])
+
+
+def remove_account(connection: Any, run: str) -> bool:
+    """Take the account away, when it is there."""
+    account = loader(run)
+    if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (account,)).fetchone() is None:
+        return False
+    connection.execute("DROP OWNED BY " + account)
+    connection.execute("DROP ROLE " + account)
+    return True
 
 
 def facts(connection: Any, schema: str) -> "dict[str, Any]":

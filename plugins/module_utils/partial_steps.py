@@ -7,7 +7,18 @@ from typing import Any, Mapping, Optional, Sequence
 from .partial_rows import quoted
 
 # Parts of a table go with it; what stands alone is dropped by itself.
-ALONE = {"SCHEMA", "TYPE", "DOMAIN", "FUNCTION", "PROCEDURE", "AGGREGATE", "COLLATION", "EXTENSION", "TABLE", "SEQUENCE"}
+ALONE = {
+    "SCHEMA",
+    "TYPE",
+    "DOMAIN",
+    "FUNCTION",
+    "PROCEDURE",
+    "AGGREGATE",
+    "COLLATION",
+    "EXTENSION",
+    "TABLE",
+    "SEQUENCE",
+}
 
 
 def exists(connection: Any, address: "Mapping[str, Any]") -> bool:

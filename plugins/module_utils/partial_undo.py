@@ -30,14 +30,14 @@ class Undo:
                 said.append("%s is gone" % table.name)
             elif table.name in self.merged["dropped"]:
                 now = self.work.ask("SELECT %s FROM %s l" % (summed("ROW(l.*)::text"), table.relation))
-                said += ["%s holds other rows now" % table.name] if list(now) != self.merged["whole"][table.name] else []
+                said += (
+                    ["%s holds other rows now" % table.name] if list(now) != self.merged["whole"][table.name] else []
+                )
             else:
                 ask = "SELECT count(*), min(ROW(%s)::text) FROM %s u LEFT JOIN %s l ON %s WHERE %s IS DISTINCT FROM u.after"
                 told = ", ".join("u." + quoted(c) for c in table.key)
                 row = "CASE WHEN l.%s IS NULL THEN NULL ELSE %s END" % (quoted(table.key[0]), hashed("ROW(l.*)::text"))
-                count, example = self.work.ask(
-                    ask % (told, table.undo, table.relation, same(table.key, "u", "l"), row)
-                )
+                count, example = self.work.ask(ask % (told, table.undo, table.relation, same(table.key, "u", "l"), row))
                 said += ["%s: %d, such as %s" % (table.name, count, example)] if count else []
         return said
 
@@ -45,7 +45,9 @@ class Undo:
         """Put the rows of one table back as they were."""
         deleted = "DELETE FROM %s l USING %s u WHERE u.action = 'insert' AND %s"
         self.connection.execute(deleted % (table.relation, table.undo, same(table.key, "u", "l")))
-        columns = [c["name"] for c in (table.live or {})["columns"] if not c["generated"] and c["name"] not in table.key]
+        columns = [
+            c["name"] for c in (table.live or {})["columns"] if not c["generated"] and c["name"] not in table.key
+        ]
         if not columns:
             return
         values = ", ".join("(u.before::%s).%s" % (table.name, quoted(c)) for c in columns)
@@ -108,7 +110,9 @@ class Undo:
         """Refuse when rows would be left without their parent that were not before the merge: newer ones refer to what came back."""
         before = self.merged["left_alone"]
         now = self.work.left_alone()
-        wrong = ["%s: %d rows" % (key, seen[0]) for key, seen in now.items() if seen[0] and seen != before.get(key, [0, "0"])]
+        wrong = [
+            "%s: %d rows" % (key, seen[0]) for key, seen in now.items() if seen[0] and seen != before.get(key, [0, "0"])
+        ]
         if wrong:
             raise Stop(
                 "Newer rows refer to rows that came back (%s). They stay, so those stay too. Nothing was changed."

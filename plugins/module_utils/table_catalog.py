@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Optional
 
-from .guards import PRECONDITION, Stop
-
 # Values are compared and digested as text: these settings decide how text looks.
 SETTINGS = (
     "search_path = ''",
@@ -94,14 +92,14 @@ def settle(connection: Any) -> None:
 
 
 def root(connection: Any, wanted: str) -> Optional[str]:
-    """The table that a name means; None when there is none."""
+    """The table that a name means; None when there is none, or it cannot be a name."""
     import psycopg
 
     try:
-        found = connection.execute(ROOT, (wanted,)).fetchone()
-    except psycopg.Error as error:
-        said = "%r is no name of a table: %s. Nothing was changed."
-        raise Stop(said % (wanted, str(error).splitlines()[0]), PRECONDITION) from error
+        with connection.transaction():
+            found = connection.execute(ROOT, (wanted,)).fetchone()
+    except (psycopg.ProgrammingError, psycopg.NotSupportedError):  # what newer versions answer nothing to
+        return None
     return str(found[0]) if found else None
 
 

@@ -54,7 +54,8 @@ def _innermost(open_parents: "Mapping[str, set[str]]") -> "list[str]":
     """Tables that wait for nothing but what waits for them in its turn."""
 
     def reach(table: str) -> "set[str]":
-        found, waiting = set(), [table]
+        found: "set[str]" = set()
+        waiting = [table]
         while waiting:
             for parent in open_parents[waiting.pop()] - found:
                 found.add(parent)

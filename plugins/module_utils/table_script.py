@@ -21,7 +21,16 @@ KINDS = (
 )
 # Parts of a table; a view that needs it is none.
 PARTS = {
-    *("TABLE ATTACH", "SEQUENCE", "INDEX", "INDEX ATTACH", "FK CONSTRAINT", "CHECK CONSTRAINT", "CONSTRAINT", "DEFAULT"),
+    *(
+        "TABLE ATTACH",
+        "SEQUENCE",
+        "INDEX",
+        "INDEX ATTACH",
+        "FK CONSTRAINT",
+        "CHECK CONSTRAINT",
+        "CONSTRAINT",
+        "DEFAULT",
+    ),
     *("TRIGGER", "POLICY", "ROW SECURITY", "STATISTICS"),
 }
 # Said of whatever it depends on, and gone with it.
@@ -68,7 +77,12 @@ def chosen(entries: "Iterable[Entry]", tables: "Iterable[int]") -> "list[Entry]"
     waiting = sorted(taken)
     while waiting:  # what they need, but for other tables: those are chosen by name or not at all
         for one in known[waiting.pop()].depends:
-            if one in known and one not in taken and known[one].kind != "TABLE" and known[one].kind not in PARTS - {"SEQUENCE"}:
+            if (
+                one in known
+                and one not in taken
+                and known[one].kind != "TABLE"
+                and known[one].kind not in PARTS - {"SEQUENCE"}
+            ):
                 taken.add(one)
                 waiting.append(one)
     taken |= {e.id for e in entries if e.kind in REMARKS and taken & set(e.depends)}

@@ -116,8 +116,10 @@ def main() -> None:
 
 def decisions(result: "dict[str, object]") -> "list[dict[str, str]]":
     """What the timeline shall say."""
-    how = "Triggers fired and PostgreSQL checked foreign keys" if result["role"] == "origin" else (
-        "No trigger fired (session_replication_role was replica); foreign keys were checked afterwards"
+    how = (
+        "Triggers fired and PostgreSQL checked foreign keys"
+        if result["role"] == "origin"
+        else ("No trigger fired (session_replication_role was replica); foreign keys were checked afterwards")
     )
     said = ["%d rows came back to %s" % (rows, table) for table, rows in result["written"].items() if rows]
     said += ["%(sequence)s was moved from %(from)d to %(to)d" % one for one in result["sequences"]]

@@ -60,7 +60,9 @@ def run(module: AnsibleModule, *command: str) -> str:
     code, out, err = module.run_command(list(command), environ_update={"LC_ALL": "C.UTF-8", "PGAPPNAME": "pgrescue"})
     if code:
         said = (err or out).strip().splitlines()
-        raise guards.Stop("%s failed: %s" % (os.path.basename(command[0]), said[0] if said else code), guards.STEP_FAILED)
+        raise guards.Stop(
+            "%s failed: %s" % (os.path.basename(command[0]), said[0] if said else code), guards.STEP_FAILED
+        )
     return str(out)
 
 

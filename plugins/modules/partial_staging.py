@@ -67,7 +67,9 @@ def account(connection: object, p: "dict[str, object]", schema: str, stages: "li
     return loader
 
 
-def stage(connection: object, schema: str, name: str, table: "dict[str, object]", live: "dict[str, object] | None") -> None:
+def stage(
+    connection: object, schema: str, name: str, table: "dict[str, object]", live: "dict[str, object] | None"
+) -> None:
     """Make the table for one table's rows, of the types that are here; a type that is gone is read as text."""
     here = {c["name"]: c["type"] for c in (live or {"columns": []})["columns"]}
     columns = []
@@ -112,20 +114,10 @@ def close_staging(connection: object, p: "dict[str, object]", schema: str) -> bo
     if late:
         said = "Rows of %s are not loaded yet. Nothing was changed. Run it again with the same run id."
         raise guards.Stop(said % ", ".join(late), guards.PRECONDITION)
-    there = remove_account(connection, p["run"])
+    there = partial_schema.remove_account(connection, p["run"])
     if "steps" not in found:
         partial_schema.keep(connection, schema, "steps", p["steps"])
     return there or "steps" not in found
-
-
-def remove_account(connection: object, run: str) -> bool:
-    """Take the account away, when it is there."""
-    loader = partial_schema.loader(run)
-    if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (loader,)).fetchone() is None:
-        return False
-    connection.execute("DROP OWNED BY " + loader)
-    connection.execute("DROP ROLE " + loader)
-    return True
 
 
 def remove(connection: object, run: str, schema: str) -> bool:
@@ -134,7 +126,7 @@ def remove(connection: object, run: str, schema: str) -> bool:
     if "merged" in found:
         said = "Run %s has merged, and %s holds what takes that back. Nothing was changed. Take it back (undo_merge.yml), or drop it yourself."
         raise guards.Stop(said % (run, schema))
-    removed = remove_account(connection, run)
+    removed = partial_schema.remove_account(connection, run)
     connection.execute("DROP SCHEMA IF EXISTS %s CASCADE" % schema)
     return removed or bool(found)
 

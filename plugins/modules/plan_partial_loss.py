@@ -18,7 +18,7 @@ options:
   states: {description: What was seen on each host., type: dict, required: true}
   hosts: {description: 'Region, address and clusters'' folder of each host.', type: dict, required: true}
   catalog: {description: What can be restored; from M(pgrescue.runbooks.backup_catalog)., type: dict, required: true}
-  database: {description: The database that lost rows., type: str, required: true}
+  database: {description: The database that lost rows; named as the service when empty., type: str, required: true}
   tables: {description: Tables that lost rows., type: list, elements: str, required: true}
   to:
     description: The last good moment; a time with its offset, an LSN, C(name:) a restore point or C(xid:) a transaction.

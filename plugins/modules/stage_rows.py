@@ -76,7 +76,12 @@ def load_all(module: AnsibleModule) -> "dict[str, int]":
     account = {"user": partial_schema.loader(p["run"]), "password": p["password"], "dbname": p["database"]}
     try:
         live = psycopg.connect(
-            p["live"], connect_timeout=10, application_name="pgrescue", autocommit=True, client_encoding="UTF8", **account
+            p["live"],
+            connect_timeout=10,
+            application_name="pgrescue",
+            autocommit=True,
+            client_encoding="UTF8",
+            **account,
         )
     except psycopg.OperationalError as error:
         said = "The live server cannot be reached from here: %s. Nothing was changed there."

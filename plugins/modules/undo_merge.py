@@ -65,7 +65,9 @@ def check_confirmed(module: AnsibleModule, found: "dict[str, object]") -> None:
     raise guards.Stop(said % (rows or "what was loaded beside", p["service"]))
 
 
-def undo(module: AnsibleModule, connection: object, schema: str, found: "dict[str, object]") -> "list[dict[str, object]]":
+def undo(
+    module: AnsibleModule, connection: object, schema: str, found: "dict[str, object]"
+) -> "list[dict[str, object]]":
     """Take it back, when every check passes."""
     import psycopg
 
@@ -73,8 +75,9 @@ def undo(module: AnsibleModule, connection: object, schema: str, found: "dict[st
     with connection.transaction() as transaction:
         if "merged" in found:
             checks = partial_undo.Undo(connection, schema, found, module.params).run()
+        partial_schema.remove_account(connection, module.params["run"])
         connection.execute("DROP SCHEMA IF EXISTS %s CASCADE" % schema)
-        left = partial_schema.exists(connection, schema)
+        left = partial_schema.left(connection, schema)
         checks.append(check(NOTHING, "no schema", "its schema" if left else "no schema", not left))
         if module.check_mode or any(one["verdict"] != "passed" for one in checks):
             raise psycopg.Rollback(transaction)
@@ -103,10 +106,11 @@ def main() -> None:
             checks = undo(module, connection, schema, found)
     except guards.Stop as stop:
         guards.fail(module, stop)
-    undone = "merged" in found and all(one["verdict"] == "passed" for one in checks)
+    well = all(one["verdict"] == "passed" for one in checks)
+    undone = "merged" in found and well
     said = "What run %s merged is taken back" % module.params["run"] if undone else "There was no merge to take back"
     module.exit_json(
-        changed=bool(found),
+        changed=bool(found) and well,
         undone=undone,
         checks=[{**one, "host": os.uname().nodename} for one in checks],
         journal=[{"event": "decision", "detail": said}],

@@ -33,6 +33,7 @@ Inventory = Annotated[str, typer.Option("--inventory", "-i", envvar="PGRESCUE_IN
 Extra = Annotated[list[str] | None, typer.Option("--extra", "-e", help="A variable for the playbook, key=value.")]
 LAB = "inventories/lab"
 RECOVERED = (0, 7)
+AGREED_LATER = ("partial_loss", "undo_merge")  # show first what they would do: their plan alone is no consent
 LET_GO = (*RECOVERED, 3, 4, 8)  # exit codes of runs that do not hold their service any more
 
 
@@ -58,9 +59,9 @@ def refuse(sentence: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def confirmed(service: str, given: str | None) -> str:
+def confirmed(service: str, given: str | None, procedure: str) -> str:
     """The service's name as a person typed it."""
-    if given is not None or not sys.stdin.isatty():
+    if given is not None or procedure in AGREED_LATER or not sys.stdin.isatty():
         return given or ""
     typer.echo(f"This stops the traffic of {service} and brings up a restored copy in its place.")
     return str(typer.prompt(f"Type the service's name ({service}) to go on"))
@@ -77,7 +78,7 @@ def recover(
     """Recover a service. Example: pgrescue recover complete_loss -s shop -i inventories/prod"""
     if not (runner.ROOT / "playbooks" / f"{procedure}.yml").exists():
         refuse(f"There is no runbook playbooks/{procedure}.yml. Nothing was changed.", 2)
-    wanted = {**variables(extra), "confirm": confirmed(service, confirm)}
+    wanted = {**variables(extra), "confirm": confirmed(service, confirm, procedure)}
     request = recovery.Request(procedure, service, inventory_path(inventory), wanted)
     raise typer.Exit(recovery.execute(request, recovery.new_id(request), Console()))
 
@@ -101,8 +102,9 @@ def resume(
         typer.echo("The run has ended; there is nothing to go on with. Nothing was changed.")
         raise typer.Exit(0)
     service = found.run.service
-    agreed = (directory / "plan.json").exists()
-    wanted = {**variables(extra), "confirm": service if agreed else confirmed(service, confirm)}
+    procedure = found.run.procedure
+    agreed = (directory / "plan.json").exists() and procedure not in AGREED_LATER
+    wanted = {**variables(extra), "confirm": service if agreed else confirmed(service, confirm, procedure)}
     if takeover:
         wanted["takeover"] = "true"
     raise typer.Exit(recovery.resume(directory, inventory, wanted, Console()))

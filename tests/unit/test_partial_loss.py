@@ -424,7 +424,7 @@ def test_who_loads_can_do_nothing_else(shop):
 
 
 def test_a_staging_restore_leaves_production_as_it_is(servers, tmp_path, monkeypatch):
-    """What the original scripts did (M5): restored beside, a dump that drops and creates its database replaced production."""
+    """What the original scripts did (M5): a dump restored beside, which drops and creates its database, replaced it."""
     monkeypatch.setenv("PGUSER", "postgres")
     private, public = key_pair()
     version = servers.live.version

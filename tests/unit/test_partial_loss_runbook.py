@@ -1,7 +1,7 @@
 """The runbook of a partial loss, run by Ansible against a real server and a real pgBackRest.
 
-What hosts say of themselves is given, and the copy is restored by the same modules without Ansible: as the server's user, to whom
-the Python that runs the tests may be closed.
+What hosts say of themselves is given. The copy is restored by the same modules without Ansible, as the server's user,
+to whom the Python that runs the tests may be closed.
 """
 
 import json

@@ -187,8 +187,8 @@ LISTING = """;
 def test_a_table_is_made_again_with_what_belongs_to_it_and_no_other_table():
     chosen = script.chosen(script.parse(LISTING), [16400])
     assert [(entry.kind, entry.id) for entry in chosen] == [
-        ("SCHEMA", 6), ("FUNCTION", 222), ("TABLE", 218), ("COMMENT", 3385), ("SEQUENCE", 217), ("SEQUENCE OWNED BY", 3387),
-        ("CONSTRAINT", 3225), ("TRIGGER", 3232), ("FK CONSTRAINT", 3231),
+        ("SCHEMA", 6), ("FUNCTION", 222), ("TABLE", 218), ("COMMENT", 3385), ("SEQUENCE", 217),
+        ("SEQUENCE OWNED BY", 3387), ("CONSTRAINT", 3225), ("TRIGGER", 3232), ("FK CONSTRAINT", 3231),
     ]  # fmt: skip
     assert [entry.id for entry in script.chosen(script.parse(LISTING), [16394])] == [6, 845, 216, 3222, 3231]
 

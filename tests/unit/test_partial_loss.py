@@ -457,3 +457,33 @@ def test_a_staging_restore_leaves_production_as_it_is(servers, tmp_path, monkeyp
         assert shop.one(OID) == oid
         assert shop.one("SELECT count(*) FROM orders") == 1000 + newer
         assert shop.one("SELECT total FROM orders WHERE id = 3") == 99
+
+
+def test_tables_that_were_altered_since_take_what_fits(shop):
+    shop.sql(QUIETLY + "DELETE FROM orders WHERE id > 990")
+    shop.sql(
+        "ALTER TABLE orders DROP about, ADD note text DEFAULT 'new', ALTER reference TYPE varchar(20), ADD UNIQUE (note, id)"
+    )
+    assert ok(shop.merge(["public.orders"]))["merged"]
+    assert shop.one("SELECT count(*) FROM orders WHERE note = 'new' AND doubled = total * 2") == 1000
+
+
+def test_what_postgresql_refuses_is_rolled_back_in_its_own_words(shop):
+    shop.sql(QUIETLY + "DELETE FROM orders WHERE id > 990; CREATE UNIQUE INDEX one_open ON orders ((lower(reference)))")
+    shop.sql("INSERT INTO orders (customer, total, reference) VALUES (1, 1, 'r995')")
+    before = shop.state()
+    answer = shop.merge(["public.orders"])
+    assert refused(answer, 5, "duplicate key value", "one_open", "rolled back")
+    assert shop.state() == before
+
+
+def test_a_writer_that_does_not_end_is_not_waited_for_without_end(shop):
+    shop.sql(QUIETLY + "DELETE FROM orders WHERE id > 990")
+    digest = shop.difference(["public.orders"])["digest"]
+    before = shop.state()
+    with psycopg.connect(shop.pair.live.dsn, dbname=shop.name) as writer:
+        writer.execute("INSERT INTO orders (customer, total) VALUES (1, 1)")
+        assert refused(shop.lively("merge_rows", digest=digest, lock_timeout_s=1), 5, "lock", "same run id")
+        writer.rollback()
+    assert shop.state() == before
+    assert ok(shop.lively("merge_rows", digest=digest))["merged"]

@@ -143,6 +143,36 @@ def restore(service, plan):
     as_user(service.server.user, call)
 
 
+def closed(run_dir):
+    """How the run ended, by its record."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pgrescue.close", run_dir],
+        env={**os.environ, "PYTHONPATH": HOUSE / "python"},
+        check=False,
+    )
+    assert done.returncode == 0
+    run = json.loads((run_dir / "run.json").read_text())
+    return run["result"], run["exit_code"]
+
+
+def test_check_mode_shows_the_plan_and_what_cannot_be_is_refused_with_nothing_left(service, runbook, tmp_path):
+    before = {p for p in service.folder.rglob("*") if p.is_file() and "/archive/" not in str(p)}
+    asked = ["-e", "partial_tables=public.events", "-e", "partial_to=name:sometime"]
+    code, said = runbook("partial_loss", *asked, "--check")
+    assert code == 0, said
+    assert "rows of public.events that are missing come back, once that is confirmed" in said
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "locks").exists()
+    for wrong, words in (("partial_to=0/1", "No backup was complete before lsn 0/1"), ("partial_to=", "no moment to")):
+        code, said = runbook("partial_loss", *asked, "-e", wrong, "-e", f"run_id={RUN}")
+        assert (code, words in said) == (2, True), said
+        assert not (tmp_path / "locks/test.json").exists(), "the service is let go"
+        assert closed(tmp_path / "runs" / RUN) == ("failed", 3)
+    assert {p for p in service.folder.rglob("*") if p.is_file() and "/archive/" not in str(p)} - before <= set(
+        service.folder.rglob("lock/*")
+    )
+
+
 def test_rows_come_back_from_a_backup_and_an_undo_takes_them_away_again(service, runbook, tmp_path, monkeypatch):
     monkeypatch.setenv("PGBACKREST_CONFIG", str(service.config))
     monkeypatch.setenv("PGUSER", "postgres")
@@ -160,6 +190,7 @@ def test_rows_come_back_from_a_backup_and_an_undo_takes_them_away_again(service,
     code, said = runbook("partial_loss", *going_on)
     assert code == 2, said
     assert "nobody confirmed it" in said, said
+    assert closed(run_dir) == ("failed", 4)
     assert ask(service, "SELECT count(*) FROM payments") == 101
     counted = {one["table"]: one for one in json.loads((run_dir / "difference.json").read_text())["tables"]}
     assert (counted["public.payments"]["missing"], counted["public.payments"]["newer"]) == (500, 1)
@@ -170,6 +201,7 @@ def test_rows_come_back_from_a_backup_and_an_undo_takes_them_away_again(service,
     assert ask(service, "SELECT count(*) FROM events") == 900
     checks = json.loads((run_dir / "checks.json").read_text())
     assert {check["verdict"] for check in checks} == {"passed"}
+    assert closed(run_dir) == ("passed", 0)
     code, said = runbook("partial_loss", *going_on)
     assert (code, ask(service, "SELECT count(*) FROM payments")) == (0, 601), said
     undo = ["-e", f"undo_run={RUN}", "-e", "run_id=20261124T022050Z-test-undo_merge"]
@@ -182,3 +214,4 @@ def test_rows_come_back_from_a_backup_and_an_undo_takes_them_away_again(service,
     assert code == 0, said
     assert ask(service, "SELECT count(*) FROM payments") == 101
     assert ask(service, "SELECT count(*) FROM events") == 0
+    assert closed(tmp_path / "runs/20261124T022050Z-test-undo_merge") == ("passed", 0)

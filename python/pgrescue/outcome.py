@@ -11,6 +11,10 @@ from pgrescue.story import Story
 
 PASSED, STEP_FAILED, VALIDATION_FAILED, OBJECTIVE_MISSED, ABORTED, NEEDS_PERSON = 0, 5, 6, 7, 8, 9
 _LET_BACK_IN = ("endpoint_switched", "application_resumed", "traffic_kept")
+_IN_PLACE = (
+    "partial_loss",
+    "undo_merge",
+)  # clients go on all the while: none is let back in, and no outage can be measured
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,17 @@ def _unfinished(run: Run, story: Story, checks: Sequence[Check]) -> Outcome | No
         return _stopped(story)
     if "validated" not in story.milestones or not checks:
         return Outcome("failed", VALIDATION_FAILED, "The record holds no proof that the data was validated.")
-    if run.kind != "proof" and not any(name in story.milestones for name in _LET_BACK_IN):
+    if _moves_clients(run) and not any(name in story.milestones for name in _LET_BACK_IN):
         return Outcome("failed", STEP_FAILED, "The record does not show that clients were let back in.")
     return None
 
 
+def _moves_clients(run: Run) -> bool:
+    return run.kind != "proof" and run.procedure not in _IN_PLACE
+
+
 def _completed(run: Run, story: Story) -> bool:
-    last = story.phase("resume") or (story.phase("validate") if run.kind == "proof" else None)
+    last = story.phase("resume") or (None if _moves_clients(run) else story.phase("validate"))
     return last is not None and last.status in ("ok", "changed")
 
 
@@ -90,7 +98,7 @@ def _missed(measured: Measurement) -> Outcome | None:
 
 def _unmeasured(run: Run, measured: Measurement) -> Outcome | None:
     """An objective that is stated and was not measured is not kept: nobody can show it."""
-    if run.kind == "proof":
+    if not _moves_clients(run):
         return None
     figures = {
         "the recovery time": (run.objectives.rto_s, measured.verdicts.rto),

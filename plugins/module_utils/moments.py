@@ -192,7 +192,8 @@ class Table:
 def boundaries(first: int, last: int, weights: "Sequence[int]", limit: int, spread: bool) -> "list[int]":
     """Where to ask: at every boundary if there are few, else around what may have done most.
 
-    With `spread` also evenly over all that may have done anything, for the most is not always what is looked for.
+    With `spread` also evenly over all that may have done anything, or over all when those are few: the most is not always what is
+    looked for, and what is asked may have to do with another table.
     """
     if last - first <= limit:
         return list(range(first, last + 1))
@@ -200,8 +201,8 @@ def boundaries(first: int, last: int, weights: "Sequence[int]", limit: int, spre
     many = 2 * len(touching) > limit
     most = sorted(touching, key=lambda k: -weights[k])[: limit // 4 if many else len(touching)]
     asked = {first, last, *most, *(k + 1 for k in most)}
-    if spread and (many or not touching):
-        among: "Sequence[int]" = touching or range(first, last)
+    if spread:
+        among: "Sequence[int]" = touching if many else range(first, last)
         asked.update(among[number * len(among) // (limit // 2)] for number in range(limit // 2))
     return sorted(asked)
 

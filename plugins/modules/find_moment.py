@@ -205,7 +205,7 @@ def search(module: AnsibleModule, copy: Copy, note: "dict[str, object]") -> "dic
         damage = moments.largest(weights, first, last)
         copy.go_to(last)
     else:
-        spread = how != "rows" or bool(p["condition"])
+        spread = how != "rows" or bool(p["condition"] or p["between"])
         first_said = copy.ask(database, statement)
         if first_said == moments.GONE:
             raise guards.Stop("What is asked cannot be: %s. Nothing was changed." % statement, guards.PRECONDITION)

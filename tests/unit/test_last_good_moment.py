@@ -150,7 +150,7 @@ class Scene:
         def call():
             answer = one_pass([])
             answer["passes"] = 1
-            while answer.get("between"):
+            while answer.get("between") and answer["passes"] < 4:
                 passes = answer["passes"] + 1
                 answer = one_pass(answer["between"])
                 answer["passes"] = passes

@@ -213,7 +213,7 @@ def damaged_between(how: str, answers: "Sequence[Answer]", weights: "Sequence[in
     By `rows` where one transaction may have taken away most, otherwise the last time that good became bad, or that the content changed.
     """
     told = [(k, said) for k, said in answers if said is not None]
-    pairs = list(zip(told[:-1], told[1:]))
+    pairs = [(told[n], told[n + 1]) for n in range(len(told) - 1)]
     if how == "rows":
         # what many took away one after the other is not the damage
         losses = [(min(int_of(a) - int_of(b), max(weights[k:j])), k, j) for (k, a), (j, b) in pairs]

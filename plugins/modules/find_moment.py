@@ -215,9 +215,13 @@ def search(module: AnsibleModule, copy: Copy, note: "dict[str, object]") -> "dic
             answers.append((k, copy.ask(database, statement)))
         between = moments.damaged_between(how, answers, weights)
         if between and not moments.is_decided(between, answers):
-            return {
-                "between": [lsn.format_lsn(transactions[k].lsn) if k < len(transactions) else "end" for k in between]
-            }
+            ends = [lsn.format_lsn(transactions[k].lsn) if k < len(transactions) else "end" for k in between]
+            if ends == p["between"]:
+                said = (
+                    "Between %s and %s the search does not go on. Nothing was changed. Give it more with moment_limit."
+                )
+                raise guards.Stop(said % tuple(ends), guards.STEP_FAILED)
+            return {"between": ends}
         damage = between[1] - 1 if between else None
     if damage is None:
         why = moments.unseen(how, answers)

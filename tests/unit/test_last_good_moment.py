@@ -2,13 +2,10 @@
 
 import shutil
 import threading
-from contextlib import contextmanager
-from pathlib import Path
 
-import postgres
 import pytest
 from backups import Repositories
-from modules import HOUSE, as_user, collection, module, refused
+from modules import HOUSE, as_user, module
 from postgres import PostgresServer, until
 
 CLIENTS = HOUSE / ".cache" / "clients"

@@ -38,7 +38,8 @@ def page(moment: "Mapping[str, Any]") -> "list[str]":
         *_row("good until", _transaction(good) if good else "the backup itself; nothing committed since"),
         *_row("damaged by", _transaction(bad)),
         *(line for words in _deeds(bad) for line in _row("", words)),
-        *_row("judged by", JUDGED[moment["judged_by"]] + _answers(moment)),
+        *_row("judged by", JUDGED[moment["judged_by"]]),
+        *_row("answered", _answers(moment)),
         *_row(
             "searched",
             "%d transactions, %s to %s" % (seen["transactions"], seen["first"]["time"], seen["last"]["time"]),
@@ -47,14 +48,13 @@ def page(moment: "Mapping[str, Any]") -> "list[str]":
     if seen["gap"]:
         words = "WAL is missing after %(after)s and before %(until)s: what came later was not searched" % seen["gap"]
         lines += _row("GAP", words)
-    lines += ["", "%-40s %11s %11s %12s" % ("recover to", "kept", "lost", "lost span")]
+    lines += ["", "%-40s %12s %12s %12s" % ("recover to", "commits kept", "commits lost", "their span")]
     for target in moment["targets"]:
         kept, lost = target["kept"], target["lost"]
         span = "%.1f s" % lost["seconds"] if lost["transactions"] else "-"
-        lines.append(
-            "%-40.40s %7d trx %7d trx %12s" % (target["name"], kept["transactions"], lost["transactions"], span)
-        )
+        lines.append("%-40.40s %12d %12d %12s" % (target["name"], kept["transactions"], lost["transactions"], span))
         lines += _tables("kept", kept) + _tables("lost", lost)
+    lines.append("The damage itself is among what is lost.")
     for target in moment["targets"]:
         if target["commands"]:
             lines += ["", "To recover to: %s" % target["name"]]
@@ -67,12 +67,12 @@ def _row(name: str, words: str) -> "list[str]":
 
 
 def _transaction(t: "Mapping[str, Any]") -> str:
-    return "%(time)s  transaction %(xid)s, commit at %(lsn)s" % t
+    return "%s  transaction %s, commit at %s" % (t["time"], t["xid"], t["lsn"])
 
 
 def _damage(moment: "Mapping[str, Any]") -> str:
     where = " where %s" % moment["condition"] if moment["condition"] else ""
-    return moment["damage"].replace("_", " ") + where
+    return "%s%s" % (moment["damage"].replace("_", " "), where)
 
 
 def _deeds(bad: "Mapping[str, Any]") -> "list[str]":
@@ -87,12 +87,12 @@ def _counts(counts: "Mapping[str, int]") -> str:
 
 
 def _answers(moment: "Mapping[str, Any]") -> str:
-    """The answers just before and just after the damage."""
+    """The answers just before and just after the damage; empty where nothing was asked."""
     at = moment["damaging"]["lsn"]
     told: "Optional[str]" = None
     for one in moment["answers"]:
         if one["before"] is None or _later(one["before"]["lsn"], at):
-            return ": %s before, %s after" % (_short(told), _short(one["answer"])) if told is not None else ""
+            return "%s before, %s after" % (_short(told), _short(one["answer"])) if told is not None else ""
         told = one["answer"] if one["answer"] is not None else told
     return ""
 

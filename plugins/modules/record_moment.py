@@ -9,12 +9,13 @@ module: record_moment
 short_description: Write down the last good moment that was found, and how to use it
 description:
   - Writes C(moment.json) of the run, and the same for people into C(moment.txt).
-  - Answers with checks for M(pgrescue.runbooks.record_validation); fails with exit code 5 when the search came to no end.
+  - Its C(checks) are for M(pgrescue.runbooks.record_validation).
   - Runs on the controller.
 options:
   run_dir: {description: Directory of the run., type: path, required: true}
   service: {description: The service., type: str, required: true}
-  moment: {description: What M(pgrescue.runbooks.find_moment) found; empty when its search came to no end., type: dict, required: true}
+  moment: {description: What M(pgrescue.runbooks.find_moment) found., type: dict, required: true}
+  checks: {description: What was checked of the copy that was searched., type: list, elements: dict, required: true}
 attributes:
   check_mode: {support: full, description: Writes nothing and answers at once.}
 author: [The pgrescue authors]
@@ -26,18 +27,18 @@ EXAMPLES = """
     run_dir: "{{ run_dir }}"
     service: shop
     moment: "{{ moment_found }}"
+    checks: "{{ moment_isolation }}"
   delegate_to: localhost
 """
 
 RETURN = """
-lines: {description: What was found for a person; 80 columns., returned: success, type: list, elements: str}
-checks: {description: What holds of it., returned: success, type: list, elements: dict}
+moment: {description: What was written., returned: unless in check mode, type: dict}
 """
 
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, moment_view, records
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import moment_view, records
 from ansible_collections.pgrescue.runbooks.plugins.module_utils.validation import check
 
 
@@ -48,31 +49,25 @@ def main() -> None:
             "run_dir": {"type": "path", "required": True},
             "service": {"type": "str", "required": True},
             "moment": {"type": "dict", "required": True},
+            "checks": {"type": "list", "elements": "dict", "required": True},
         },
         supports_check_mode=True,
     )
     p = module.params
     if module.check_mode:
-        module.exit_json(changed=False, lines=[], checks=[])
-    if not p["moment"]:
-        said = "The search came to no end. Nothing was changed. Make it smaller with moment_since and moment_until."
-        guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
+        module.exit_json(changed=True)
     found = {"schema_version": 1, "service": p["service"], **p["moment"]}
     for target in found["targets"]:
         target["commands"] = moment_view.commands(p["service"], found["table"], target["recovery_target"])
-    lines = moment_view.page(found)
-    changed = records.write_json(os.path.join(p["run_dir"], "moment.json"), found)
+    named = "transaction %(xid)s, committed at %(lsn)s" % found["damaging"]
+    own = check("the transaction that did the damage was found", "one transaction", named, True)
+    found["checks"] = [*p["checks"], {**own, "host": os.uname().nodename}]
     with open(os.path.join(p["run_dir"], "moment.txt"), "w", encoding="utf-8") as out:
-        out.write("\n".join(lines) + "\n")
-    named = "transaction %(xid)s at %(lsn)s" % found["damaging"]
-    module.exit_json(
-        changed=changed,
-        lines=lines,
-        checks=[check("the transaction that did the damage was found", "one transaction", named, True)],
-        journal=[
-            {"event": "decision", "detail": "Damaged by %s, committed at %s" % (named, found["damaging"]["time"])}
-        ],
-    )
+        out.write("\n".join(moment_view.page(found)) + "\n")
+    # last, for who reads it takes all to be there
+    changed = records.write_json(os.path.join(p["run_dir"], "moment.json"), found)
+    said = "Damaged by %s, at %s" % (named, found["damaging"]["time"])
+    module.exit_json(changed=changed, moment=found, journal=[{"event": "decision", "detail": said}])
 
 
 if __name__ == "__main__":

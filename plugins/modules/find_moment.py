@@ -137,7 +137,8 @@ class Copy:
                     continue
                 except psycopg.Error as error:
                     raise guards.Stop(
-                        "%s names no table: %s" % (name, str(error).splitlines()[0]), guards.PRECONDITION
+                        "%s names no table: %s. Nothing was changed." % (name, str(error).splitlines()[0]),
+                        guards.PRECONDITION,
                     ) from error
                 if oid:
                     found.append((number, database, oid))

@@ -179,7 +179,7 @@ class Scene:
 def settings(place):
     """As roles/moment/defaults has them."""
     return {
-        "restore_command": f"cp {place}.wal/feed/%f %p",
+        "restore_command": f"ln -f {place}.wal/feed/%f %p || cp {place}.wal/feed/%f %p",
         "max_standby_archive_delay": "-1",
         "recovery_min_apply_delay": "0",
         "wal_retrieve_retry_interval": "10ms",

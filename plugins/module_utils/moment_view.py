@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from typing import Any, List, Mapping, Optional
 
@@ -15,16 +16,19 @@ JUDGED = {
 }
 
 
-def commands(service: str, table: str, target: "Mapping[str, Any]") -> "list[str]":
+def commands(found: "Mapping[str, Any]", target: "Mapping[str, Any]") -> "list[str]":
     """The runbooks that recover to a target, ready to be typed."""
-    kind, value = target["type"], target.get("value")
+    kind, value, service = target["type"], target.get("value"), found["service"]
     if kind == "default":
         return []
     runbook = "ansible-playbook playbooks/%s.yml -i INVENTORY -e service=%s "
+    what = "-e partial_tables=%s " % shlex.quote(found["table"])
+    if found["database"] != service:
+        what += "-e partial_database=%s " % shlex.quote(found["database"])
     exclusive = "" if target["inclusive"] else " -e recover_exclusive=true"
     partly = value if kind == "lsn" else "%s:%s" % (kind, value)
     return [
-        runbook % ("partial_loss", service) + "-e partial_tables=%s -e partial_to=%s" % (table, partly),
+        runbook % ("partial_loss", service) + what + "-e partial_to=%s" % partly,
         runbook % ("corruption", service) + "-e recover_to=%s:%s%s" % (kind, value, exclusive),
     ]
 
@@ -33,7 +37,7 @@ def page(moment: "Mapping[str, Any]") -> "list[str]":
     """What a person reads."""
     good, bad, seen = moment["good"], moment["damaging"], moment["searched"]
     lines = [
-        "LAST GOOD MOMENT  %s of service %s" % (moment["table"], moment["service"]),
+        "LAST GOOD MOMENT  %s in database %s of service %s" % (moment["table"], moment["database"], moment["service"]),
         *_row("damage", _damage(moment)),
         *_row("good until", _transaction(good) if good else "the backup itself; nothing committed since"),
         *_row("damaged by", _transaction(bad)),

@@ -47,6 +47,7 @@ moment: {description: 'What was found; docs/last_good_moment.md describes it.', 
 between: {description: The positions between which the search must go on., returned: when it was not found yet, type: list, elements: str}
 """
 
+import contextlib
 import os
 import time
 
@@ -69,6 +70,9 @@ FILES = """
 WITH RECURSIVE tree AS (SELECT %(oid)s::oid AS oid UNION SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = tree.oid)
 SELECT oid::int8, pg_relation_filenode(oid)::text FROM tree
 """
+FULL_NAME = """
+SELECT format('%%I.%%I', nspname, relname) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = %(oid)s::oid
+"""
 NAMES = """
 SELECT pg_relation_filenode(c.oid)::text, format('%I.%I', nspname, relname)
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
@@ -82,9 +86,20 @@ class Copy:
     def __init__(self, module: AnsibleModule, note: "dict[str, object]", history: waldump.History) -> None:
         self.module, self.history = module, history
         self.place = module.params["place"]
+        self.sessions, self.open = contextlib.ExitStack(), {}
         self.deadline = time.monotonic() + module.params["deadline_s"]
         folder = places.wal(self.place)
         self.feed = wal_feed.Feed(folder, os.path.join(folder, "feed"), note["segments"], note["segment_bytes"])
+
+    def session(self, database: str = "postgres") -> "object":
+        """The connection to a database, made anew when the server ended it: the replay of DROP DATABASE does."""
+        if database not in self.open or self.open[database].closed:
+            made = self.sessions.enter_context(postgres.connect(self.module, database))
+            made.prepare_threshold = None  # what is asked may mean another table in the end
+            made.execute("SET lock_timeout = %d" % LOCK_TIMEOUT_MS)
+            made.execute("SET statement_timeout = '%ds'" % self.module.params["question_timeout_s"])
+            self.open[database] = made
+        return self.open[database]
 
     def go_to(self, boundary: int) -> None:
         """Replay exactly the transactions before the boundary."""
@@ -101,19 +116,15 @@ class Copy:
         def arrived() -> bool:
             nonlocal stood
             try:
-                with postgres.connect(self.module) as connection:
-                    while time.monotonic() < self.deadline:
-                        stood = connection.execute("SELECT pg_last_wal_replay_lsn()::text").fetchone()[0] or "0/0"
-                        if lsn.parse_lsn(stood) > wanted:
-                            return True
-                        time.sleep(POLL_S)  # between two looks
+                stood = self.session().execute("SELECT pg_last_wal_replay_lsn()::text").fetchone()[0] or "0/0"
+                return lsn.parse_lsn(stood) > wanted
             except psycopg.OperationalError:  # it starts, or it ended
                 if not postgres.is_alive(self.place):
                     said = "The copy ended. Its log ends with: %s" % postgres.last_words(self.place + ".log")
                     raise guards.Stop(said, guards.STEP_FAILED) from None
             return False
 
-        if not postgres.wait_until(arrived, self.deadline - time.monotonic()):
+        if not postgres.wait_until(arrived, self.deadline - time.monotonic(), POLL_S):
             said = "The copy did not replay up to %s within %d s; it stood at %s. Give it more with moment_deadline_s."
             raise guards.Stop(
                 said % (lsn.format_lsn(wanted), self.module.params["deadline_s"], stood), guards.STEP_FAILED
@@ -121,8 +132,7 @@ class Copy:
 
     def databases(self) -> "dict[str, str]":
         """Name of each database that can be asked, by its number."""
-        with postgres.connect(self.module) as connection:
-            return dict(connection.execute(DATABASES).fetchall())
+        return dict(self.session().execute(DATABASES).fetchall())
 
     def locate(self, name: str) -> "tuple[str, str, int]":
         """Number and name of the database that has the table, and the table's number."""
@@ -130,18 +140,15 @@ class Copy:
 
         found = []
         for number, database in self.databases().items():
-            with postgres.connect(self.module, database) as connection:
-                try:
-                    oid = connection.execute("SELECT to_regclass(%s)::oid::int8", (name,)).fetchone()[0]
-                except psycopg.errors.FeatureNotSupported:  # it names another database
-                    continue
-                except psycopg.Error as error:
-                    raise guards.Stop(
-                        "%s names no table: %s. Nothing was changed." % (name, str(error).splitlines()[0]),
-                        guards.PRECONDITION,
-                    ) from error
-                if oid:
-                    found.append((number, database, oid))
+            try:
+                oid = self.session(database).execute("SELECT to_regclass(%s)::oid::int8", (name,)).fetchone()[0]
+            except psycopg.errors.FeatureNotSupported:  # it names another database
+                continue
+            except psycopg.Error as error:
+                said = "%s names no table: %s. Nothing was changed." % (name, str(error).splitlines()[0])
+                raise guards.Stop(said, guards.PRECONDITION) from error
+            if oid:
+                found.append((number, database, oid))
         if len(found) != 1:
             where = "in %s; say moment_table=DATABASE.%s" % (" and in ".join(d for _n, d, _o in found), name)
             nowhere = "nowhere. Look earlier with moment_since, or correct the name"
@@ -151,8 +158,7 @@ class Copy:
 
     def table(self, number: str, database: str, oid: int) -> moments.Table:
         """What belongs to the table now."""
-        with postgres.connect(self.module, database) as connection:
-            rows = connection.execute(FILES, {"oid": oid}).fetchall()
+        rows = self.session(database).execute(FILES, {"oid": oid}).fetchall()
         files = {"%s/%s" % (number, file) for _oid, file in rows if file}
         return moments.Table(number, files, {int(relation) for relation, _file in rows})
 
@@ -160,23 +166,16 @@ class Copy:
         """The names of all tables by their files; those of other databases with the database's name."""
         found = {}
         for number, database in self.databases().items():
-            with postgres.connect(self.module, database) as connection:
-                for file, name in connection.execute(NAMES).fetchall():
-                    found["%s/%s" % (number, file)] = name if database == own else "%s.%s" % (database, name)
+            for file, name in self.session(database).execute(NAMES).fetchall():
+                found["%s/%s" % (number, file)] = name if database == own else "%s.%s" % (database, name)
         return found
 
     def ask(self, database: str, statement: str) -> "str | None":
         """One answer, in words; None while a transaction that is not over holds the table locked."""
         import psycopg
 
-        options = "SET lock_timeout = %d; SET statement_timeout = '%ds'" % (
-            LOCK_TIMEOUT_MS,
-            self.module.params["question_timeout_s"],
-        )
         try:
-            with postgres.connect(self.module, database) as connection:
-                connection.execute(options)
-                return connection.execute(statement).fetchone()[0] or ""
+            return self.session(database).execute(statement).fetchone()[0] or ""
         except psycopg.errors.LockNotAvailable:
             return None
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedColumn):
@@ -184,6 +183,8 @@ class Copy:
         except psycopg.OperationalError:
             if database not in self.databases().values():
                 return moments.GONE
+            if database in self.open and self.open[database].closed:  # for another reason: once more
+                return self.session(database).execute(statement).fetchone()[0] or ""
             raise
 
 
@@ -197,6 +198,7 @@ def search(module: AnsibleModule, copy: Copy, note: "dict[str, object]") -> "dic
     number, database, oid = copy.locate(p["table"])
     table = copy.table(number, database, oid)
     names = copy.names(database)
+    (full_name,) = copy.session(database).execute(FULL_NAME, {"oid": oid}).fetchone()
     own = p["table"].split(".", 1)[1] if p["table"].count(".") == 2 else p["table"]
     how = moments.reading(p["damage"], p["condition"], p["expect"])
     statement = moments.question(how, own, oid, p["condition"], p["expect"])
@@ -229,7 +231,7 @@ def search(module: AnsibleModule, copy: Copy, note: "dict[str, object]") -> "dic
         raise guards.Stop("%s. %sNothing was changed." % (why, moments.broken(note["gap"])), guards.PRECONDITION)
     names.update(copy.names(database))
     moment = {
-        "table": p["table"],
+        "table": full_name,
         "database": database,
         "damage": p["damage"],
         "condition": p["condition"],
@@ -264,7 +266,8 @@ def main() -> None:
     note = records.read_json(os.path.join(places.wal(module.params["place"]), "transactions.json"))
     copy = Copy(module, note, waldump.History.of(note))
     try:
-        answer = search(module, copy, note)
+        with copy.sessions:
+            answer = search(module, copy, note)
     except guards.Stop as stop:
         guards.fail(module, stop)
     except psycopg.Error as error:

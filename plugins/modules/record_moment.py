@@ -58,7 +58,7 @@ def main() -> None:
         module.exit_json(changed=True)
     found = {"schema_version": 1, "service": p["service"], **p["moment"]}
     for target in found["targets"]:
-        target["commands"] = moment_view.commands(p["service"], found["table"], target["recovery_target"])
+        target["commands"] = moment_view.commands(found, target["recovery_target"])
     named = "transaction %(xid)s, committed at %(lsn)s" % found["damaging"]
     own = check("the transaction that did the damage was found", "one transaction", named, True)
     found["checks"] = [*p["checks"], {**own, "host": os.uname().nodename}]

@@ -34,6 +34,13 @@ INSERT INTO events SELECT g, g % 10 FROM generate_series(1, 100) g;
 """
 
 
+def fill(server):
+    server.psql(TABLES)
+    server.psql("CREATE DATABASE sidecar")
+    with psycopg.connect(server.dsn, dbname="sidecar", autocommit=True) as connection:
+        connection.execute("CREATE TABLE things (id int); INSERT INTO things VALUES (1)")
+
+
 class Load:
     """Clients that commit all the time, in every table that the damage is done to."""
 
@@ -92,6 +99,7 @@ def do_damage(server):
                 with connection.transaction():  # in a subtransaction
                     connection.execute(statement)
                 load.goes_on(1)
+        server.psql("DROP DATABASE sidecar")
         load.goes_on()
     return done
 
@@ -238,7 +246,7 @@ def scene(as_postgres):
     server = PostgresServer(settings={"track_commit_timestamp": "on"})
     with repositories_of(server) as made:
         as_postgres.setenv("PGBACKREST_CONFIG", str(made.config))
-        server.psql(TABLES)
+        fill(server)
         made.backup(1)
         found = Scene(server)
         found.made, found.damage = made, do_damage(server)
@@ -258,7 +266,7 @@ def newer_scene():
         with (server.data / "postgresql.auto.conf").open("a") as file:
             file.write(f"archive_mode = on\narchive_command = 'cp %p {found.archive}/%f'\n")
         server.start()
-        server.psql(TABLES)
+        fill(server)
         found.back_up()
         found.damage = do_damage(server)
         server.psql("SELECT pg_switch_wal()")
@@ -296,6 +304,16 @@ def test_exactly_the_transaction_is_named(scene, case):
     # what else was seen of it: the transaction also wrote one row elsewhere
     assert moment["damaging"]["changes"]["public.ledger"]["inserted"] == 1
     assert list(Path(scene.root).iterdir()) == []
+
+
+def test_a_table_whose_database_was_dropped_is_found(scene):
+    answer = scene.search("things", "table_dropped")
+    assert not answer.get("failed"), answer
+    moment = answer["moment"]
+    assert (moment["database"], moment["damaging"]["changed_definition"]) == ("sidecar", True)
+    told = [one["answer"] for one in moment["answers"]]
+    assert "true" in told
+    assert told[-1] == "gone"
 
 
 def counts(scene, question, **target):
@@ -480,8 +498,7 @@ def plays(scene, tmp_path):
 def test_the_runbook_goes_from_pass_to_pass_writes_down_what_it_found_and_leaves_nothing(scene, plays):
     run, run_dir = plays
     code, said = run(
-        *("-e", "moment_table=orders", "-e", "moment_damage=rows_gone", "-e", '{"moment_condition": "id = 42"}'),
-        *("-e", "moment_limit=20"),
+        *("-e", "moment_table=orders", "-e", "moment_damage=rows_gone", "-e", '{"moment_condition": "id = 42"}')
     )
     assert code == 0, said
     moment = json.loads((run_dir / "moment.json").read_text())

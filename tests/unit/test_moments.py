@@ -184,7 +184,7 @@ def moment():
         "searched": moments.searched(did, (1, 5), {"after": "A", "until": "B"}),
     }
     for target in found["targets"]:
-        target["commands"] = moment_view.commands("shop", "public.orders", target["recovery_target"])
+        target["commands"] = moment_view.commands(said, target["recovery_target"])
     return {**said, **more, **found}
 
 
@@ -215,3 +215,6 @@ def test_the_page_is_80_columns_wide_and_its_commands_can_be_typed():
     assert "-e partial_tables=public.orders -e partial_to=0/400\n" in typed
     assert "-e recover_to=lsn:0/400 -e recover_exclusive=true" in typed
     assert "-e recover_to=name:p" in typed
+    assert "partial_database" not in typed  # which is named as the service
+    other = moment_view.commands({**moment(), "database": "Books"}, {"type": "name", "value": "p", "inclusive": True})
+    assert "-e partial_tables=public.orders -e partial_database=Books -e partial_to=name:p" in other[0]

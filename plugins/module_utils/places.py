@@ -60,6 +60,11 @@ def brought(place: str) -> str:
     return place.rstrip("/") + ".dump"
 
 
+def wal(place: str) -> str:
+    """Where the WAL goes that is read, and handed bit by bit to the server at a place."""
+    return place.rstrip("/") + ".wal"
+
+
 def unstarted(place: str) -> "dict[str, str]":
     """The run and the place of a restore that is whole and was never started; empty for anything else."""
     noted = marker(place)

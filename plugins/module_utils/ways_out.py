@@ -29,6 +29,19 @@ def found(connection: Any) -> "list[str]":
         return [said for words, way in ways.items() for said in tried(connection, words, *way)]
 
 
+def of_replaying(directory: str) -> "list[str]":
+    """The same of a server that replays, and so can be told nothing: whether it was started with a filter that we do not have."""
+    with open(os.path.join(directory, "postmaster.pid"), encoding="ascii") as pid:
+        server = pid.readline().strip()
+    return [] if filters(server) > filters("self") else ["it was started without a filter"]
+
+
+def filters(process: str) -> int:
+    """How many seccomp filters a process has."""
+    with open("/proc/%s/status" % process, encoding="ascii", errors="replace") as status:
+        return next((int(line.split()[1]) for line in status if line.startswith("Seccomp_filters:")), 0)
+
+
 def tried(connection: Any, words: str, family: int, address: Any) -> "list[str]":
     """The words, when the server connects to where we listen; nothing when it says that it cannot."""
     import psycopg

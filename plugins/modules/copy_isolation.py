@@ -9,7 +9,8 @@ module: copy_isolation
 short_description: Check that a restored copy is what was asked for, and cut off from everything
 description:
   - Returns checks and judges nothing; M(pgrescue.runbooks.record_validation) does.
-  - The server is told to connect to where the module listens, on a loopback address and on a socket, and must not get there.
+  - The server is told to connect to where the module listens, on a loopback address and on a socket, and must not get there. One that
+    replays can be told nothing; it must have been started with a filter then.
 options:
   plan: {description: The plan the copy was restored by. Without it only its isolation is checked., type: dict}
 extends_documentation_fragment: [pgrescue.runbooks.connection]
@@ -62,7 +63,8 @@ def main() -> None:
     began = time.monotonic()
     with postgres.connect(module, row_factory=dict_row) as connection:
         seen = connection.execute(QUESTIONS).fetchone()
-        seen["ways_out"] = ways_out.found(connection)
+        replays = seen["in_recovery"]
+        seen["ways_out"] = ways_out.of_replaying(seen["data_directory"]) if replays else ways_out.found(connection)
     pg_wal = os.path.join(seen["data_directory"], "pg_wal")
     histories = [name for name in os.listdir(pg_wal) if name.endswith(".history")]
     if histories:

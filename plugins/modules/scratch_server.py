@@ -174,7 +174,8 @@ class Scratch:
             raise guards.Stop("A restore to %s does not end." % self.place, guards.STEP_FAILED)
         if postgres.is_alive(self.place):
             self.run("pg_ctl", "stop", "--pgdata=" + self.place, "--mode=immediate")
-        for path in (self.place, self.socket_directory, places.tablespaces(self.place), places.brought(self.place)):
+        beside = (places.tablespaces(self.place), places.brought(self.place), places.wal(self.place))
+        for path in (self.place, self.socket_directory, *beside):
             if os.path.isdir(path):
                 shutil.rmtree(path)
         for ending in (".log", ".conf", ".hba", ".ident", ".pgrescue.lock", ".pgrescue.json"):  # the note last

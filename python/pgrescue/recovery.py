@@ -113,7 +113,7 @@ def close(request: Request, run_id: str) -> list[str]:
     """Measure and mirror a run that did not get that far itself; what could not be done, in sentences."""
     of_run = {"service": request.service, "run_id": run_id}
     more = {"takeover": "true"} if request.variables.get("takeover") else {}
-    playbook = "close_proof" if request.procedure.startswith(("prove", "verify")) else "close_run"
+    playbook = "close_proof" if request.procedure.startswith(("prove", "verify", "last_good_moment")) else "close_run"
     play = runner.start(f"playbooks/{playbook}.yml", request.inventory, {**of_run, **more})
     play.wait()
     failures = play.failures()

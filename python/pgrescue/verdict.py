@@ -73,6 +73,8 @@ def check_words(record: Record) -> str:
 
 
 def _proof_word(run: Run) -> str:
+    if run.procedure == "last_good_moment":
+        return "FOUND"
     return "VERIFIED" if run.procedure.startswith("verify") else "PROVEN"
 
 

@@ -462,7 +462,8 @@ def test_a_staging_restore_leaves_production_as_it_is(servers, tmp_path, monkeyp
 def test_tables_that_were_altered_since_take_what_fits(shop):
     shop.sql(QUIETLY + "DELETE FROM orders WHERE id > 990")
     shop.sql(
-        "ALTER TABLE orders DROP about, ADD note text DEFAULT 'new', ALTER reference TYPE varchar(20), ADD UNIQUE (note, id)"
+        "ALTER TABLE orders DROP about, ADD note text DEFAULT 'new', ALTER reference TYPE varchar(20), "
+        "ADD UNIQUE (note, id)"
     )
     assert ok(shop.merge(["public.orders"]))["merged"]
     assert shop.one("SELECT count(*) FROM orders WHERE note = 'new' AND doubled = total * 2") == 1000

@@ -17,6 +17,7 @@ from pgrescue.core.journal import LOOKING
 from pgrescue.human import span
 
 PRECONDITION = 3
+_NO_STEPS = ("Validating arguments against arg spec", "Go on when this phase is over")  # the runbooks' own bookkeeping
 _PLAY = re.compile(r"\s*play #\d+ \(.*?\): (?P<name>.*?)\s*TAGS:")
 _TASK = re.compile(r"\s{6}(?:[\w.]+ : )?(?P<name>.+?)\s*TAGS:")
 
@@ -90,26 +91,20 @@ def listed(request: recovery.Request) -> str:
 
 
 def phases(listing: str, procedure: procedures.Procedure, predicted: Mapping[str, float]) -> tuple[Phase, ...]:
-    """The plays of a listing, each with its phase by its number and the plays' own order."""
+    """The plays of a listing, each with the phase that its runbook gives it."""
     found: list[tuple[str, list[str]]] = []
     for line in listing.splitlines():
         play, task = _PLAY.match(line), _TASK.match(line)
         if play:
             found.append((play["name"], []))
-        elif task and found:
+        elif task and found and not task["name"].startswith(_NO_STEPS):
             found[-1][1].append(task["name"])
-    told = []
+    told, phase_by_play = [], procedures.phases(procedure.name)
     for name, steps in found:
-        phase = phase_of(name)
+        phase = phase_by_play.get(name)
         undo = procedure.undo.get(phase or "")
         told.append(Phase(name, phase, tuple(steps), predicted.get(phase or ""), undo))
     return tuple(told)
-
-
-def phase_of(play: str) -> str | None:
-    """The phase that a numbered play is named after: `4/7 Restore to a new place` is `restore`."""
-    numbered = re.match(r"\d+/\d+ (\w+)", play)
-    return numbered[1].lower() if numbered else None
 
 
 def lines(view: View) -> list[str]:

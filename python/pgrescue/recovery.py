@@ -85,11 +85,13 @@ def attend(run_dir: Path, play: runner.Play, console: Console, took: Mapping[str
     def question() -> dict[str, Any] | None:
         return gate.wanted(run_dir, operator(), since) if asks and play.running() else None
 
-    while play.running():
+    while True:
         display.follow(run_dir, lambda: not play.running() or bool(question()), console=console, predicted=took)
         facts = question()
         if facts:
             gate.answer(run_dir, facts, operator(), console)
+        elif not play.running():
+            return
 
 
 def resume(directory: Path, inventory: str, more: Mapping[str, Any], console: Console) -> int:

@@ -194,8 +194,8 @@ def test_a_plan_is_looked_at_in_check_mode(site, monkeypatch):
 def test_the_steps_of_every_phase_are_listed():
     request = recovery.Request("complete_loss", "orders", str(HOUSE / "inventories/example"), {})
     found = plan_view.phases(plan_view.listed(request), procedures.load("complete_loss"), {})
-    assert [phase.phase for phase in found if phase.phase][:7] == [
-        "detect", "decide", "prepare", "restore", "replay", "validate", "resume",
+    assert [phase.phase for phase in found if phase.phase][:8] == [
+        "detect", "decide", "prepare", "restore", "restore", "validate", "resume", "protect",
     ]  # fmt: skip
     assert "Go on only when people want it" in found[1].steps
     assert all(phase.steps for phase in found)

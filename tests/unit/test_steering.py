@@ -289,15 +289,17 @@ def test_giving_up_says_where_the_service_stands(tmp_path, monkeypatch):
     assert (code, json.loads(said)["name"]) == (8, "recovered, not checked")
 
 
-LISTING = """
+RESTORE = "4/7 Restore to a new place, while it is proven that nobody writes any more"
+LISTING = f"""
 playbook: playbooks/complete_loss.yml
 
   play #1 (shop:&postgres): 1/7 Detect what is lost and what is left\tTAGS: []
     tasks:
       pgrescue.runbooks.run : Open the run's record\tTAGS: []
 
-  play #4 (recovery_target:recovery_application): 4/7 Restore to a new place, while (x) holds\tTAGS: []
+  play #4 (recovery_target:recovery_application): {RESTORE}\tTAGS: []
     tasks:
+      Validating arguments against arg spec 'fetch' - Restore\tTAGS: []
       Fetch the backup\tTAGS: []
       Prove that nobody writes\tTAGS: []
 
@@ -312,7 +314,7 @@ def test_a_plan_shows_its_steps_and_what_each_phase_costs_and_how_it_is_taken_ba
     detect, restore, close = plan_view.phases(LISTING, known, {"restore": 12.5})
     assert (detect.phase, detect.steps, detect.undo) == ("detect", ("Open the run's record",), None)
     assert (restore.name, restore.takes_s, restore.undo) == (
-        "4/7 Restore to a new place, while (x) holds", 12.5, "remove it",
+        RESTORE, 12.5, "remove it",
     )  # fmt: skip
     assert restore.steps == ("Fetch the backup", "Prove that nobody writes")
     assert (close.phase, close.takes_s) == (None, None)

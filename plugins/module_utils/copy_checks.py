@@ -188,6 +188,7 @@ class LiveDatabase(Database):
     def __init__(self, proof: Proof, name: str, connection: Any, rest_share: float = 1.0) -> None:
         super().__init__(proof, name, connection)
         self.rest_share, self.worked_s = rest_share, 0.0
+        connection.execute("SET lock_timeout = 1000")  # to make an extension may need to wait for another look
         self.standby = bool(self.rows("SELECT pg_is_in_recovery()")[0][0])
 
     def rest(self, worked_s: float) -> None:

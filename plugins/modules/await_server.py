@@ -15,7 +15,8 @@ options:
     type: str
     choices: [following, paused, streaming, writable]
     required: true
-  place: {description: 'Its data directory; when its server ends, that is said at once, with the end of the log beside it.', type: path}
+  place: {description: 'Its data directory; when its server ends, that is said at once, with the end of its log.', type: path}
+  log: {description: Its log; the one beside its data directory when left out., type: path}
   deadline_s: {description: How long to wait in seconds., type: int, required: true}
 extends_documentation_fragment: [pgrescue.runbooks.connection]
 attributes:
@@ -56,33 +57,40 @@ def main() -> None:
     spec["until"] = {"type": "str", "choices": sorted(QUESTIONS), "required": True}
     spec["deadline_s"] = {"type": "int", "required": True}
     spec["place"] = {"type": "path"}
+    spec["log"] = {"type": "path"}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     if module.check_mode:
         module.exit_json(changed=False, waited_s=0.0)
     import psycopg
 
     place = module.params["place"]
-    began_alive = bool(place) and postgres.is_alive(place)
-    seen = {"stood": "it never answered", "ended": False}
+    seen = {"stood": "it never answered", "ended": False, "alive": False}
 
     def arrived() -> bool:
         try:
             with postgres.connect(module) as connection:
+                seen["alive"] = True
                 done, seen["stood"] = connection.execute(QUESTIONS[module.params["until"]]).fetchone()
                 return bool(done)
         except psycopg.OperationalError as error:
             seen["stood"] = str(error).strip().splitlines()[0]
-            seen["ended"] = began_alive and not postgres.is_alive(module.params["place"])
+            alive = bool(place) and postgres.is_alive(place)
+            seen["ended"] = seen["alive"] and not alive  # one that is about to start has not ended
+            seen["alive"] = alive
             return seen["ended"]
 
     began = time.monotonic()
     arrived_in_time = postgres.wait_until(arrived, module.params["deadline_s"])
     if seen["ended"]:
-        said = "The server ended before it was %s. Its log ends with: %s" % (
+        log = module.params["log"] or place + ".log"
+        last = postgres.last_words(log, 50)
+        # whoever asked meanwhile is in the log as well; the cause comes before
+        causes = [line for line in last.split(" / ") if postgres.DAMAGE.search(line)][-3:]
+        said = "The server ended before it was %s. Its log says: %s" % (
             module.params["until"],
-            postgres.last_words(place + ".log"),
+            " / ".join(causes) or postgres.last_words(log),
         )
-        wrong = postgres.blames_content(postgres.last_words(place + ".log", 50))
+        wrong = postgres.blames_content(last)
         guards.fail(module, guards.Stop(said, guards.STEP_FAILED, wrong))
     if not arrived_in_time:
         said = "The server was not %s within %d s; it stood at: %s." % (

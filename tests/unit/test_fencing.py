@@ -382,3 +382,20 @@ def test_a_host_that_is_silent_and_nothing_else_is_not_fenced(vantage, tmp_path)
     code, said, events = play_fence(tmp_path, vantage, override="seen burning")
     assert code == 0, said
     assert "seen burning" in next(event["detail"] for event in events if event["event"] == "decision")
+
+
+@pytest.mark.parametrize(("tolerated", "ended"), [(True, "ok"), (False, "failed")])
+def test_a_means_that_failed_fails_the_run_only_where_nothing_is_done_about_it(tolerated, ended, tmp_path):
+    ask = {"name": "Ask a host that is gone", "ansible.builtin.ping": {}, "ignore_unreachable": tolerated}
+    fail = {"name": "Fence over SSH", "ansible.builtin.fail": {"msg": "it hangs"}, "delegate_to": "localhost"}
+    say = {"name": "Say why", "ansible.builtin.debug": {"msg": "next means"}}
+    block = {"name": "One means", "block": [fail], "rescue": [say], "vars": {"tolerated": True} if tolerated else {}}
+    play = {"name": "Fence", "hosts": "db1", "gather_facts": False, "vars": {"phase": "prepare"}, "tasks": [block, ask]}
+    (tmp_path / "fence.yml").write_text(yaml.safe_dump([play]))
+    env = {**os.environ, "ANSIBLE_CONFIG": str(HOUSE / "ansible.cfg"), "PGRESCUE_RUNS": str(tmp_path / "runs")}
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "db1,", "-e", "ansible_host=127.0.0.99"]
+    command += [str(tmp_path / "fence.yml"), "-e", "run_id=run-1", "-e", "service=shop"]
+    done = subprocess.run(command, cwd=HOUSE, env=env, capture_output=True, text=True, check=False)
+    lines = (tmp_path / "runs/run-1/timeline.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    assert (last["status"], done.returncode == 0) == (ended, tolerated), done.stdout

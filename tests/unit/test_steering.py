@@ -289,7 +289,7 @@ def test_giving_up_says_where_the_service_stands(tmp_path, monkeypatch):
     assert (code, json.loads(said)["name"]) == (8, "recovered, not checked")
 
 
-RESTORE = "4/7 Restore to a new place, while it is proven that nobody writes any more"
+RESTORE = "4/7 Restore to a new place where that is the way, while it is proven that nobody writes any more"
 LISTING = f"""
 playbook: playbooks/complete_loss.yml
 

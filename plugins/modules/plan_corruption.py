@@ -1,19 +1,18 @@
 #!/usr/bin/python
 # Copyright: the pgrescue authors. Apache-2.0
-"""Choose the cheapest safe way back from corruption, and check that a person wants it."""
+"""Choose the cheapest safe way back from corruption."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 module: plan_corruption
-short_description: Choose the cheapest safe way back from corruption, and check that a person wants it
+short_description: Choose the cheapest safe way back from corruption
 description:
   - Ranks the ways, each with what it loses, how long it takes and what it changes. C(reindex) comes first, where only indexes are
     damaged; then C(promote), where a standby is sound; then C(restore) of an older backup, to the end of the archive or to a point.
   - Writes C(ways.json). Writes C(plan.json) for a way that this procedure takes; a resumed run keeps the plan it has.
-  - Refuses (exit code 4) without the service's name typed as C(confirm) or an approval of this very plan; fails with exit code 3 when
-    nothing is known to be damaged or no way is open, and with exit code 9 when the cheapest way is to promote a standby, which is
-    another procedure.
+  - Fails with exit code 3 when nothing is known to be damaged or no way is open, and with exit code 9 when the cheapest way is to
+    promote a standby, which is another procedure.
   - Runs on the controller.
 options:
   run_dir: {description: Directory of the run., type: path, required: true}
@@ -35,7 +34,6 @@ options:
   application_scale: {description: Instances of the application that ran., type: int, default: 0}
   postgres_version: {description: Major version of PostgreSQL., type: int, required: true}
   runs_dir: {description: 'The folder of all runs, of which earlier ones tell how long a way takes.', type: path}
-  confirm: {description: The service's name as a person typed it., type: str}
 attributes:
   check_mode: {support: full, description: Returns the plan and writes nothing.}
 author: [The pgrescue authors]
@@ -53,7 +51,6 @@ EXAMPLES = """
     catalog: "{{ recovery_catalog }}"
     recover_to: time:2026-11-24T01:20:50Z
     postgres_version: 17
-    confirm: shop
   delegate_to: localhost
 """
 
@@ -70,7 +67,6 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     corruption_plans,
     guards,
     history,
-    plans,
     records,
 )
 
@@ -82,12 +78,12 @@ ELSEWHERE = (
 
 
 def main() -> None:
-    """Plan, check the gate, write."""
+    """Plan, write."""
     module = AnsibleModule(
         argument_spec={
             **{name: {"type": "str", "required": True} for name in ("service", "procedure")},
             **{name: {"type": "dict", "required": True} for name in ("states", "hosts", "damage")},
-            **{name: {"type": "str"} for name in ("backup_before", "target", "prefer_region", "confirm")},
+            **{name: {"type": "str"} for name in ("backup_before", "target", "prefer_region")},
             "run_dir": {"type": "path", "required": True},
             "catalog": {"type": "dict", "default": {}},
             "recover_to": {"type": "str", "default": "latest"},
@@ -116,7 +112,6 @@ def main() -> None:
                 host = plan["target_host"]
                 elsewhere = ELSEWHERE % (host, corruption_plans.FAILOVER, p["service"], p["service"], host)
                 guards.fail(module, guards.Stop(elsewhere, guards.NEEDS_A_PERSON), ways=plan["ways"], journal=said)
-        approved = module.check_mode or plans.check_approval(p["run_dir"], plan, p["confirm"])
     except guards.Stop as stop:
         guards.fail(module, stop)
     plan_digest = records.digest(plan)
@@ -125,8 +120,6 @@ def main() -> None:
         run = os.path.join(p["run_dir"], "run.json")
         facts = {"plan_digest": plan_digest, "system_identifier": plan["system_identifier"]}
         records.write_json(run, {**records.read_json(run), **facts})
-    if not resumed:
-        said.append({"event": "approval", "status": "ok", "detail": approved})
     module.exit_json(changed=not resumed, plan=plan, plan_digest=plan_digest, journal=said)
 
 

@@ -181,26 +181,23 @@ def ask(tmp_path, damage, **more):
     return module("plan_corruption")(run_dir=str(tmp_path / "run-1"), **given)
 
 
-def test_a_plan_is_written_once_somebody_wants_it_and_kept_by_a_resumed_run(tmp_path):
-    assert refused(ask(tmp_path, on_primary(INDEX)), 4, "-e confirm=shop", "Nothing was changed")
-    assert not (tmp_path / "run-1/plan.json").exists()
-    assert refused(ask(tmp_path, on_primary(INDEX), confirm="ledger"), 4, "'ledger' was typed")
-    answer = ask(tmp_path, on_primary(INDEX), confirm="shop")
+def test_a_plan_is_written_with_all_ways_and_kept_by_a_resumed_run(tmp_path):
+    answer = ask(tmp_path, on_primary(INDEX))
     assert (answer["changed"], answer["plan"]["method"]) == (True, "reindex")
     said = " / ".join(entry["detail"] for entry in answer["journal"])
     assert "Way reindex db1: loses nothing, takes about 2 s" in said
     assert "Way promote db2: loses 256 bytes of WAL, how long was never measured" in said
     assert json.loads((tmp_path / "run-1/ways.json").read_text()) == answer["plan"]["ways"]
-    again = ask(tmp_path, on_primary(TABLE), confirm="shop", method="restore")
+    again = ask(tmp_path, on_primary(TABLE), method="restore")
     assert (again["changed"], again["plan"]) == (False, answer["plan"])
 
 
 def test_to_promote_is_another_procedure_which_is_named_and_nothing_is_bound(tmp_path):
-    answer = ask(tmp_path, on_primary(TABLE), confirm="shop")
+    answer = ask(tmp_path, on_primary(TABLE))
     assert refused(answer, 9, "promote db2", "playbooks/failover.yml", "-e recovery_on=db2", "Nothing was changed")
     assert answer["ways"][0]["method"] == "promote"
     assert not (tmp_path / "run-1/plan.json").exists()
-    assert ask(tmp_path, on_primary(TABLE), confirm="shop", method="restore")["plan"]["method"] == "restore"
+    assert ask(tmp_path, on_primary(TABLE), method="restore")["plan"]["method"] == "restore"
 
 
 def test_check_mode_shows_the_plan_and_writes_nothing(tmp_path):

@@ -74,11 +74,15 @@ class Cluster:
 
 
 def kept(cluster: Cluster, shared: "tuple[int, int]", command: str) -> "dict[str, Any]":
-    """Copy WAL from the parting on, with the list of its transactions; what was copied by an earlier attempt stays as it is."""
+    """Copy WAL from the parting on, with the list of its transactions.
+
+    What was copied before a rewind that was killed stays as it is, for that may have changed the WAL here. Otherwise it is copied
+    again: somebody may have started the server since.
+    """
     timeline, position = shared
     folder = "%s.diverged-%d-%s" % (cluster.place, timeline, format_lsn(position).replace("/", "-"))
     listing = os.path.join(folder, "transactions.json")
-    if os.path.exists(listing):
+    if os.path.exists(listing) and os.path.exists(places.rewinding(cluster.place)):
         return dict(records.read_json(listing))
     size = int(cluster.control["Bytes per WAL segment"])
     os.makedirs(folder, mode=0o700, exist_ok=True)

@@ -112,7 +112,10 @@ class Shop:
 
     def merge(self, tables: list[str], **more: Any) -> dict[str, Any]:
         """All of it."""
-        return self.lively("merge_rows", digest=self.difference(tables)["digest"], **more)
+        difference = self.difference(tables)
+        digests = {one["table"]: one["differing_digest"] for one in difference["tables"]}
+        replace = {table: digests.get(table) for table in more.pop("replace", ())}
+        return self.lively("merge_rows", digest=difference["digest"], replace=replace, **more)
 
 
 def trigger(name: str, when: str, body: str) -> str:

@@ -8,6 +8,9 @@ from . import partial_schema, records, table_catalog
 from .guards import PRECONDITION, Stop
 from .partial_rows import Table, same, summed
 
+# What a person agrees to. Rows that are there may change meanwhile and newer ones come, as they do in production.
+BOUND = ("table", "dropped", "missing", "taken", "taken_digest", "columns", "blocked")
+
 
 def tables(connection: Any, schema: str, closure: Mapping[str, Any]) -> "list[Table]":
     """The tables of a run as they are now, parents first."""
@@ -44,8 +47,7 @@ def find(connection: Any, schema: str, closure: Mapping[str, Any]) -> "dict[str,
             connection.execute(statement)
     _take_parents(connection, there, closure)
     counted = [_count(connection, table) for table in there]
-    bound = [{k: v for k, v in one.items() if k != "newer"} for one in counted]  # newer rows may come as they like
-    return {"tables": counted, "digest": records.digest(bound)}
+    return {"tables": counted, "digest": records.digest([{key: one[key] for key in BOUND} for one in counted])}
 
 
 def _take_parents(connection: Any, there: "list[Table]", closure: Mapping[str, Any]) -> None:

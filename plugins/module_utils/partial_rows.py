@@ -112,6 +112,7 @@ class Table:
                 self.text("l"),
             )
         return [
+            "ANALYZE " + self.rows,
             "DROP TABLE IF EXISTS " + self.found,
             make,
             "INSERT INTO %s %s" % (self.found, found),

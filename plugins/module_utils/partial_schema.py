@@ -45,6 +45,8 @@ def connect(module: Any) -> "Iterator[Any]":
         with postgres.connect(module, module.params["database"]) as connection:
             check_system(connection, module.params["system_identifier"])
             table_catalog.settle(connection)
+            if connection.info.server_version >= 170000:
+                connection.execute("SET transaction_timeout = 0")
             yield connection
     except psycopg.errors.LockNotAvailable as error:
         said = "A lock could not be had in time: %s. Nothing was changed. Run it again with the same run id."

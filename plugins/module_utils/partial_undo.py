@@ -6,6 +6,7 @@ from typing import Any, Mapping, Sequence
 
 from . import partial_difference
 from .guards import Stop
+from .partial_checks import UNTOUCHED
 from .partial_merge import Merge
 from .partial_rows import Table, hashed, quoted, same, summed
 
@@ -19,7 +20,7 @@ class Undo:
     def __init__(self, connection: Any, schema: str, facts: Mapping[str, Any], p: Mapping[str, Any]) -> None:
         self.connection = connection
         self.merged = facts["merged"]
-        asked = {**p, "fire_triggers": False, "replace": []}
+        asked = {**p, "fire_triggers": False, "replace": {}}
         self.work = Merge(connection, schema, facts["closure"], asked)
 
     def changed(self) -> "list[str]":
@@ -95,7 +96,7 @@ class Undo:
         work.checked(GONE, "all of them", lambda: [said for t in kept for said in self._left(t)])
         work.checked(RETURNED, "all of them", lambda: [said for t in kept for said in self._not_returned(t)])
         work.checked(
-            "no other row of production changed",
+            UNTOUCHED,
             "the same count and digest",
             lambda: [t.name for t in kept if self.others(t) != before[t.name]],
         )

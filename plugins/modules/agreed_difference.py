@@ -54,10 +54,15 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
 def check(p: "dict[str, object]", said: "list[str]", earlier: "dict[str, object]") -> "dict[str, object]":
     """What is agreed to, or a refusal of what cannot be or nobody agreed to."""
     partial_merge.check_blocked(p["difference"])
-    asked = {"replace": p["replace"] or earlier.get("replace", []), "fire_triggers": p["fire_triggers"]}
-    asked["fire_triggers"] = asked["fire_triggers"] or earlier.get("fire_triggers", False)
-    wanted = {"digest": p["difference"]["digest"], **asked}
-    partial_merge.check_replace(p["difference"], wanted["replace"])
+    tables = p["replace"] or list(earlier.get("replace", {}))
+    partial_merge.check_replace(p["difference"], tables)
+    wanted = {
+        "digest": p["difference"]["digest"],
+        "replace": {
+            one["table"]: one["differing_digest"] for one in p["difference"]["tables"] if one["table"] in tables
+        },
+        "fire_triggers": p["fire_triggers"] or earlier.get("fire_triggers", False),
+    }
     if p["confirm"] != p["service"] and wanted != earlier:
         typed = "%r was typed" % p["confirm"] if p["confirm"] else "nobody confirmed it"
         raise guards.Stop(

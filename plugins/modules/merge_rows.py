@@ -20,7 +20,10 @@ options:
   run: {description: The run., type: str, required: true}
   system_identifier: {description: The database system that the server must be of., type: str}
   digest: {description: Of the difference that a person agreed to., type: str, required: true}
-  replace: {description: Tables in which rows of the copy replace live ones that differ., type: list, elements: str, default: []}
+  replace:
+    description: Tables in which rows of the copy replace live ones that differ, each with the digest (C(differing_digest)) of those.
+    type: dict
+    default: {}
   fire_triggers: {description: Whether triggers of the service fire; PostgreSQL then checks foreign keys itself., type: bool, default: false}
   lock_timeout_s: {description: How long to wait for writers to end in seconds., type: int, default: 30}
 extends_documentation_fragment: [pgrescue.runbooks.server]
@@ -92,7 +95,7 @@ def main() -> None:
             "run": {"type": "str", "required": True},
             "system_identifier": {"type": "str"},
             "digest": {"type": "str", "required": True},
-            "replace": {"type": "list", "elements": "str", "default": []},
+            "replace": {"type": "dict", "default": {}},
             "fire_triggers": {"type": "bool", "default": False},
             "lock_timeout_s": {"type": "int", "default": 30},
         },

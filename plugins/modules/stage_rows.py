@@ -48,11 +48,11 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils.partial_rows imp
 BUFFERED = "SET LOCAL synchronous_commit = off"  # the note of what was loaded is of the same transaction
 
 
-def load(copy: object, live: object, schema: str, table: Table) -> int:
-    """Load one table."""
+def load(copy: object, live: object, schema: str, table: Table) -> "tuple[int, bool]":
+    """Load one table, unless it is loaded: how many rows it has, and whether they came now."""
     there = live.execute("SELECT rows FROM %s.loads WHERE stage = %%s" % schema, (table.stage,)).fetchone()
     if there:
-        return int(there[0])
+        return int(there[0]), False
     columns = listed(table.loaded)
     read = "COPY (SELECT %s FROM %s) TO STDOUT" % (columns, table.relation)
     with live.transaction():
@@ -64,10 +64,10 @@ def load(copy: object, live: object, schema: str, table: Table) -> int:
                     sink.write(block)
             rows = writing.rowcount
         live.execute("INSERT INTO %s.loads VALUES (%%s, %%s)" % schema, (table.stage, rows))
-    return int(rows)
+    return int(rows), True
 
 
-def load_all(module: AnsibleModule) -> "dict[str, int]":
+def load_all(module: AnsibleModule) -> "dict[str, tuple[int, bool]]":
     """Load what is not loaded yet."""
     import psycopg
 
@@ -77,6 +77,7 @@ def load_all(module: AnsibleModule) -> "dict[str, int]":
     try:
         live = psycopg.connect(
             p["live"],
+            options=postgres.UNLIMITED,
             connect_timeout=10,
             application_name="pgrescue",
             autocommit=True,
@@ -116,11 +117,13 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True, rows={})
     try:
-        rows = load_all(module)
+        loaded = load_all(module)
     except guards.Stop as stop:
         guards.fail(module, stop)
+    rows = {name: count for name, (count, _now) in loaded.items()}
     said = "%d rows of %d tables are loaded beside the live ones" % (sum(rows.values()), len(rows))
-    module.exit_json(changed=True, rows=rows, journal=[{"event": "note", "detail": said}])
+    changed = any(now for _count, now in loaded.values())
+    module.exit_json(changed=changed, rows=rows, journal=[{"event": "note", "detail": said}])
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ BLOCK = re.compile(r"blkref #0: rel \d+/(\d+)/(\d+)")
 MANY = re.compile(r"(\d+) tuples|ntuples: (\d+)")
 COMMITTED = re.compile(r"^(?:(\d+): )?(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 FILE = re.compile(r"(?:base/|/)(\d+)/(\d+)$")
+# The row of a database in pg_database is marked as invalid in place, then deleted, then the files are dropped.
+DATABASE_ROW = re.compile(r"off:? (\d+).*blkref #0: rel \d+/0/1262 (?:fork \w+ )?blk (\d+)")
 RELCACHE = re.compile(r"relcache (\d+)")
 DROPPED_DATABASE = re.compile(r"\d+/(\d+)")
 ENGINE = "pgBackRest "  # makes restore points of its own, of one name, with each check
@@ -35,7 +37,10 @@ Changes = Dict[str, List[int]]
 
 @dataclass
 class Transaction:
-    """A transaction that committed; `lsn` is where its commit record begins, in bytes."""
+    """A transaction that committed; `lsn` is where its commit record begins, in bytes.
+
+    Of one that drops a database it is where it begins to: that is not undone by leaving its commit out.
+    """
 
     lsn: int
     xid: int
@@ -62,6 +67,7 @@ class Work:
     changes: Changes = field(default_factory=dict)
     created: List[str] = field(default_factory=list)
     databases: List[str] = field(default_factory=list)
+    began_to_drop: Optional[int] = None
 
 
 @dataclass
@@ -98,6 +104,7 @@ def read(lines: "Iterable[str]") -> History:
     """Fold the lines of pg_waldump, from where every transaction of interest begins."""
     open_work: "dict[int, Work]" = {}
     history = History()
+    marked: "Tuple[Any, int]" = (None, 0)  # the row of pg_database that was changed in place last, and where
     for line in lines:
         match = RECORD.match(line)
         if not match:
@@ -107,10 +114,17 @@ def read(lines: "Iterable[str]") -> History:
         operation = what.partition("+")[0].rstrip(",")
         if manager in ("Heap", "Heap2") and operation in KINDS:
             _count(work, operation, rest)
+            row = DATABASE_ROW.search(rest) if operation == "DELETE" else None
+            if row and row.groups() == marked[0]:
+                work.began_to_drop = marked[1]
+        elif manager == "Heap" and operation == "INPLACE":
+            row = DATABASE_ROW.search(rest)
+            marked = (row.groups(), parse_lsn(lsn)) if row else marked
         elif manager == "Storage" and operation == "CREATE":
             work.created += _files(rest)
         elif manager == "Database" and operation == "DROP":
             work.databases += DROPPED_DATABASE.findall(rest)
+            work.began_to_drop = work.began_to_drop or parse_lsn(lsn)
         elif manager == "XLOG" and operation == "RESTORE_POINT" and not rest.startswith(ENGINE):
             history.points.append(Point(rest.split(";")[0].strip(), parse_lsn(lsn)))
         elif manager == "Transaction" and operation in ("COMMIT", "COMMIT_PREPARED"):
@@ -119,6 +133,7 @@ def read(lines: "Iterable[str]") -> History:
                 history.transactions.append(done)
         elif manager == "Transaction" and operation in ("ABORT", "ABORT_PREPARED"):
             _end(int(xid), rest, open_work)
+    history.transactions.sort(key=lambda t: t.lsn)
     return history
 
 
@@ -143,6 +158,7 @@ def _end(xid: int, rest: str, open_work: "dict[int, Work]") -> "Tuple[Optional[r
         add(work.changes, done.changes)
         work.created += done.created
         work.databases += done.databases
+        work.began_to_drop = work.began_to_drop or done.began_to_drop
     return said, number, work
 
 
@@ -153,8 +169,9 @@ def _commit(lsn: int, xid: int, rest: str, open_work: "dict[int, Work]") -> Opti
     parts = dict(part.strip().partition(": ")[::2] for part in rest.split(";"))
     time = "%sT%sZ" % said.group(2, 3)
     dropped, relations = _files(parts.get("rels", "")), RELCACHE.findall(parts.get("inval msgs", ""))
+    at = work.began_to_drop or lsn
     return Transaction(
-        lsn, number, time, work.changes, work.created, dropped, sorted(set(map(int, relations))), work.databases
+        at, number, time, work.changes, work.created, dropped, sorted(set(map(int, relations))), work.databases
     )
 
 

@@ -132,7 +132,22 @@ class Copy:
 
     def databases(self) -> "dict[str, str]":
         """Name of each database that can be asked, by its number."""
-        return dict(self.session().execute(DATABASES).fetchall())
+        return {n: name for n, name in self.session().execute(DATABASES).fetchall() if self.has(name)}
+
+    def has(self, database: str) -> bool:
+        """Whether a database is there. One that is about to be dropped is listed until that is committed, and lets nobody in."""
+        import psycopg
+
+        for last_try in (False, True):
+            try:
+                self.session(database).execute("SELECT")
+                return True
+            except psycopg.OperationalError as error:
+                if "does not exist" in str(error) or "invalid database" in str(error):
+                    return False
+                if last_try:  # the first session may have been ended by replay
+                    raise
+        return False
 
     def locate(self, name: str) -> "tuple[str, str, int]":
         """Number and name of the database that has the table, and the table's number."""
@@ -174,18 +189,22 @@ class Copy:
         """One answer, in words; None while a transaction that is not over holds the table locked."""
         import psycopg
 
+        if database in self.open:
+            self.open[
+                database
+            ].close()  # a database that is about to be dropped lets nobody in who is not there already
         try:
             return self.session(database).execute(statement).fetchone()[0] or ""
         except psycopg.errors.LockNotAvailable:
             return None
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedColumn):
             return moments.GONE
-        except psycopg.OperationalError:
-            if database not in self.databases().values():
-                return moments.GONE
-            if database in self.open and self.open[database].closed:  # for another reason: once more
-                return self.session(database).execute(statement).fetchone()[0] or ""
+        except psycopg.errors.QueryCanceled:  # it took too long
             raise
+        except psycopg.OperationalError:
+            if self.has(database):
+                raise
+            return moments.GONE
 
 
 def search(module: AnsibleModule, copy: Copy, note: "dict[str, object]") -> "dict[str, object]":

@@ -34,6 +34,8 @@ def test_wal_is_folded_into_the_transactions_that_committed():
             ("Transaction", 10, 0x2C0, COMMITTED + "; subxacts: 12; inval msgs: catcache 7 relcache 16384"),
             ("Heap", 14, 0x300, UPDATE),
             ("Transaction", 0, 0x340, "COMMIT_PREPARED 14: 2026-11-26 10:50:41.000000 UTC"),
+            ("Heap", 0, 0x350, "INPLACE off 4, blkref #0: rel 1664/0/1262 blk 0"),
+            ("Heap", 15, 0x360, "DELETE off 4 flags 0x00 KEYS_UPDATED , blkref #0: rel 1664/0/1262 blk 0"),
             ("Database", 15, 0x380, "DROP dir 1663/16395"),
             (
                 "Transaction",
@@ -45,6 +47,7 @@ def test_wal_is_folded_into_the_transactions_that_committed():
         )
     )
     first, prepared, dropping = history.transactions
+    assert dropping.lsn == 0x350  # leaving its commit out does not bring the files back
     assert (first.lsn, first.xid, first.time) == (0x2C0, 10, "2026-11-26T10:50:40.021561Z")
     assert (first.changes, first.relations) == ({"5/16384": [8, 0, 1]}, [16384])
     assert (prepared.xid, prepared.changes) == (14, {"5/16384": [0, 1, 0]})

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pgrescue.core import approvals, journal, records
 
 NOW_S = 1_800_000_000.0
 PEOPLE = ["alice@bastion", "Alice@laptop", "bob@laptop", "carol", "@x", ""]
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # beside other work
 plans = st.fixed_dictionaries({"target_host": st.sampled_from(["x1", "x2"]), "n": st.integers(0, 3)})
 
 
@@ -18,39 +19,46 @@ def gate(plan: dict[str, Any], second_person: bool, name: str = "plan") -> appro
     )  # fmt: skip
 
 
-@st.composite
-def given_approvals(draw, plan, at):  # type: ignore[no-untyped-def]
-    """An approval of the plan by somebody, at some time, however it came about."""
-    age = draw(st.floats(-400, 2000))
-    of = draw(st.sampled_from([at.name, "cut_over"]))
-    return {
-        "run": "run-1",
-        "gate": of,
-        "plan_digest": records.digest(plan),
-        "verdict": draw(st.sampled_from(["approved", "broke_glass"])),
-        "by": draw(st.sampled_from(PEOPLE)),
-        "way": draw(st.sampled_from(["confirm", "terminal", "approval", "break_glass"])),
-        "reason": draw(st.sampled_from(["", " ", "seen it"])),
-        "given": journal.stamp(NOW_S - age),
-        "expires": journal.stamp(NOW_S - age + draw(st.floats(-10, 10_000))),
-    }
+def some_approvals(plan: dict[str, Any]) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Approvals of the plan by anybody, at any time, however they came about."""
+
+    def one(gate: str, verdict: str, by: str, way: str, reason: str, age: int, lasts: int) -> dict[str, Any]:
+        times = {"given": journal.stamp(NOW_S - age), "expires": journal.stamp(NOW_S - age + lasts)}
+        said = {"gate": gate, "verdict": verdict, "by": by, "way": way, "reason": reason}
+        return {"run": "run-1", "plan_digest": records.digest(plan), **said, **times}
+
+    return st.lists(
+        st.builds(
+            one,
+            st.sampled_from(["plan", "cut_over"]),
+            st.sampled_from(["approved", "broke_glass"]),
+            st.sampled_from(PEOPLE),
+            st.sampled_from(["confirm", "terminal", "approval", "break_glass"]),
+            st.sampled_from(["", " ", "seen it"]),
+            st.integers(-400, 2000),
+            st.integers(-10, 10_000),
+        ),
+        max_size=6,
+    )
 
 
+@unhurried
 @given(st.data(), plans, plans, st.booleans())
 def test_an_approval_of_another_plan_never_counts(data, wanted, other, second_person):
     at = gate(wanted, second_person)
     if records.digest(wanted) == records.digest(other):
         other = {**other, "n": 99}
-    found = data.draw(st.lists(given_approvals(other, at), max_size=6))
+    found = data.draw(some_approvals(other))
     good, _void = approvals.counting(at, found, NOW_S)
     assert good == []
     assert "operator" in approvals.lacking(at, good)
 
 
+@unhurried
 @given(st.data(), plans, st.booleans())
 def test_a_gate_is_open_only_by_what_counts_now(data, plan, second_person):
     at = gate(plan, second_person)
-    found = data.draw(st.lists(given_approvals(plan, at), max_size=6))
+    found = data.draw(some_approvals(plan))
     good, void = approvals.counting(at, found, NOW_S)
     assert len(good) + len(void) == len(found)
     for one in good:
@@ -65,10 +73,11 @@ def test_a_gate_is_open_only_by_what_counts_now(data, plan, second_person):
         assert not second_person or ("alice" in people and (len(people) > 1 or broke))
 
 
+@unhurried
 @given(st.data(), plans)
 def test_what_counts_for_two_counts_for_one(data, plan):
     """A policy that asks for more never opens what one that asks for less keeps shut."""
     strict, lax = gate(plan, True), gate(plan, False)
-    good, _void = approvals.counting(strict, data.draw(st.lists(given_approvals(plan, strict), max_size=6)), NOW_S)
+    good, _void = approvals.counting(strict, data.draw(some_approvals(plan)), NOW_S)
     if not approvals.lacking(strict, good):
         assert not approvals.lacking(lax, good)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
-from . import damage, plans, recovery_targets
+from . import damage, journal, plans, recovery_targets
 from .copy_checks import WITHOUT
 from .guards import PRECONDITION, Stop
 from .lsn import parse_lsn
@@ -32,6 +32,7 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
     plan = {
         "schema_version": 1,
         "run": run,
+        "made": journal.now(),
         "procedure": request["procedure"],
         "service": request["service"],
         "method": way["method"],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from modules import collection, module, refused
 from postgres import PostgresServer, free_port, programs, until
@@ -64,6 +64,7 @@ evidences = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(evidences, max_size=8))
 def test_it_never_passes_below_two_independent_means_nor_on_silence_nor_against_a_contradiction(found):
     passed = fencing.problem(found) is None
@@ -74,6 +75,7 @@ def test_it_never_passes_below_two_independent_means_nor_on_silence_nor_against_
         assert not {one.means for one in found if not one.proven} & set(fencing.proofs(found))
 
 
+@settings(deadline=None)
 @given(st.lists(evidences, max_size=8), evidences.filter(lambda one: not one.proven))
 def test_doubt_never_makes_a_fence_out_of_none(found, doubt):
     if fencing.problem(found) is not None:

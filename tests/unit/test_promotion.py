@@ -1,7 +1,7 @@
 """Promotion of real standbys, and what it would give up."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from modules import collection, module, refused
 from postgres import until
@@ -156,6 +156,7 @@ sightings = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(sightings, lsns, lsns)
 def test_a_standby_that_has_more_never_loses_more(seen, reached, more):
     def bytes_lost(position):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from backups import repositories_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from modules import collection
 from postgres import PostgresServer, free_port, programs, until
@@ -62,6 +62,7 @@ voices = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5), st.lists(voices, max_size=6), st.sampled_from(["refuse", "start"]))
 def test_it_never_starts_below_a_newer_timeline_and_never_alone_by_silence(own, heard, unsure):
     verdict = guard.decide(own, heard, unsure)

@@ -12,7 +12,7 @@ from typing import Any, Iterable
 
 ENTRY = re.compile(r"^(\d+); (\d+) (\d+) (.*)$")
 DEPENDS = re.compile(r"^;\s+depends on: ([\d ]+)$")
-CLASS, CONSTRAINT = 1259, 2606  # of pg_class and pg_constraint
+CLASS = 1259  # of pg_class
 KINDS = (
     *("TABLE ATTACH", "TABLE DATA", "TABLE", "SEQUENCE OWNED BY", "SEQUENCE SET", "SEQUENCE", "INDEX ATTACH", "INDEX"),
     *("FK CONSTRAINT", "CHECK CONSTRAINT", "CONSTRAINT", "DEFAULT ACL", "DEFAULT", "TRIGGER", "POLICY", "ROW SECURITY"),

@@ -35,20 +35,35 @@ primary: {description: The primary that it shall follow., returned: success, typ
 
 import glob
 import os
-import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, records, times
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, records, ways, windows
 
 
-def open_windows(runs_dir: str, host: str, now_s: float) -> "list[dict[str, object]]":
-    """Commit windows that are open and keep this host as it is."""
-    windows = [records.read_json(path) for path in sorted(glob.glob(os.path.join(runs_dir, "*", "window.json")))]
-    return [
-        window
-        for window in windows
-        if host in window["old_side"] and "closed" not in window and now_s < times.epoch_s(window["closes"])
+def open_windows(runs_dir: str, host: str) -> "list[dict[str, Any]]":
+    """Commit windows that are open and keep this host as it is. A later run that moved traffic has left the way back behind."""
+    found = [windows.read(run) for run in sorted(glob.glob(os.path.join(runs_dir, "*"))) if not os.path.islink(run)]
+    kept = [window for window in found if window and host in window["old_side"]]
+    return [w for w in kept if windows.state(w) == windows.OPEN and not left_behind(runs_dir, w["run"])]
+
+
+def left_behind(runs_dir: str, run: str) -> bool:
+    """Whether a later run of the same service moved traffic after it had validated another server."""
+
+    def plan_of(folder: str) -> "dict[str, Any]":
+        validated = os.path.exists(os.path.join(folder, "checks.json"))
+        plan: "dict[str, Any]" = records.read_json(os.path.join(folder, "plan.json")) if validated else {}
+        return plan
+
+    plan = plan_of(os.path.join(runs_dir, run))
+    later = [
+        plan_of(path)
+        for path in glob.glob(os.path.join(runs_dir, "*"))
+        if os.path.basename(path) > run and not os.path.islink(path)
     ]
+    moves = (ways.PROMOTE, ways.RESTORE, ways.RETURN)
+    return any(one.get("service") == plan.get("service") and one.get("method") in moves for one in later)
 
 
 def primary_of(host: str, states: "dict[str, dict[str, object]]") -> str:
@@ -87,7 +102,7 @@ def main() -> None:
     p = module.params
     try:
         primary = primary_of(p["host"], p["states"])
-        for window in open_windows(p["runs_dir"], p["host"], time.time()):
+        for window in open_windows(p["runs_dir"], p["host"]):
             raise guards.Stop(
                 "%s is the way back of run %s until %s. Nothing was changed. Wait, or close its commit window first."
                 % (p["host"], window["run"], window["closes"])

@@ -389,6 +389,8 @@ def test_only_an_old_copy_of_the_same_database_is_taken_back(tmp_path):
 
 def test_the_way_back_of_an_open_window_is_left_alone(tmp_path):
     (tmp_path / "run-1").mkdir()
+    (tmp_path / "run-1/plan.json").write_text(json.dumps({"service": "shop", "method": "promote"}))
+    (tmp_path / "run-1/checks.json").write_text("[]")
     kept = {"run": "run-1", "closes": "2999-01-01T00:00:00Z", "old_side": ["db1"]}
     for window, closed in (
         (kept, False),
@@ -401,3 +403,23 @@ def test_the_way_back_of_an_open_window_is_left_alone(tmp_path):
         assert (
             answer.get("primary") == "db2" if closed else refused(answer, 4, "way back of run run-1", "commit window")
         )
+
+
+def test_a_way_back_ends_when_a_later_run_has_moved_traffic(tmp_path):
+    def ran(name, **plan):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "plan.json").write_text(json.dumps({"service": "shop", **plan}))
+
+    ran("run-1", method="promote")
+    (tmp_path / "run-1/checks.json").write_text("[]")
+    window = {"run": "run-1", "closes": "2999-01-01T00:00:00Z", "old_side": ["db1"]}
+    (tmp_path / "run-1/window.json").write_text(json.dumps(window))
+    ran("run-2", method="promote")  # it has validated nothing yet
+    assert refused(take_back(tmp_path), 4, "way back of run run-1")
+    (tmp_path / "run-2/checks.json").write_text("[]")
+    ran("run-2", service="other", method="promote")
+    assert refused(take_back(tmp_path), 4, "way back of run run-1")
+    ran("run-2")  # a proof
+    assert refused(take_back(tmp_path), 4, "way back of run run-1")
+    ran("run-2", method="restore")
+    assert take_back(tmp_path)["primary"] == "db2"

@@ -110,11 +110,11 @@ def installed(repositories):
 def program_in(repositories):
     """The program with the part of the core that the role installs beside it, and nothing else."""
     tasks = yaml.safe_load((HOUSE / "roles/pgbackrest/tasks/schedule.yml").read_text())
-    names = next(t["loop"] for t in tasks if "core" in t["name"])
+    names = next(t["vars"]["pgbackrest_core"] for t in tasks if "core" in t["name"])
     core = repositories.folder / "lib/pgrescue_core"
     core.mkdir(parents=True, exist_ok=True)
     for name in names:
-        shutil.copy(HOUSE / f"plugins/module_utils/{name}.py", core)
+        shutil.copy(HOUSE / f"plugins/module_utils/{name}", core)
     return Path(shutil.copy(HOUSE / "roles/pgbackrest/files/pgrescue_backup.py", core.parent))
 
 

@@ -222,3 +222,19 @@ def test_a_store_that_accepts_and_says_nothing_is_not_waited_for(tmp_path):
         )
     assert "timed out" in found["1"]
     assert "refused" in found["2"]
+
+
+def test_the_files_of_a_program_are_laid_down_in_one_call(tmp_path):
+    def lay(check=False, **files):
+        return module("program_files")(directory=str(tmp_path), files=files, check=check)
+
+    (tmp_path / "other.py").write_text("theirs")
+    assert lay(check=True, a="x\n", b="y")["written"] == ["a", "b"]
+    assert not (tmp_path / "a").exists()
+    assert lay(a="x\n", b="y")["changed"]
+    assert not lay(a="x\n", b="y")["changed"]
+    (tmp_path / "b").write_text("z")
+    (tmp_path / "a").chmod(0o600)
+    assert lay(a="x\n", b="y")["written"] == ["a", "b"]
+    assert ((tmp_path / "b").read_text(), (tmp_path / "a").stat().st_mode & 0o777) == ("y", 0o644)
+    assert (tmp_path / "other.py").read_text() == "theirs"

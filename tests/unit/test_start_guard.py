@@ -97,9 +97,9 @@ def ask(failed_over, tmp_path):
     made, old, _ = failed_over
     core = made.folder / "guard/pgrescue_core"
     core.mkdir(parents=True, exist_ok=True)
-    names = next(t["loop"] for t in yaml.safe_load(TASKS.read_text()) if "core" in t["name"])
+    names = next(t["vars"]["postgres_core"] for t in yaml.safe_load(TASKS.read_text()) if "core" in t["name"])
     for name in names:
-        shutil.copy(HOUSE / f"plugins/module_utils/{name}.py", core)
+        shutil.copy(HOUSE / f"plugins/module_utils/{name}", core)
     program = shutil.copy(HOUSE / "roles/postgres/files/pgrescue_may_start.py", core.parent)
 
     def run(hosts, repositories=("", ""), **more):

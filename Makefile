@@ -27,7 +27,7 @@ lint: venv  ## ansible-lint (production), ruff, mypy
 unit: venv tools  ## unit and property tests; modules run against a real PostgreSQL started by the test
 	@tests/fetch_postgres
 	@tests/fetch_clients
-	pytest
+	pytest -n auto --dist loadfile
 
 molecule: lab  ## one scenario per promise, on the lab's hosts
 	MOLECULE_GLOB='molecule/*/molecule.yml' molecule test --all --report

@@ -72,7 +72,7 @@ def _reached(ended: int, segment_bytes: int, plan: Mapping[str, Any]) -> "dict[s
     if plan.get("approval"):
         lsn = plan["approval"]["lsn"]
         return check("replay ended where it was approved", lsn, format_lsn(ended), ended == parse_lsn(lsn))
-    if plan["method"] in (PROMOTE, RETURN):
+    if plan.get("method") in (PROMOTE, RETURN):
         name = "all WAL that it had received was replayed"
         return check(name, ">= %s" % plan["received"], format_lsn(ended), ended >= parse_lsn(plan["received"]))
     archived = segment_number(plan["archive_end"]["segment"], segment_bytes)

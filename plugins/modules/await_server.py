@@ -36,6 +36,7 @@ waited_s: {description: How long it took in seconds., returned: success, type: f
 disproves: {description: 'Whether the server ended and its log says that what it read is wrong.', returned: 'failure, when it is so', type: bool}
 """
 
+import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -51,6 +52,17 @@ QUESTIONS = {
 }
 
 
+SETTLED_S = 3.0  # a server that was told to start is alive by then, or has ended
+RECENT_S = 10.0  # what its log says last is of this very start
+
+
+def has_ended(log: str, began: float, began_s: float) -> bool:
+    """Whether a server that was never seen alive has been, by what its log says last."""
+    if time.monotonic() - began < SETTLED_S or not os.path.exists(log) or os.path.getmtime(log) < began_s - RECENT_S:
+        return False
+    return "database system is shut down" in postgres.last_words(log, 3)
+
+
 def main() -> None:
     """Ask until the answer is yes or the time is over."""
     spec = dict(postgres.CONNECTION_ARGUMENTS)
@@ -64,7 +76,9 @@ def main() -> None:
     import psycopg
 
     place = module.params["place"]
+    log = module.params["log"] or "%s.log" % place
     seen = {"stood": "it never answered", "ended": False, "alive": False}
+    began, began_s = time.monotonic(), time.time()
 
     def arrived() -> bool:
         try:
@@ -75,14 +89,13 @@ def main() -> None:
         except psycopg.OperationalError as error:
             seen["stood"] = str(error).strip().splitlines()[0]
             alive = bool(place) and postgres.is_alive(place)
-            seen["ended"] = seen["alive"] and not alive  # one that is about to start has not ended
+            # one that is about to start has not ended, and one that ended before it was first asked is told by its log
+            seen["ended"] = not alive and (seen["alive"] or (bool(place) and has_ended(log, began, began_s)))
             seen["alive"] = alive
             return seen["ended"]
 
-    began = time.monotonic()
     arrived_in_time = postgres.wait_until(arrived, module.params["deadline_s"])
     if seen["ended"]:
-        log = module.params["log"] or place + ".log"
         last = postgres.last_words(log, 50)
         # whoever asked meanwhile is in the log as well; the cause comes before
         causes = [line for line in last.split(" / ") if postgres.DAMAGE.search(line)][-3:]

@@ -41,14 +41,15 @@ def archivers(made: Repositories) -> list[int]:
 
 
 class Killer(threading.Thread):
-    """Kills archivers with -9 at random instants until it is told to stop."""
+    """Kills archivers with -9 at random instants, `pause` seconds apart, until it is told to stop."""
 
-    def __init__(self, made: Repositories, seed: int) -> None:
+    def __init__(self, made: Repositories, seed: int, pause: tuple[float, float] = (0.05, 0.5)) -> None:
         super().__init__(daemon=True)
+        self.pause = pause
         self.made, self.chance, self.over, self.killed = made, random.Random(seed), threading.Event(), 0
 
     def run(self) -> None:
-        while not self.over.wait(self.chance.uniform(0.05, 0.5)):
+        while not self.over.wait(self.chance.uniform(*self.pause)):
             for pid in archivers(self.made):
                 if self.chance.random() < 0.5:
                     try:

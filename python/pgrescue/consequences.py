@@ -61,6 +61,15 @@ def ways(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
+def way_lines(plan: Mapping[str, Any]) -> list[str]:
+    """Each way in a line, the chosen one first."""
+    lines = []
+    for way in ways(plan):
+        why_not = f"; not taken: {way['closed']}" if way.get("closed") else ""
+        lines.append(f"{way_name(way)}, loses {way_loss(way)}, {way_time(way)}{why_not}")
+    return lines
+
+
 def target(plan: Mapping[str, Any]) -> str:
     """Where it happens: host, address, directory."""
     return " ".join(str(plan[key]) for key in ("target_host", "target_address", "data_directory") if plan.get(key))

@@ -109,11 +109,7 @@ def detail(plan: dict[str, Any]) -> list[str]:
     """More of the plan, for who asks why."""
     return [
         f"  plan {records.digest(plan)[:12]} of {plan['run']}",
-        *(
-            f"  way: {consequences.way_name(way)}, {consequences.way_loss(way)}, {consequences.way_time(way)}"
-            + (f"; not taken: {way['closed']}" if way.get("closed") else "")
-            for way in consequences.ways(plan)
-        ),
+        *(f"  way: {line}" for line in consequences.way_lines(plan)),
         *(f"  repository {name} does not answer: {said}" for name, said in (plan.get("unreachable") or {}).items()),
     ]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pgrescue import advice, drawing, human, report_view, verdict
+from pgrescue import advice, consequences, drawing, human, report_view, verdict
 from pgrescue.record import Record
 
 DEFINITIONS = (
@@ -88,6 +88,7 @@ def _context(record: Record) -> dict[str, Any]:
         "moments": report_view.moments(record),
         "drawings": report_view.drawings(record),
         "phases": report_view.phases(record),
+        "ways": consequences.way_lines(record.plan.dump()) if record.plan and record.plan.ways else [],
         "decisions": [e for e in record.journal.events if e.event in ("decision", "approval")],
         "next_steps": advice.next_steps(record),
         "definitions": DEFINITIONS,

@@ -16,7 +16,8 @@ from typing import Any
 from pgrescue.models import PHASES, Event
 
 _FAILED = ("failed", "unreachable")
-_FIRST_COUNTS = ("declared", "traffic_stopped")
+# of names the database's counts, which is the first that is moved; the application's may follow
+_FIRST_COUNTS = ("declared", "traffic_stopped", "endpoint_switched")
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,14 @@ def test_phases_steps_and_milestones():
     assert told.current_phase is None
 
 
+def test_the_name_that_is_moved_first_is_the_databases():
+    timeline = Timeline()
+    timeline.start(0)
+    timeline.milestone(3, "endpoint_switched", "resume")
+    timeline.milestone(5, "endpoint_switched", "resume")  # the application's
+    assert (story(timeline).milestones["endpoint_switched"] - story(timeline).started).total_seconds() == 3
+
+
 def test_a_step_has_a_duration_per_host():
     timeline = Timeline()
     timeline.start(0)

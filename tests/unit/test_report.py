@@ -1,3 +1,4 @@
+import json
 import re
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -82,6 +83,19 @@ def test_what_others_wrote_is_escaped(tmp_path):
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert "<script>" not in markdown
+
+
+def test_the_ways_that_were_looked_at_are_told(tmp_path):
+    directory = Synthetic().write(tmp_path)
+    plan = json.loads((directory / "plan.json").read_text())
+    plan["ways"] = [
+        {"method": "promote", "host": "db2", "loses_bytes": 0, "loses_s": 0.5, "takes_s": 12.0},
+        {"method": "promote", "host": "db3", "loses_bytes": 2048, "closed": "it stays behind on purpose"},
+    ]
+    (directory / "plan.json").write_text(json.dumps(plan))
+    for text in (report.html(record.load(directory)), report.markdown(record.load(directory))):
+        assert "promote db2, loses at most 0.5 s, 0 B of WAL, 12 s" in text
+        assert "not taken: it stays behind on purpose" in text
 
 
 def test_a_missed_objective_is_said_in_words(tmp_path):

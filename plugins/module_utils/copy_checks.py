@@ -196,6 +196,7 @@ class LiveDatabase(Database):
         self.worked_s += worked_s
         remaining = self.proof.remaining_ms()
         rest_s = worked_s * self.rest_share
+        # beside clients a look takes a share of the time and no more; nothing is waited for
         time.sleep(rest_s if remaining is None else max(min(rest_s, remaining / 1000.0), 0.0))
 
     @contextmanager

@@ -57,6 +57,14 @@ def read_json(path: str) -> Any:
         return json.load(source)
 
 
+def keep_plan(run_dir: str, plan: Any) -> None:
+    """Write the plan of a run, and into its record which plan and database system it is bound to."""
+    write_json(os.path.join(run_dir, "plan.json"), plan)
+    run = os.path.join(run_dir, "run.json")
+    facts = {"plan_digest": digest(plan), "system_identifier": plan["system_identifier"]}
+    write_json(run, {**read_json(run), **facts})
+
+
 def link_latest(run_dir: str) -> None:
     """Point `latest`, beside the run's directory, at it, in one step."""
     runs, name = os.path.split(os.path.abspath(run_dir))

@@ -114,13 +114,9 @@ def main() -> None:
                 guards.fail(module, guards.Stop(elsewhere, guards.NEEDS_A_PERSON), ways=plan["ways"], journal=said)
     except guards.Stop as stop:
         guards.fail(module, stop)
-    plan_digest = records.digest(plan)
     if not module.check_mode:
-        records.write_json(path, plan)
-        run = os.path.join(p["run_dir"], "run.json")
-        facts = {"plan_digest": plan_digest, "system_identifier": plan["system_identifier"]}
-        records.write_json(run, {**records.read_json(run), **facts})
-    module.exit_json(changed=not resumed, plan=plan, plan_digest=plan_digest, journal=said)
+        records.keep_plan(p["run_dir"], plan)
+    module.exit_json(changed=not resumed, plan=plan, plan_digest=records.digest(plan), journal=said)
 
 
 if __name__ == "__main__":

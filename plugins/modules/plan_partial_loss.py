@@ -91,10 +91,7 @@ def main() -> None:
     except guards.Stop as stop:
         guards.fail(module, stop)
     if not module.check_mode:
-        records.write_json(path, plan)
-        run = os.path.join(p["run_dir"], "run.json")
-        facts = {"plan_digest": records.digest(plan), "system_identifier": plan["system_identifier"]}
-        records.write_json(run, {**records.read_json(run), **facts})
+        records.keep_plan(p["run_dir"], plan)
     backup, point = plan["candidates"][0], plan["recovery_target"]
     said = "Bring back rows of %s in %s on %s from a copy on %s, of %s %s, out of backup %s of repository %s" % (
         ", ".join(plan["tables"]),

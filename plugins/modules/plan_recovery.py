@@ -128,14 +128,13 @@ def main() -> None:
         plan = records.read_json(path) if resumed else plans.make(request, os.path.basename(p["run_dir"]))
     except guards.Stop as stop:
         guards.fail(module, stop)
-    plan_digest = records.digest(plan)
     if not module.check_mode:
-        records.write_json(path, plan)
-        run = os.path.join(p["run_dir"], "run.json")
-        facts = {"plan_digest": plan_digest, "system_identifier": plan["system_identifier"]}
-        records.write_json(run, {**records.read_json(run), **facts})
+        records.keep_plan(p["run_dir"], plan)
     module.exit_json(
-        changed=not resumed, plan=plan, plan_digest=plan_digest, journal=[] if resumed else plans.decisions(plan)
+        changed=not resumed,
+        plan=plan,
+        plan_digest=records.digest(plan),
+        journal=[] if resumed else plans.decisions(plan),
     )
 
 

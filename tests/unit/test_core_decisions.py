@@ -4,7 +4,7 @@ import copy
 
 import pytest
 from modules import collection
-from pgrescue.core import lsn, plans, ranges, reconcile, repository, timelines, validation, ways
+from pgrescue.core import lsn, plans, ranges, reconcile, records, repository, timelines, validation, ways
 from pgrescue.core.guards import PRECONDITION, REFUSED, Stop
 
 BACKUP = {
@@ -426,3 +426,12 @@ def test_every_server_that_may_be_written_is_fenced_but_the_recovered_one():
 def test_nothing_acknowledged_proves_nothing():
     found = reconcile.reconcile(reconcile.read_acknowledged([]), [[1, 5]], 0)
     assert validation.judge_tokens(found, [])["verdict"] == "failed"
+
+
+def test_a_plan_is_kept_with_its_run_and_the_run_is_bound_to_it(tmp_path):
+    records.write_json(str(tmp_path / "run.json"), {"id": "run-1", "service": "shop"})
+    plan = plans.make(request(), "run-1")
+    records.keep_plan(str(tmp_path), plan)
+    assert records.read_json(str(tmp_path / "plan.json")) == plan
+    bound = {"plan_digest": records.digest(plan), "system_identifier": "7"}
+    assert records.read_json(str(tmp_path / "run.json")) == {"id": "run-1", "service": "shop", **bound}

@@ -30,14 +30,15 @@ logfile = {folder}/log
 
 
 class PgBouncer:
-    """One in front of a server, with a database `orders` and another one."""
+    """One in front of a server, with a database `orders` and another one, and more settings where given."""
 
-    def __init__(self, server: PostgresServer) -> None:
+    def __init__(self, server: PostgresServer, **settings: int) -> None:
         self.port, self.user = free_port(), server.user
         self.folder = Path(tempfile.mkdtemp(prefix="pgrescue-bouncer-"))
         shutil.chown(self.folder, self.user)
         self.config = self.folder / "pgbouncer.ini"
-        self.config.write_text(CONFIGURATION.format(server=server, port=self.port, folder=self.folder))
+        more = "".join(f"{name} = {value}\n" for name, value in settings.items())
+        self.config.write_text(CONFIGURATION.format(server=server, port=self.port, folder=self.folder) + more)
         shutil.chown(self.config, self.user)
         self.process: subprocess.Popen[bytes] | None = None
 

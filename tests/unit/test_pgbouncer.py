@@ -122,9 +122,9 @@ def test_clients_wait_and_see_no_error_while_the_server_is_exchanged(server, bou
     assert standby.version  # it is gone now; what it held was counted before
 
 
-def test_without_a_pause_the_client_sees_the_exchange(server, bouncer):
-    """What the other tests show is not for nothing."""
-    with Client(bouncer) as client:
+def test_without_a_pause_the_client_sees_the_exchange(server):
+    """What the other tests show is not for nothing. Who asks between two servers waits as long as PgBouncer lets him."""
+    with PgBouncer(server, query_wait_timeout=2) as bouncer, Client(bouncer) as client:
         client.writes()
         server.stop()
         until(lambda: client.errors, 20, "the client sees an error")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
@@ -37,16 +39,15 @@ def run(name: str, service: str, inventory: str, seed: int | None, variables: di
     comes = "The fault comes" if "fault" in what else "It begins"
     console.print(f"Drill {name}: {what['says']} {comes} in {wait:.1f} s.", soft_wrap=True, highlight=False)
     time.sleep(wait)  # the drill is that nobody knows when
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f%z}"
+    request = replace(request, variables={**request.variables, **dict.fromkeys(what.get("just_before", []), now)})
     run_id = recovery.new_id(request)
     if "fault" in what and not playbook(what["fault"], request, run_id, console):
         return 3
     code = recovery.execute(request, run_id, console)
     if code in (0, 7):
-        console.print("Putting the lab's hosts back and protecting the service again ...", highlight=False)
-        if not (
-            playbook(what["repair"], request, run_id, console)
-            and playbook("playbooks/protect.yml", request, run_id, console)
-        ):
+        console.print("Putting the lab back as it was, and looking whether it is ...", highlight=False)
+        if not all(playbook(path, request, run_id, console) for path in what["repair"]):
             return 5
         console.print("The lab is as it was: pgrescue lab status", highlight=False)
     return code

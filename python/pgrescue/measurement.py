@@ -1,7 +1,8 @@
 """Measure a run: the recovery time and the recovery point, from where the client stands.
 
 Recovery time: from the last success before the outage to the first of two consecutive successes
-after it, over all four probes. Recovery point: held against the rows, from the newest acknowledged
+after it, over all four probes; of rows that were lost while the service went on, from the fault
+until they were back. Recovery point: held against the rows, from the newest acknowledged
 commit that survived to the last one acknowledged. What was not measured stays absent.
 """
 
@@ -32,7 +33,7 @@ def measure(
     The journal's `clock` and `data` facts give the clock's offset and the amount of data.
     """
     seen = _Seen.of(story, witness)
-    time, loss = _time(seen, "traffic_kept" in story.milestones), _loss(seen, reconciliation)
+    time, loss = _time(seen, story), _loss(seen, reconciliation)
     figures: dict[str, Any] = {
         **time,
         **loss,
@@ -99,10 +100,16 @@ def _number(facts: Mapping[str, Any], key: str) -> Any:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _time(seen: _Seen, kept: bool) -> dict[str, Any]:
-    """The outage; one that the witness did not see is none where the repair kept the traffic."""
+def _time(seen: _Seen, story: Story) -> dict[str, Any]:
+    """The outage; one that the witness did not see is none where the repair kept the traffic.
+
+    Rows that were lost while the service went on were away from the fault until they were back.
+    """
+    back = story.milestones.get("rows_back")
+    if back is not None:
+        return {"rta_s": round((back - story.fault).total_seconds(), 6)} if story.fault else {}
     if seen.outage is None:
-        return {"rta_s": 0.0} if kept and seen.log else {}
+        return {"rta_s": 0.0} if "traffic_kept" in story.milestones and seen.log else {}
     last, first = seen.outage.last_success, seen.outage.first_success
     return {
         "last_success_before": seen.wall(last),

@@ -14,7 +14,7 @@ def test_a_drill_names_a_runbook_and_playbooks_that_are_there_and_options_that_t
     what = drill.scenario(name)
     runbook = HOUSE / "playbooks" / f"{what['procedure']}.meta.yml"
     options = yaml.safe_load(runbook.read_text())["argument_specs"][what["procedure"]]["options"]
-    assert set(what.get("variables", {})) <= set(options)
-    assert all((HOUSE / what[part]).exists() for part in ("steady_state", "fault", "repair") if part in what)
+    assert {*what.get("variables", {}), *what.get("just_before", [])} <= set(options)
+    assert all((HOUSE / path).exists() for path in [what["steady_state"], what.get("fault", "."), *what["repair"]])
     assert what["says"].endswith(".")
     assert what["within_s"] > 0

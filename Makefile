@@ -40,13 +40,18 @@ bench: venv tools  ## what backups, dumps, a synchronous standby and the witness
 	python bench/synchronous.py
 	python bench/witness_cost.py
 
-campaign: lab  ## ten drills at random instants, a recovery killed at every step, the regression database proven (27 minutes)
-	python tests/campaigns/complete_loss.py
+campaign: lab  ## each drill five times at random instants, a recovery killed at every step, the regression database proven (2 hours)
+	python tests/campaigns/drills.py complete_loss
+	python tests/campaigns/drills.py switchover
+	python tests/campaigns/drills.py failover
+	python tests/campaigns/drills.py corruption
+	python tests/campaigns/drills.py partial_loss
+	python tests/campaigns/drills.py region_failure failback
 	python tests/campaigns/kill_at_every_step.py --report
 	python tests/campaigns/regression_database.py
 	pgrescue lab up
 
-campaign-archive: venv tools  ## 10,000 segments archived while archivers are killed, without the lab (1,000 took 4 minutes)
+campaign-archive: venv tools  ## 10,000 segments archived while archivers are killed, without the lab (18 minutes)
 	python tests/campaigns/archive_contract.py
 
 clean:  ## stop and remove everything the lab started, and its data; records in runs/ stay

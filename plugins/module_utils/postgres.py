@@ -24,6 +24,21 @@ CONNECTION_ARGUMENTS = {
 }
 
 
+# The timeline that a standby follows. pg_control learns it only now and then, and a standby whose primary is dead has no receiver
+# that could tell; the segment that holds what came last is named after it.
+FOLLOWED_TIMELINE = """
+greatest((SELECT min_recovery_end_timeline FROM pg_control_recovery()), (SELECT timeline_id FROM pg_control_checkpoint()),
+         (SELECT max(received_tli) FROM pg_stat_wal_receiver),
+         (SELECT max(('x' || substr(file.name, 1, 8))::bit(32)::int)
+            FROM pg_ls_waldir() AS file,
+                 pg_size_bytes(current_setting('wal_segment_size')) AS segment (bytes),
+                 trunc((greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/1') / segment.bytes) AS last (number)
+           WHERE file.name ~ '^[0-9A-F]{24}$'
+             AND substr(file.name, 9) = upper(lpad(to_hex(div(last.number, 4294967296 / segment.bytes)::bigint), 8, '0')
+                                              || lpad(to_hex(mod(last.number, 4294967296 / segment.bytes)::bigint), 8, '0'))))
+"""
+
+
 # Of a module that may also ask a server somewhere else. When a version is given the server must be of it.
 SERVER_ARGUMENTS = {
     **CONNECTION_ARGUMENTS,

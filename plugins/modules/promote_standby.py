@@ -45,12 +45,9 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, postgres, promotion, timelines
 
-STATE = """
+STATE = f"""
 SELECT pg_is_in_recovery() AS in_recovery,
-       CASE WHEN pg_is_in_recovery()
-            THEN greatest((SELECT min_recovery_end_timeline FROM pg_control_recovery()),
-                          (SELECT timeline_id FROM pg_control_checkpoint()),
-                          (SELECT max(received_tli) FROM pg_stat_wal_receiver))
+       CASE WHEN pg_is_in_recovery() THEN {postgres.FOLLOWED_TIMELINE}
             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
        CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END AS replay,
        coalesce(pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn(), true) AS level,

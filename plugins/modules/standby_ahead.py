@@ -36,10 +36,9 @@ parted_at: {description: Where its timeline was left for the new one; null when 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, postgres, primary_line, rewinding
 
-STATE = """
+STATE = f"""
 SELECT pg_is_in_recovery() AS in_recovery, (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
-       greatest((SELECT min_recovery_end_timeline FROM pg_control_recovery()), (SELECT timeline_id FROM pg_control_checkpoint()),
-                (SELECT max(received_tli) FROM pg_stat_wal_receiver)) AS timeline,
+       {postgres.FOLLOWED_TIMELINE} AS timeline,
        coalesce(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), '0/0')::text AS position
 """
 HISTORY = "SELECT convert_from(pg_read_binary_file(%s, 0, 1000000, true), 'UTF8') AS history"

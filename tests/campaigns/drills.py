@@ -2,8 +2,8 @@
 
 usage: drills.py SCENARIO [SCENARIO ...] [--runs 5] [--seed 1]     `make campaign` runs it
 
-Scenarios that are named together take turns, as a region's failure and the way home do. It goes on where it stopped: what was done is
-noted in .lab/campaigns. The results of each scenario are written to docs/campaigns.
+Scenarios that are named together take turns, as a region's failure and the way home do. It goes on where it stopped:
+what was done is noted in .lab/campaigns. The results of each scenario are written to docs/campaigns.
 """
 
 from __future__ import annotations

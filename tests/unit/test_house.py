@@ -249,3 +249,32 @@ def test_a_module_documents_the_arguments_it_takes(name, monkeypatch):
     text, spec = declared(name, monkeypatch)
     assert text["module"] == name
     assert {k: shape(v) for k, v in documented(text).items()} == {k: shape(v) for k, v in spec.items()}
+
+
+def delegated(tasks, to=None):
+    """The modules of the collection that tasks run on the controller."""
+    for task in tasks:
+        where = task.get("delegate_to", "localhost" if task.get("hosts") == "localhost" else to)
+        parts = [part for key in ("tasks", "block", "rescue", "always") for part in task.get(key, [])]
+        yield from delegated(parts, where)
+        if where == "localhost":
+            yield from (key.rpartition(".")[2] for key in task if key.startswith("pgrescue.runbooks."))
+
+
+def test_modules_that_run_on_the_controller_are_run_in_its_own_process():
+    routed = load(HOUSE / "meta/runtime.yml")["plugin_routing"]["modules"]
+    used = {name for path in [*RUNBOOK_YAML, *(HOUSE / "lab").rglob("*.yml")] for name in delegated(load(path) or [])}
+    assert set(routed) == used & {path.stem for path in (HOUSE / "plugins/modules").glob("*.py")}
+
+
+def test_a_module_on_the_controller_answers_and_refuses_as_elsewhere(tmp_path):
+    ask = {"pgrescue.runbooks.check_pause": {"run_dir": str(tmp_path)}, "delegate_to": "localhost", "become": False}
+    write = {"ansible.builtin.copy": {"dest": f"{tmp_path}/pause.json", "content": '{"by": "ada", "reason": "lunch"}'}}
+    play = [{"hosts": "localhost", "gather_facts": False, "tasks": [ask, write, ask]}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "lab,", f"{tmp_path}/play.yml"]
+    done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "ok=2" in done.stdout
+    assert "ada paused the run: lunch." in done.stdout
+    assert '"exit_code": 9' in done.stdout

@@ -123,7 +123,7 @@ def test_clients_wait_and_see_no_error_while_the_server_is_exchanged(server, bou
 
 
 def test_without_a_pause_the_client_sees_the_exchange(server):
-    """What the other tests show is not for nothing. Who asks between two servers waits as long as PgBouncer lets him."""
+    """What the other tests show is not for nothing. Who asks between two servers waits for as long as he may."""
     with PgBouncer(server, query_wait_timeout=2) as bouncer, Client(bouncer) as client:
         client.writes()
         server.stop()

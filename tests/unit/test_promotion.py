@@ -56,6 +56,21 @@ def test_a_standby_is_promoted_once_and_its_timeline_is_read_back(version, pair)
     assert refused(promote(version, standby, expected_timeline=3), 4, "a primary on timeline 2", "to make timeline 3")
 
 
+def test_the_timeline_that_a_standby_followed_is_known_when_its_primary_is_dead(version, pair):
+    primary, standby = pair
+    with version.standby(primary).start() as other:
+        primary.stop()
+        promote(version, standby)
+        other.psql(f"ALTER SYSTEM SET primary_conninfo = '{standby.dsn}'")
+        other.psql("SELECT pg_reload_conf()")
+        standby.psql("INSERT INTO pgrescue.witness VALUES (51)")
+        until(lambda: other.psql("SELECT max(token) FROM pgrescue.witness")[0][0] == 51, 30, "the other one follows")
+        standby.kill9()
+        until(lambda: not other.psql("SELECT 1 FROM pg_stat_wal_receiver"), 30, "the receiver has ended")
+        assert module("cluster_state")(**version.at(other))["state"]["timeline"] == 2
+        assert promote(version, other)["promotion"]["timeline"] == 3
+
+
 def test_a_primary_that_was_never_promoted_is_left_alone(version, pair):
     primary, _ = pair
     assert refused(promote(version, primary), 4, "a primary on timeline 1 and was never promoted")

@@ -106,6 +106,12 @@ def serving(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "list[str]":
     return [host for host in here if not hostvars[host].get("application_stands_by")] or here
 
 
+def ports_seen(places: Iterable[str], hostvars: Mapping[str, Any], host: str) -> "dict[str, str]":
+    """What each of the `places` saw of the port of `host` when it proved that nobody writes there, such as {app1: silent}."""
+    seen = {place: hostvars[place].get("recovery_ports", {}) for place in places}
+    return {place: ports[host] for place, ports in seen.items() if host in ports}
+
+
 def configured(states: Mapping[str, Any]) -> "list[str]":
     """Hosts that `protect.yml` has been to: a blank one does not know where the repositories are."""
     return [host for host, seen in states.items() if seen.get("data_directory")]
@@ -201,6 +207,7 @@ class FilterModule:
             "to_fence": to_fence,
             "lost_regions": lost_regions,
             "serving": serving,
+            "ports_seen": ports_seen,
             "configured": configured,
             "hosts_that_are": hosts_that_are,
             "counted_on": counted_on,

@@ -32,6 +32,12 @@ def knock(address: str, port: int, timeout_s: float = PATIENCE_S) -> str:
         return "silent"
 
 
+def knocks(hosts: Mapping[str, str], port: int, timeout_s: float = PATIENCE_S) -> "dict[str, str]":
+    """What the port of each of `hosts` (names and addresses) does, by name; all asked side by side."""
+    with ThreadPoolExecutor(max_workers=len(hosts) or 1) as pool:
+        return dict(zip(hosts, pool.map(lambda name: knock(hosts[name], port, timeout_s), hosts)))
+
+
 def answering(hosts: Mapping[str, str], port: int, timeout_s: float = PATIENCE_S, greeting: bytes = b"") -> "list[str]":
     """The names, sorted, of those `hosts` (names and addresses) that answer on a port."""
     names = sorted(hosts)

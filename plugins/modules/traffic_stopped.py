@@ -31,6 +31,7 @@ EXAMPLES = """
 
 RETURN = """
 quiet: {description: Whether it is proven; false in check mode., returned: success, type: bool}
+seen: {description: 'What the port of each did, C(refused) or C(silent).', returned: when it is proven, type: dict}
 waited_s: {description: How long the proof took in seconds., returned: success, type: float}
 """
 
@@ -65,14 +66,15 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=False, quiet=False, waited_s=0.0)
     began = time.monotonic()
-    accepting = network.answering(p["hosts"], p["postgres_port"], p["timeout_s"])
+    seen = network.knocks(p["hosts"], p["postgres_port"], p["timeout_s"])
+    accepting = sorted(host for host in seen if seen[host] == "accepted")
     if accepting:
         said = "%s still accept(s) connections: a client could write there. Fence it first." % ", ".join(accepting)
         guards.fail(module, guards.Stop(said))
     if not postgres.wait_until(lambda: not instances(module), p["deadline_s"]):
         said = "%s did not end within %d s." % (", ".join(instances(module)), p["deadline_s"])
         guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
-    module.exit_json(changed=False, quiet=True, waited_s=round(time.monotonic() - began, 3))
+    module.exit_json(changed=False, quiet=True, seen=seen, waited_s=round(time.monotonic() - began, 3))
 
 
 if __name__ == "__main__":

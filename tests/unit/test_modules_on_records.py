@@ -208,7 +208,7 @@ def test_an_old_copy_that_accepts_connections_is_a_refusal(postgres):
     assert refused(stopped(postgres_port=postgres.port, **ask), 4, "db1", "Fence it first")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    assert not stopped(postgres_port=port, **ask).get("failed")
+    assert stopped(postgres_port=port, **ask)["seen"] == {"db1": "refused"}
     assert not stopped(postgres_port=postgres.port, check=True, **ask).get("failed")
 
 

@@ -2,7 +2,7 @@
 
 usage: kill_at_every_step.py [SCENARIO] [--share 1] [--seed 1] [--report]     `make campaign` runs it with --report
 
-A scenario is one of drills/*.yml; the lab is not repaired afterwards.
+A scenario is one of drills/*.yml; its repair puts the lab back afterwards.
 
 Every attempt is the same command with the same run id. The first step of each phase is killed, and this share of the
 others. What an attempt had started on a host may still be running when the next one begins.
@@ -79,6 +79,11 @@ class Run:
         """Inject the scenario's fault, where it has one."""
         if "fault" in self.what:
             subprocess.run(self.command(self.what["fault"]), cwd=HOUSE, env=ENVIRONMENT, check=True)
+
+    def repair(self) -> None:
+        """Put the lab back as it was."""
+        for playbook in self.what["repair"]:
+            subprocess.run(self.command(playbook), cwd=HOUSE, env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
 
     def lines(self) -> list[str]:
         """The timeline; none before it is begun."""
@@ -167,6 +172,7 @@ def main() -> None:
         sys.exit("commits from before the recovery point were lost")
     if arguments.report:
         (HOUSE / f"docs/campaigns/kills_in_{arguments.scenario}.md").write_text(page(run, killer, arguments), "utf-8")
+    run.repair()
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def test_the_key_that_the_docs_make_is_the_one_that_the_example_reads():
     "script", [*HOUSE.glob("bench/*.py"), *HOUSE.glob("tests/campaigns/*.py")], ids=lambda p: p.name
 )
 def test_every_bench_and_campaign_is_behind_a_make_target(script):
-    assert f"\tpython {script.relative_to(HOUSE)}" in (HOUSE / "Makefile").read_text()
+    assert f"python {script.relative_to(HOUSE)}" in (HOUSE / "Makefile").read_text()
 
 
 def test_the_files_that_comments_name_are_there():

@@ -28,7 +28,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """The module's answer."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         elsewhere = self._connection.transport != "local" or self._play_context.become
-        if elsewhere or self._task.async_val or self._task.environment:
+        if elsewhere or self._task.async_val or any(self._task.environment):
             result |= self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
             return result
         name = self._task.resolved_action

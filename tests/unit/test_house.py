@@ -255,6 +255,7 @@ def delegated(tasks, to=None):
     """The modules of the collection that tasks run on the controller."""
     for task in tasks:
         where = task.get("delegate_to", "localhost" if task.get("hosts") == "localhost" else to)
+        where = "localhost" if where == "{{ fence_power_on_host }}" else where  # unless the inventory says otherwise
         parts = [part for key in ("tasks", "block", "rescue", "always") for part in task.get(key, [])]
         yield from delegated(parts, where)
         if where == "localhost":
@@ -270,11 +271,12 @@ def test_modules_that_run_on_the_controller_are_run_in_its_own_process():
 def test_a_module_on_the_controller_answers_and_refuses_as_elsewhere(tmp_path):
     ask = {"pgrescue.runbooks.check_pause": {"run_dir": str(tmp_path)}, "delegate_to": "localhost", "become": False}
     write = {"ansible.builtin.copy": {"dest": f"{tmp_path}/pause.json", "content": '{"by": "ada", "reason": "lunch"}'}}
-    play = [{"hosts": "localhost", "gather_facts": False, "tasks": [ask, write, ask]}]
+    play = [{"hosts": "localhost", "gather_facts": False, "environment": {}, "tasks": [ask, write, ask]}]
     (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "lab,", f"{tmp_path}/play.yml"]
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-vvv", "-i", "lab,", f"{tmp_path}/play.yml"]
     done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "ok=2" in done.stdout
     assert "ada paused the run: lunch." in done.stdout
+    assert "AnsiballZ_check_pause" not in done.stdout, "it was run in a process of its own"
     assert '"exit_code": 9' in done.stdout

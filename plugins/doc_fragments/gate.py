@@ -20,4 +20,5 @@ options:
       second_person: {description: 'Whether somebody else than the operator must approve too, with a reason.', type: bool, required: true}
       expires_s: {description: How long an approval counts., type: float, required: true}
       plan_expires_s: {description: How old a plan may be when the run begins to change something., type: float, required: true}
+      unattended: {description: Whether the inventory lets the procedure go on without asking the operator., type: bool, default: false}
 """

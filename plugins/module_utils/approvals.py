@@ -26,6 +26,7 @@ ARGUMENTS: "dict[str, Any]" = {  # of a module that looks at a gate
             "second_person": {"type": "bool", "required": True},
             "expires_s": {"type": "float", "required": True},
             "plan_expires_s": {"type": "float", "required": True},
+            "unattended": {"type": "bool", "default": False},
         },
     },
 }
@@ -45,6 +46,7 @@ class Gate:
     second_person: bool
     expires_s: float
     plan_expires_s: float
+    unattended: bool = False  # the inventory lets this procedure go on without asking the operator
     begun: bool = False  # something was changed already, so that an old plan is the one to go on with
 
     @property
@@ -78,6 +80,7 @@ def at(run_dir: str, name: str, operator: str, policy: Mapping[str, Any]) -> Gat
         second_person=bool(policy["second_person"]),
         expires_s=float(policy["expires_s"]),
         plan_expires_s=float(policy["plan_expires_s"]),
+        unattended=bool(policy.get("unattended")),
         begun=journal.has_begun(os.path.join(run_dir, "timeline.jsonl")),
     )
 
@@ -140,12 +143,19 @@ def check_typed(gate: Gate, confirm: Optional[str]) -> None:
         raise refusal(gate, ["operator"], [], confirm)
 
 
-def offered(gate: Gate, confirm: Optional[str], break_glass: Optional[str]) -> "list[dict[str, Any]]":
-    """What the operator says with variables: the service's name, and why the second person is done without."""
-    own = [record(gate, gate.operator, "confirm", "typed the service's name")] if confirm == gate.service else []
-    if break_glass and break_glass.strip():
-        own.append(record(gate, gate.operator, "break_glass", break_glass.strip(), BROKE_GLASS))
-    return own
+def offered(gate: Gate, confirm: Optional[str]) -> "list[dict[str, Any]]":
+    """What the operator says with the service's name; where the inventory lets the procedure go on alone, it speaks for him."""
+    if confirm == gate.service:
+        return [record(gate, gate.operator, "confirm", "typed the service's name")]
+    if gate.unattended:
+        return [record(gate, gate.operator, "policy", "service_unattended has %s" % gate.procedure)]
+    return []
+
+
+def broken_glass(gate: Gate, reason: Optional[str]) -> "list[dict[str, Any]]":
+    """What the operator says where there is no second person, with the reason why."""
+    said = (reason or "").strip()
+    return [record(gate, gate.operator, "break_glass", said, BROKE_GLASS)] if said else []
 
 
 def why_void(gate: Gate, approval: Mapping[str, Any], now_s: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from typing import Mapping, Optional
 
@@ -26,6 +27,22 @@ def knock(address: str, port: int, timeout_s: float = PATIENCE_S) -> str:
     try:
         with socket.create_connection((address, port), timeout=timeout_s):
             return "accepted"
+    except ConnectionRefusedError:
+        return "refused"
+    except OSError:
+        return "silent"
+
+
+def greet(address: str, port: int, timeout_s: float = PATIENCE_S) -> str:
+    """What a PostgreSQL server does when it is asked for TLS: `well` when it says yes or no, else `refused` or `silent`.
+
+    A server that hangs accepts connections and says nothing. Source: PostgreSQL documentation, "SSL Session Encryption".
+    """
+    try:
+        with socket.create_connection((address, port), timeout=timeout_s) as connection:
+            connection.settimeout(timeout_s)
+            connection.sendall(struct.pack("!ii", 8, 80877103))
+            return "well" if connection.recv(1) in (b"S", b"N") else "silent"
     except ConnectionRefusedError:
         return "refused"
     except OSError:

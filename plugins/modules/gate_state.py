@@ -60,7 +60,7 @@ def main() -> None:
         gate = approvals.at(p["run_dir"], p["gate"], p["operator"], p["policy"])
     except guards.Stop as stop:
         guards.fail(module, stop)
-    given = approvals.offered(gate, p["confirm"], p["break_glass"])
+    given = approvals.offered(gate, p["confirm"]) + approvals.broken_glass(gate, p["break_glass"])
     good, _void = approvals.counting(gate, approvals.read(p["run_dir"])[0] + given, time.time())
     missing = [] if approvals.has_passed(p["run_dir"], gate) else approvals.lacking(gate, good)
     waits = missing and p["wait_s"] > 0

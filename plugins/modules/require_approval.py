@@ -68,7 +68,7 @@ ASK_STORES_EVERY_S = 2.0
 def opened(gate: approvals.Gate, p: Mapping[str, Any]) -> "list[Mapping[str, Any]]":
     """The approvals that open the gate, or a refusal."""
     run_dir, deadline, next_asked = p["run_dir"], time.monotonic() + p["wait_s"], 0.0
-    for offer in approvals.offered(gate, p["confirm"], None):
+    for offer in approvals.offered(gate, p["confirm"]):
         keep(gate, run_dir, offer)
     while True:
         found, wrong = approvals.read(run_dir)
@@ -76,7 +76,7 @@ def opened(gate: approvals.Gate, p: Mapping[str, Any]) -> "list[Mapping[str, Any
         approvals.check_fresh(gate, time.time())
         approvals.check_not_denied(gate, good)
         missing = approvals.lacking(gate, good)
-        glass = approvals.offered(gate, None, p["break_glass"])
+        glass = approvals.broken_glass(gate, p["break_glass"])
         if missing == ["second_person"] and glass:
             keep(gate, run_dir, glass[0])
             continue

@@ -244,7 +244,7 @@ class Approval(Model):
     plan_digest: Sha256
     verdict: Literal["approved", "denied", "broke_glass"]
     by: str
-    way: Literal["confirm", "terminal", "approval", "break_glass"]
+    way: Literal["confirm", "terminal", "approval", "break_glass", "policy"]
     reason: str
     given: Instant
     expires: Instant

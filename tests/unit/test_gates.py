@@ -407,3 +407,13 @@ def test_nobody_is_asked_where_nobody_sits():
     assert not gate.can_ask(Console(file=io.StringIO(), force_terminal=True))
     assert gate.variables(None, Console(file=io.StringIO())) == {}
     assert gate.variables("shop", Console(file=io.StringIO())) == {"confirm": "shop"}
+
+
+def test_what_the_inventory_lets_go_on_alone_is_approved_by_its_policy_and_a_second_person_is_wanted_all_the_same(run_dir):
+    alone = {"unattended": True}
+    assert refused(require(run_dir), 4, "nobody confirmed it")
+    assert refused(require(run_dir, policy={**TWO, **alone}), 4, "a second person")
+    answer = require(run_dir, policy={**POLICY, **alone})
+    assert answer["approved_by"] == [ALICE]
+    given = [json.loads(path.read_text()) for path in run_dir.glob("approval-*.json")]
+    assert {(one["way"], one["reason"]) for one in given} == {("policy", "service_unattended has complete_loss")}

@@ -1,0 +1,83 @@
+"""When a server counts as failed: silence twice, refusal for long; not a lost packet, not a restart."""
+
+import socket
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from modules import collection, module, refused
+from postgres import PostgresServer
+
+failure_watch = collection("plugins.module_utils.failure_watch")
+network = collection("plugins.module_utils.network")
+
+
+def since(looks, failures=2, refused_s=10):
+    """Since when the server has failed after these looks, one each second; the last answer."""
+    watch = failure_watch.Watch(failures, refused_s)
+    return [watch.look(seen, float(at)) for at, seen in enumerate(looks)][-1]
+
+
+@pytest.mark.parametrize(
+    ("looks", "failed_since"),
+    [
+        (["well"], None),
+        (["silent"], None),  # a lost packet
+        (["silent", "well", "silent"], None),
+        (["well", "silent", "silent"], 1.0),
+        (["refused"] * 10, None),  # a restart
+        (["refused"] * 11, 0.0),
+        (["refused", "silent", "silent"], 0.0),
+        (["silent", "refused", "silent"], None),
+        (["refused"] * 10 + ["well", "refused"], None),
+    ],
+)
+def test_what_counts_as_failed(looks, failed_since):
+    assert since(looks) == failed_since
+
+
+@given(st.lists(st.sampled_from(["well", "refused", "silent"]), min_size=1))
+def test_one_that_was_well_just_now_has_not_failed(looks):
+    assert since([*looks, "well"]) is None
+    assert since([*looks, "well", "silent"]) is None
+
+
+@pytest.fixture
+def server():
+    with PostgresServer() as one:
+        yield one
+
+
+def wait(server, **more):
+    quick = {"interval_s": 0.05, "timeout_s": 0.3, "refused_s": 0.5, "watch_s": 0.3}
+    return module("await_failure")(host="db1", address=server.address, port=server.port, **{**quick, **more})
+
+
+def test_a_server_that_is_well_is_watched_for_as_long_as_it_should_be(server):
+    assert network.greet(server.address, server.port) == "well"
+    assert refused(wait(server), 3, "Nothing happened to db1")
+
+
+def test_a_server_that_hangs_is_silent_and_one_that_is_stopped_refuses(server):
+    with server.frozen():
+        answer = wait(server, watch_s=30)
+        assert answer["ports"] == {"db1": "silent"}
+        assert time.time() - answer["since"] < 5
+    server.stop()
+    assert wait(server, watch_s=30)["ports"] == {"db1": "refused"}
+
+
+def test_a_restart_is_no_failure(server):
+    restart = threading.Thread(target=lambda: (server.stop(), server.start()))
+    restart.start()
+    answer = wait(server, refused_s=60, watch_s=3)
+    restart.join()
+    assert refused(answer, 3, "Nothing happened")
+
+
+def test_who_greets_like_somebody_else_is_not_postgresql():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=lambda: other.accept()[0].sendall(b"HTTP/1.1 400"), daemon=True).start()
+        assert network.greet("127.0.0.1", other.getsockname()[1], 1) == "silent"

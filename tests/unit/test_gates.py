@@ -409,7 +409,7 @@ def test_nobody_is_asked_where_nobody_sits():
     assert gate.variables("shop", Console(file=io.StringIO())) == {"confirm": "shop"}
 
 
-def test_what_the_inventory_lets_go_on_alone_is_approved_by_its_policy_and_a_second_person_is_wanted_all_the_same(run_dir):
+def test_what_the_inventory_lets_go_on_alone_is_approved_by_its_policy_but_a_second_person_is_wanted(run_dir):
     alone = {"unattended": True}
     assert refused(require(run_dir), 4, "nobody confirmed it")
     assert refused(require(run_dir, policy={**TWO, **alone}), 4, "a second person")

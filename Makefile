@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint unit molecule bench bench-recovery campaign campaign-archive clean venv tools
+.PHONY: help demo test lab lint unit molecule bench bench-failover bench-recovery campaign campaign-archive clean venv tools
 export CONTAINERS_CONF := $(CURDIR)/lab/containers.conf
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -34,6 +34,9 @@ molecule: lab  ## one scenario per promise, on the lab's hosts
 
 bench-recovery: lab  ## what the orchestration costs: a recovery of 3 GB against the bare engine (about 15 minutes)
 	python bench/recovery.py
+
+bench-failover: lab  ## what an unattended failover costs against the bare steps of one (20 minutes)
+	python bench/failover.py
 
 bench: venv tools  ## what backups, dumps, a synchronous standby and the witness cost, without the lab
 	python bench/backup_and_restore.py

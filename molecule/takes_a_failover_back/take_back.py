@@ -78,15 +78,6 @@ if __name__ == "__main__":
     take_back(failed_over)
     assert roles()["primary"] == [primary]
     assert on(primary, "psql -XAtqd shop -c \"SELECT to_regclass('written_since') IS NULL\"") == "t"
-    run(
-        "ansible-playbook",
-        "playbooks/rejoin.yml",
-        "-i",
-        INVENTORY,
-        "-e",
-        "service=shop",
-        "-e",
-        f"rejoin_host={promoted}",
-    )
-    run("ansible-playbook", "playbooks/rebuild_standbys.yml", "-i", INVENTORY, "-e", "service=shop")
+    play("rejoin", "ada@desk", 0, rejoin_host=promoted)
+    play("rebuild_standbys", "ada@desk", 0)
     assert roles() == before

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
-from . import damage, journal, plans, recovery_targets
+from . import damage, journal, managers, plans, recovery_targets
 from .copy_checks import WITHOUT
 from .guards import PRECONDITION, Stop
 from .lsn import parse_lsn
@@ -22,6 +22,7 @@ FAILOVER = "failover"  # the procedure that promotes
 
 def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
     """The plan that answers `request`, the arguments of M(plan_corruption) with `runs`, what earlier runs measured."""
+    managers.check(request["states"])
     target = recovery_targets.parse(request["recover_to"], request["exclusive"])
     found = ways(request, target)
     way = next((way for way in found if "closed" not in way), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
-from . import journal
+from . import journal, managers
 from .guards import PRECONDITION, Stop
 from .ways import PROMOTE, RESTORE, RETURN, ways
 
@@ -81,6 +81,7 @@ def check_one_system(request: Mapping[str, Any]) -> None:
 
 def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
     """The plan that answers `request`, the arguments of M(plan_recovery)."""
+    managers.check(request["states"])
     check_called_for(request)
     check_one_system(request)
     found = ways(request)

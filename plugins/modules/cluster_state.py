@@ -36,6 +36,7 @@ state:
     - C(replay) of a standby is C(not paused), C(pause requested) or C(paused); null of a primary.
     - C(received) of a standby is the WAL position up to which it holds WAL, replayed or not; C(replayed_s) when the last commit that
       it replayed was made, in seconds since 1970.
+    - C(managed_by) is the other tool that decides who is primary, C(Patroni) or C(pg_auto_failover); null when there is none.
     - C(upstream) is the host, as its configuration names it, that a standby streams from.
     - C(lsn) of a stopped cluster is where its last checkpoint is.
     - C(place) is where the data really are, C(data_directory) the path by which the server knows them.
@@ -49,7 +50,7 @@ state:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import observation, places, postgres
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import managers, observation, places, postgres
 
 QUESTIONS = rf"""
 SELECT pg_is_in_recovery() AS in_recovery,
@@ -100,6 +101,7 @@ def main() -> None:
         )
     if facts["data_directory"]:
         facts["place"] = os.path.realpath(facts["data_directory"])
+        facts["managed_by"] = managers.manager(os.listdir(facts["place"])) if os.path.isdir(facts["place"]) else None
     facts["ready"] = bool(facts["data_directory"]) and facts["data_directory"] == module.params["in_use"]
     module.exit_json(changed=False, state=observation.state(facts))
 

@@ -9,7 +9,8 @@ module: single_primary
 short_description: Refuse to work on a service with more than one primary
 description:
   - Looks at what was observed on the service's hosts and refuses (exit code 4) when more than one of them accepts writes, such as
-    an old primary that came back after a recovery. Which of them is right is for a person to say.
+    an old primary that came back after a recovery. Which of them is right is for a person to say. Refuses too when another tool,
+    such as Patroni, manages the cluster.
   - Runs on the controller.
 options:
   states: {description: What M(pgrescue.runbooks.cluster_state) saw on each host., type: dict, required: true}
@@ -30,12 +31,16 @@ primary: {description: The primary; nothing when there is none., returned: succe
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, managers
 
 
 def main() -> None:
     """Count."""
     module = AnsibleModule(argument_spec={"states": {"type": "dict", "required": True}}, supports_check_mode=True)
+    try:
+        managers.check(module.params["states"])
+    except guards.Stop as stop:
+        guards.fail(module, stop)
     primaries = {host: seen for host, seen in module.params["states"].items() if seen["role"] == "primary"}
     if len(primaries) > 1:
         named = ", ".join("%s (timeline %s)" % (host, seen.get("timeline")) for host, seen in sorted(primaries.items()))

@@ -113,6 +113,7 @@ def test_a_plan_restores_to_a_new_place_on_the_clean_host():
         ({"states": {"spare1": {"role": "spare"}}}, PRECONDITION),  # nobody has configured it yet
         # its server would start on what its operator configured, not on what is restored
         ({"states": {"spare1": {"role": "spare", "ready": False}}}, PRECONDITION),
+        ({"states": {"db1": {**STANDBY, "managed_by": "Patroni"}, "spare1": SPARE}}, REFUSED),
         ({"states": {"db1": {"role": "stopped"}}}, PRECONDITION),
         ({"catalog": {"candidates": [], "passed_over": []}}, PRECONDITION),
     ],

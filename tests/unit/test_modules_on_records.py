@@ -125,6 +125,10 @@ def test_two_primaries_are_for_a_person_to_sort_out():
     assert ask(states=one)["primary"] == "db1"
     assert ask(states={})["primary"] is None
     two = {**one, "db3": {"role": "primary", "timeline": 1}}
+    other = {"db1": {**one["db1"], "managed_by": "Patroni"}}
+    assert refused(
+        ask(states=other), 4, "Patroni manages the cluster on db1", "patronictl failover", "Nothing was changed"
+    )
     assert refused(ask(states=two), 4, "db1 (timeline 2)", "db3 (timeline 1)", "Nothing was changed")
 
 

@@ -50,6 +50,9 @@ def test_a_primary_and_its_standby_are_told_apart(pair):
     assert parse_lsn(also["received"]) >= parse_lsn(also["lsn"]) > 0
     assert (also["upstream"], also["place"]) == ("127.0.0.1", str(standby.data))
     assert (seen["received"], seen["upstream"], seen["replayed_s"]) == (None, None, None)
+    assert (seen["managed_by"], also["managed_by"]) == (None, None)
+    (primary.data / "patroni.dynamic.json").touch()
+    assert module("cluster_state")(**at(primary))["state"]["managed_by"] == "Patroni"
 
 
 def test_a_stopped_cluster_is_not_a_spare(pair, monkeypatch, tmp_path):

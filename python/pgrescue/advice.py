@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgrescue.human import hms, plural, span
+from pgrescue.outcome import LET_GO
 from pgrescue.record import Record
 
 
@@ -30,9 +31,15 @@ def _about_the_end(record: Record) -> Iterator[Advice]:
         yield Advice("Find the slowest steps below and decide what would have kept the objective.")
     elif run.result == "failed" and run.exit_code == 9:  # noqa: PLR2004 - a person must decide
         yield Advice("Look at what it waits for, put it right, then go on:", f"pgrescue resume {run.id}")
+    elif run.result == "failed" and run.exit_code in LET_GO and record.story.phase("prepare") is None:
+        yield Advice(
+            "Nothing was changed, and the service is not held. Do what the refusal says, then plan again:",
+            f"pgrescue plan {run.procedure} -s {run.service} -i INVENTORY",
+        )
     elif run.result == "failed":
         yield Advice("Put the cause right, then go on where the run stopped:", f"pgrescue resume {run.id}")
-        yield Advice("Or give the run up:", f"pgrescue abort {run.id}")
+        if run.exit_code not in LET_GO:
+            yield Advice("Or give the run up:", f"pgrescue abort {run.id}")
     elif run.result in ("void", "aborted"):
         yield Advice("Repeat the run before the objective counts as proven.")
 
@@ -64,7 +71,7 @@ def _about_the_proof(record: Record) -> Iterator[Advice]:
     if measured.clock is None and run.kind != "proof" and run.result is not None:
         yield Advice(
             "The recovery time was not measured. A witness must run before, during and after:",
-            f"ansible-playbook playbooks/protect.yml -e service={run.service}",
+            f"ansible-playbook playbooks/protect.yml -i INVENTORY -e service={run.service}",
         )
     if measured.human_wait_s and measured.rta_s and measured.human_wait_s > measured.rta_s / 2:
         yield Advice(f"People were waited for during {hms(measured.human_wait_s)}: more than half of the outage.")
@@ -74,7 +81,7 @@ def _about_the_proof(record: Record) -> Iterator[Advice]:
     if run.result == "passed" and run.kind != "proof":
         yield Advice(
             "Make sure that the service is protected again.",
-            f"ansible-playbook playbooks/protect.yml -e service={record.run.service}",
+            f"ansible-playbook playbooks/protect.yml -i INVENTORY -e service={run.service}",
         )
     if run.result is not None:
         yield Advice(

@@ -16,7 +16,6 @@ from pgrescue import drill as drills
 from pgrescue.manifest import MANIFEST, verify_manifest
 from pgrescue.options import (
     LAB,
-    LET_GO,
     RECOVERED,
     Extra,
     Inventory,
@@ -29,6 +28,7 @@ from pgrescue.options import (
     runbook,
     variables,
 )
+from pgrescue.outcome import LET_GO
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
     "PostgreSQL recovery runbooks that time and prove themselves.\n\n"
@@ -121,7 +121,8 @@ def drill(
 ) -> None:
     """Break the lab's service for real, recover it, and keep the proof."""
     if not (runner.ROOT / "drills" / f"{name}.yml").exists():
-        refuse(f"There is no drill {name}. Nothing was changed.", 2)
+        there = ", ".join(sorted(path.stem for path in (runner.ROOT / "drills").glob("*.yml")))
+        refuse(f"There is no drill {name}; there are {there}. Nothing was changed.", 2)
     raise typer.Exit(drills.run(name, service, inventory_path(inventory), seed, variables(extra), Console()))
 
 

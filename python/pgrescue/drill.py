@@ -49,7 +49,7 @@ def run(name: str, service: str, inventory: str, seed: int | None, variables: di
         console.print("Putting the lab back as it was, and looking whether it is ...", highlight=False)
         if not all(playbook(path, request, run_id, console) for path in what["repair"]):
             return 5
-        console.print("The lab is as it was: pgrescue lab status", highlight=False)
+        console.print("The lab is whole again, its roles perhaps on other hosts: pgrescue lab status", highlight=False)
     return code
 
 

@@ -20,7 +20,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the record.")]
 LAB = "inventories/lab"
 RECOVERED = (0, 7)
-LET_GO = (*RECOVERED, 3, 4, 8)  # exit codes of runs that do not hold their service any more
 
 
 def refuse(sentence: str, code: int) -> NoReturn:

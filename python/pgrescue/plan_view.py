@@ -68,7 +68,10 @@ def look(request: recovery.Request) -> View:
     if failed:
         raise PlanError("\n".join(said) or output, code)
     if plan is None:
-        raise PlanError(f"{request.procedure} makes no plan: it has no gate. Nothing was changed.", PRECONDITION)
+        raise PlanError(
+            f"{request.procedure} asks nobody before it begins, so there is no plan to show. Nothing was changed.",
+            PRECONDITION,
+        )
     return View(
         request.procedure,
         request.service,

@@ -19,7 +19,6 @@ from pgrescue.core import controllers
 
 WRONG_USE, REFUSED, GAVE_UP = 2, 4, 8
 STOPPED_HALFWAY = (5, 6, 9)
-NO_HOST = "Could not match supplied host pattern"
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,9 @@ def execute(request: Request, run_id: str, console: Console) -> int:
         return GAVE_UP
     code = play.wait()
     if code and not (run_dir / "run.json").exists():
-        if NO_HOST in play.output():
-            console.print(f"The inventory has no service {request.service}. Nothing was changed.", highlight=False)
-            return WRONG_USE
+        if not play.knows_service():
+            console.print(play.failures()[0], highlight=False)
+            return runner.WRONG_USE
         console.print(play.output(), markup=False)
         console.print("The run did not begin. Nothing was changed.")
         return 5
@@ -129,6 +128,9 @@ def report(run_dir: Path, console: Console) -> int:
     found = record.load(run_dir)
     for said in verdict.broken_glass(found):
         console.print(said, soft_wrap=True, highlight=False, markup=False, style="bold red")
+    why = next((event.detail for event in found.story.failures if event.detail), None)
+    if found.run.result == "failed" and why:
+        console.print(f"Why: {why}", soft_wrap=True, highlight=False, markup=False)  # whole; the display cuts it
     console.print(verdict.verdict_line(found), soft_wrap=True, highlight=False)
     for event in (*found.story.failures, *found.story.notes):
         if event.phase == "protect" and event.detail:

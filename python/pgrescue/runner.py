@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import ansible_runner
+
+WRONG_USE = 2
+NO_GROUP = "Could not match supplied host pattern, ignoring:"  # what Ansible says of a group that is not there
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = Path(os.environ.get("PGRESCUE_RUNS", ROOT / "runs")).absolute()
@@ -25,6 +29,7 @@ class Play:
     thread: threading.Thread
     runner: Any
     folder: Path
+    service: str = ""
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def running(self) -> bool:
@@ -40,8 +45,14 @@ class Play:
         """What ansible-playbook printed."""
         return Path(self.runner.config.artifact_dir, "stdout").read_text(encoding="utf-8")
 
+    def knows_service(self) -> bool:
+        """Whether the inventory has the service: its group is the first that a playbook asks for."""
+        return f"{NO_GROUP} {self.service}\n" not in re.sub(r"\x1b\[[0-9;]*m", "", self.output())
+
     def failures(self) -> list[str]:
         """What each failed task said, in order."""
+        if not self.knows_service():
+            return [f"The inventory has no service {self.service}. Nothing was changed."]
         kinds = ("runner_on_failed", "runner_on_unreachable")
         failed = [e["event_data"] for e in self.runner.events if e["event"] in kinds]
         said = [str(data["res"].get("msg", data.get("task"))) for data in failed if not data.get("ignore_errors")]
@@ -49,6 +60,8 @@ class Play:
 
     def exit_code(self) -> int:
         """The exit code of the first task that failed, by the project's contract; 5 when it named none."""
+        if not self.knows_service():
+            return WRONG_USE
         failed = (e["event_data"]["res"] for e in self.runner.events if e["event"] == "runner_on_failed")
         return next((int(answer["exit_code"]) for answer in failed if "exit_code" in answer), 5)
 
@@ -106,4 +119,4 @@ def start(
         cmdline="--check" if check else None,
         cancel_callback=cancelled.is_set,
     )
-    return Play(thread, runner, folder, cancelled)
+    return Play(thread, runner, folder, str(variables.get("service", "")), cancelled)

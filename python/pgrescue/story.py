@@ -181,6 +181,7 @@ class _Teller:
         self.steps: list[Step] = []
         self.step_stamps: list[_Stamp] = []
         self.step_open = False
+        self.running: set[tuple[str | None, str]] = set()  # started, and ended on no host
         self.failures: list[Event] = []
         self.waits: list[Interval] = []
         self.open_wait: _Stamp | None = None
@@ -199,12 +200,15 @@ class _Teller:
 
     def _on_start(self, event: Event, stamp: _Stamp) -> None:
         if event.step is not None:
-            self.steps.append(Step(event.phase, event.step, event.wall))
-            self.step_stamps.append(stamp)
+            if (event.phase, event.step) not in self.running:  # hosts that go on by themselves start a task each
+                self.running.add((event.phase, event.step))
+                self.steps.append(Step(event.phase, event.step, event.wall))
+                self.step_stamps.append(stamp)
             self.step_open = True
         elif event.phase is not None:
             self._close_phase(stamp, "interrupted")
             self.open_phase = (event.phase, stamp)
+            self.running.clear()
             self.status[event.phase] = "running"
             self.step_open = False
         else:
@@ -235,6 +239,7 @@ class _Teller:
     def _end_step(self, event: Event, stamp: _Stamp) -> None:
         if event.status in _FAILED:
             self.failures.append(event)
+        self.running.discard((event.phase, event.step))
         for index in range(len(self.steps) - 1, -1, -1):
             step = self.steps[index]
             if (step.phase, step.name) == (event.phase, event.step):

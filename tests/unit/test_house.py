@@ -251,6 +251,12 @@ def test_a_module_documents_the_arguments_it_takes(name, monkeypatch):
     assert {k: shape(v) for k, v in documented(text).items()} == {k: shape(v) for k, v in spec.items()}
 
 
+def test_what_a_page_links_to_is_there():
+    for page in [*HOUSE.glob("*.md"), *HOUSE.glob("docs/**/*.md")]:
+        for link in re.findall(r"\]\(([^)#:\s]+)[^):]*\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
 def delegated(tasks, to=None):
     """The modules of the collection that tasks run on the controller."""
     for task in tasks:

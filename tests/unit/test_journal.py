@@ -120,6 +120,18 @@ def test_a_repeated_step_name_is_timed_by_its_own_start():
     assert [step.seconds for step in story(timeline).steps] == [1.0, 3.0]
 
 
+def test_a_task_that_hosts_begin_by_themselves_is_one_step():
+    timeline = Timeline()
+    timeline.start(0)
+    timeline.event(1, "start", "restore")
+    timeline.event(1, "start", "restore", "Prove it")
+    timeline.event(2, "start", "restore", "Prove it")  # the other host comes later to it
+    timeline.event(3, "end", "restore", "Prove it", host="app1", status="ok")
+    timeline.event(4, "end", "restore", "Prove it", host="app2", status="ok")
+    (step,) = story(timeline).steps
+    assert (step.status, len(step.hosts)) == ("ok", 2)
+
+
 def test_the_monotonic_clock_counts_within_a_boot():
     timeline = Timeline()
     timeline.start(0)

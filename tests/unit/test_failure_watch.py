@@ -78,6 +78,12 @@ def test_a_restart_is_no_failure(server):
 
 
 def test_who_greets_like_somebody_else_is_not_postgresql():
+    def speak(other):
+        with other.accept()[0] as connection:
+            connection.sendall(b"HTTP/1.1 400")
+
     with socket.create_server(("127.0.0.1", 0)) as other:
-        threading.Thread(target=lambda: other.accept()[0].sendall(b"HTTP/1.1 400"), daemon=True).start()
+        speaker = threading.Thread(target=speak, args=(other,))
+        speaker.start()
         assert network.greet("127.0.0.1", other.getsockname()[1], 1) == "silent"
+        speaker.join()

@@ -19,6 +19,7 @@ _MOMENTS = {
     "traffic_stopped": "traffic stopped",
     "restored": "restored",
     "writable": "writable",
+    "rows_back": "rows back",
     "validated": "validated",
     "endpoint_switched": "endpoint switched",
     "endpoint_restored": "endpoint restored",
@@ -127,9 +128,9 @@ def _phase_row(record: Record, phase: Phase) -> Row:
 
 
 def phases(record: Record) -> list[PhaseRow]:
-    """Every phase that ran or has a budget, in order."""
-    budgets = record.run.objectives.phases
-    names = [name for name in PHASES if name in budgets or record.story.phase(name)]
+    """Every phase that ran, in order, and of a run that did not pass those with a budget that it did not get to."""
+    budgets, passed = record.run.objectives.phases, record.run.result == "passed"
+    names = [name for name in PHASES if (name in budgets and not passed) or record.story.phase(name)]
     names += [phase.name for phase in record.story.phases if phase.name not in names]
     rows = []
     for name in names:

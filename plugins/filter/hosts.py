@@ -106,10 +106,9 @@ def serving(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "list[str]":
     return [host for host in here if not hostvars[host].get("application_stands_by")] or here
 
 
-def ports_seen(places: Iterable[str], hostvars: Mapping[str, Any], host: str) -> "dict[str, str]":
-    """What each of the `places` saw last of the port of `host` when it failed, or was proven to be quiet; such as {app1: silent}."""
-    looks = ("recovery_failed_ports", "recovery_ports")
-    seen = {place: {h: s for look in looks for h, s in hostvars[place].get(look, {}).items()} for place in places}
+def ports_seen(places: Iterable[str], hostvars: Mapping[str, Any], host: str, look: str) -> "dict[str, str]":
+    """What each of the `places` saw of the port of `host` in a look, which is a variable of theirs; such as {app1: silent}."""
+    seen = {place: hostvars[place].get(look, {}) for place in places}
     return {place: ports[host] for place, ports in seen.items() if host in ports}
 
 

@@ -20,7 +20,10 @@ options:
   timeout_s: {description: How long a look may take in seconds., type: float, default: 0.8}
   failures: {description: How many looks in a row must be silent., type: int, default: 2}
   refused_s: {description: How long it may refuse connections in seconds., type: float, default: 10}
-  watch_s: {description: How long to look in seconds; the task fails with exit code 3 when nothing has happened., type: float, default: 3600}
+  watch_s:
+    description: How long to look in seconds; the task fails with exit code 3 when it is well then. With 0 the first look decides.
+    type: float
+    default: 3600
 attributes:
   check_mode: {support: full, description: Answers at once in check mode.}
 author: [The pgrescue authors]
@@ -72,7 +75,7 @@ def main() -> None:
         if since is not None:
             wall = time.time() - (time.monotonic() - since)
             module.exit_json(changed=False, seen=seen, ports={p["host"]: seen}, since=round(wall, 3))
-        if seen == failure_watch.WELL and at - began > p["watch_s"]:
+        if seen == failure_watch.WELL and at - began >= p["watch_s"]:
             said = "Nothing happened to %s for %d s. Look again at what is there, and go on watching."
             guards.fail(module, guards.Stop(said % (p["host"], p["watch_s"]), guards.PRECONDITION))
         time.sleep(max(0.0, p["interval_s"] - (time.monotonic() - at)))  # looks have a rhythm

@@ -106,8 +106,8 @@ def _time(seen: _Seen, story: Story) -> dict[str, Any]:
     Rows that were lost while the service went on were away from the fault until they were back.
     """
     back = story.milestones.get("rows_back")
-    if back is not None:
-        return {"rta_s": round((back - story.fault).total_seconds(), 6)} if story.fault else {}
+    if back is not None and story.fault is not None:
+        return {"rta_s": round((back - story.fault).total_seconds(), 6)}
     if seen.outage is None:
         return {"rta_s": 0.0} if "traffic_kept" in story.milestones and seen.log else {}
     last, first = seen.outage.last_success, seen.outage.first_success

@@ -32,7 +32,7 @@ from pgrescue import drill  # noqa: E402 - as that
 PHASES = {"detect", "decide", "prepare", "restore", "validate", "resume", "protect"}
 IN_PLACE = {"detect", "decide", "restore", "validate"}  # of a partial loss, which stops nobody
 DEADLINE_S = 1800
-ONCE = ("prepare", "Tell every instance of the application to stop")
+ONCE = ("prepare", "Mirror the record to every store")
 ENVIRONMENT = {
     **os.environ,
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

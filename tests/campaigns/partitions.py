@@ -181,6 +181,8 @@ def main() -> None:
         print(f"==> partition {number} of {arguments.runs}: {results[-1]}", flush=True)
         if results[-1]["by_both"] or results[-1]["outside_missing"]:
             sys.exit(1)
+        if not (results[-1]["inside_after_cut"] and results[-1]["outside_after_cut"]):
+            sys.exit("a side wrote nothing after the cut: this shows nothing")
         if not arguments.sample:
             with notes.open("a") as file:
                 file.write(json.dumps(results[-1]) + "\n")

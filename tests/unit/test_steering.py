@@ -297,7 +297,7 @@ playbook: playbooks/complete_loss.yml
     tasks:
       pgrescue.runbooks.run : Open the run's record\tTAGS: []
 
-  play #4 (recovery_target:recovery_application): {RESTORE}\tTAGS: []
+  play #4 (recovery_target:recovery_clients): {RESTORE}\tTAGS: []
     tasks:
       Validating arguments against arg spec 'fetch' - Restore\tTAGS: []
       Fetch the backup\tTAGS: []

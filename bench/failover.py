@@ -10,81 +10,25 @@ from __future__ import annotations
 
 import argparse
 import base64
-import json
 import os
 import random
-import re
 import statistics
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import dns.query
 import dns.tsigkeyring
 import dns.update
-from lab_hosts import HOUSE, INVENTORY, on, podman, roles, run
+from failovers import first_write, kill, unattended, variables
+from lab_hosts import HOUSE, INVENTORY, roles, run
 
 PAGE = HOUSE / "docs/campaigns/failover_bench.md"
-WATCHING = re.compile(r"TASK \[.*Wait until the primary is gone\]")
-JOURNAL = "cat $(ls -t /var/lib/pgrescue/witness/shop/*.jsonl | head -2 | tac)"
 ZONE, NAME = "lab.test", "shop-db"
-ENVIRONMENT = {
-    **os.environ,
-    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    "ANSIBLE_CONFIG": str(HOUSE / "ansible.cfg"),
-}
-
-
-def variables(host: str) -> dict[str, Any]:
-    """A host's variables in the inventory."""
-    answer: dict[str, Any] = json.loads(run("ansible-inventory", "-i", INVENTORY, "--host", host))
-    return answer
-
-
-def seconds(text: str) -> float:
-    """A time of the witness's journal, in seconds since 1970."""
-    return datetime.fromisoformat(text).timestamp()
-
-
-def first_write(fault: float) -> float:
-    """Seconds from the fault to the witness's first commit after its first failed one."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        lines = [json.loads(line) for line in on("client1", JOURNAL, "root").splitlines() if line.endswith("}")]
-        commits = [x for x in lines if x.get("event") == "result" and x.get("probe") == "commit"]
-        failed = [seconds(x["start"]) for x in commits if not x["ok"] and seconds(x["end"]) > fault]
-        well = [seconds(x["end"]) for x in commits if failed and x["ok"] and seconds(x["start"]) > min(failed)]
-        if well:
-            return round(min(well) - fault, 3)
-    sys.exit("nobody writes a minute after the failover")
-
-
-def kill(primary: str) -> float:
-    """Take the power of the primary's host; when."""
-    podman("kill", "--signal=KILL", f"pgrescue-{primary}")
-    return time.time()
-
-
-def unattended(wait: float) -> float:
-    """One failover that nobody asks for."""
-    primary = roles()["primary"][0]
-    command = ["ansible-playbook", "playbooks/unattended_failover.yml", "-i", INVENTORY, "-e", "service=shop"]
-    with subprocess.Popen(command, cwd=HOUSE, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as waits:
-        assert waits.stdout
-        said = []
-        for line in waits.stdout:
-            said.append(line)
-            if WATCHING.search(line):
-                time.sleep(2 + wait)  # the fault comes at any instant of the watch's rhythm
-                fault = kill(primary)
-        if waits.wait():
-            sys.exit("".join(said[-40:]))
-    return first_write(fault)
 
 
 def bare(wait: float) -> float:

@@ -1,4 +1,4 @@
-"""An unattended failover of the lab: a watch begins, the primary's host is killed. What a bench and a scenario share."""
+"""An unattended failover of the lab: a watch begins, the primary's host is killed. A bench and a scenario share it."""
 
 from __future__ import annotations
 

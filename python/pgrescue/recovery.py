@@ -95,8 +95,9 @@ def attend(run_dir: Path, play: runner.Play, console: Console, took: Mapping[str
 
 def resume(directory: Path, inventory: str, more: Mapping[str, Any], console: Console) -> int:
     """Go on with a run where it stopped; the exit code that its record shows then."""
-    found = record.reopen(directory)
-    wanted = {**more, "run_kind": found.kind, "run_scenario": found.scenario or ""}
+    found, plan = record.reopen(directory), record.load(directory).plan
+    undone = {"rollback_run": plan.undoes} if plan and plan.undoes else {}  # what its runbook cannot do without
+    wanted = {**undone, **more, "run_kind": found.kind, "run_scenario": found.scenario or ""}
     return execute(Request(found.procedure, found.service, inventory, wanted), found.id, console)
 
 

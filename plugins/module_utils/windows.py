@@ -37,6 +37,13 @@ def state(window: Mapping[str, Any], now_s: Optional[float] = None) -> str:
     return CLOSED if "closed" in window or now_s >= times.epoch_s(window["closes"]) else OPEN
 
 
+def _when(window: Mapping[str, Any]) -> str:
+    """When a window closed, and why where somebody closed it."""
+    if "closed" not in window:
+        return str(window["closes"])
+    return "%(closed)s by %(closed_by)s (%(reason)s)" % window
+
+
 def check(window: Mapping[str, Any], wanted: str, now_s: Optional[float] = None) -> None:
     """Refuse what needs the window to be open, or closed, while it is not."""
     if state(window, now_s) == wanted:
@@ -45,7 +52,7 @@ def check(window: Mapping[str, Any], wanted: str, now_s: Optional[float] = None)
     if wanted == OPEN:
         raise Stop(
             "The commit window of run %s closed at %s, and %s may not be as it was left. Nothing was changed. A way back is a new "
-            "switchover." % (window["run"], window.get("closed") or window["closes"], old)
+            "switchover." % (window["run"], _when(window), old)
         )
     raise Stop(
         "The commit window of run %s is open until %s: %s stays fenced, for it is the way back. Nothing was changed. Close it: "

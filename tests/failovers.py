@@ -20,6 +20,7 @@ ENVIRONMENT = {
     **os.environ,
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     "ANSIBLE_CONFIG": str(HOUSE / "ansible.cfg"),
+    "PYTHONUNBUFFERED": "1",  # what it says is read as it says it
 }
 
 

@@ -14,7 +14,9 @@ from typing import Any
 
 from lab_hosts import HOUSE, INVENTORY, on, podman, roles, run
 
-WATCHING = re.compile(r"TASK \[.*Wait until the primary is gone\]")
+WATCHING = re.compile(
+    "arg spec 'await_failure'"
+)  # the last that is said before the watch, whose own line comes with its result
 JOURNAL = "cat $(ls -t /var/lib/pgrescue/witness/shop/*.jsonl | head -2 | tac)"
 ENVIRONMENT = {
     **os.environ,

@@ -14,7 +14,8 @@ from typing import Any
 
 from lab_hosts import HOUSE, INVENTORY, on, podman, roles, run
 
-WATCHING = re.compile(
+# the last that is said before the watch, whose own line comes with its result
+WATCHING = re.compile("arg spec 'await_failure'")
     "arg spec 'await_failure'"
 )  # the last that is said before the watch, whose own line comes with its result
 JOURNAL = "cat $(ls -t /var/lib/pgrescue/witness/shop/*.jsonl | head -2 | tac)"

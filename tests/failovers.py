@@ -16,8 +16,6 @@ from lab_hosts import HOUSE, INVENTORY, on, podman, roles, run
 
 # the last that is said before the watch, whose own line comes with its result
 WATCHING = re.compile("arg spec 'await_failure'")
-    "arg spec 'await_failure'"
-)  # the last that is said before the watch, whose own line comes with its result
 JOURNAL = "cat $(ls -t /var/lib/pgrescue/witness/shop/*.jsonl | head -2 | tac)"
 ENVIRONMENT = {
     **os.environ,

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import dns.query
 import dns.tsigkeyring
 import dns.update
-from failovers import first_write, kill, unattended, variables
-from lab_hosts import HOUSE, INVENTORY, roles, run
+from failovers import first_write, kill, unattended
+from lab_hosts import HOUSE, INVENTORY, roles, run, variables
 
 PAGE = HOUSE / "docs/campaigns/failover_bench.md"
 ZONE, NAME = "lab.test", "shop-db"
@@ -49,7 +49,7 @@ def bare(wait: float) -> float:
         assert promotion.stdin
         assert promotion.stdout
         promotion.stdout.readline()
-        time.sleep(wait)
+        time.sleep(wait)  # the fault comes at any instant
         fault = kill(primary)
         answer, _ = promotion.communicate("go\n")
         dns.query.tcp(update, variables("ns1")["ansible_host"])

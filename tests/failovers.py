@@ -10,9 +10,8 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from lab_hosts import HOUSE, INVENTORY, on, podman, roles, run
+from lab_hosts import HOUSE, INVENTORY, on, podman, roles
 
 # the last that is said before the watch, whose own line comes with its result
 WATCHING = re.compile("arg spec 'await_failure'")
@@ -23,12 +22,6 @@ ENVIRONMENT = {
     "ANSIBLE_CONFIG": str(HOUSE / "ansible.cfg"),
     "PYTHONUNBUFFERED": "1",  # what it says is read as it says it
 }
-
-
-def variables(host: str) -> dict[str, Any]:
-    """A host's variables in the inventory."""
-    answer: dict[str, Any] = json.loads(run("ansible-inventory", "-i", INVENTORY, "--host", host))
-    return answer
 
 
 def seconds(text: str) -> float:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 HOUSE = Path(__file__).resolve().parents[1]
 INVENTORY = "inventories/lab"
@@ -29,9 +30,15 @@ def podman(*arguments: str) -> None:
     subprocess.run(["podman", *arguments], env=env, check=True, capture_output=True)
 
 
+def variables(host: str) -> dict[str, Any]:
+    """A host's variables in the inventory."""
+    answer: dict[str, Any] = json.loads(run("ansible-inventory", "-i", INVENTORY, "--host", host))
+    return answer
+
+
 def on(host: str, script: str, user: str = "postgres") -> str:
     """Run a shell script on a host as one of its users; its output."""
-    address = json.loads(run("ansible-inventory", "-i", INVENTORY, "--host", host))["ansible_host"]
+    address = variables(host)["ansible_host"]
     keys = ["-i", str(HOUSE / ".lab/ssh/operator"), "-o", f"UserKnownHostsFile={HOUSE / '.lab/ssh/known_hosts'}"]
     command = ["ssh", *keys, "-o", "BatchMode=yes", f"ops@{address}", f"cd /; sudo -u {user} bash -euo pipefail -s"]
     done = subprocess.run(command, input=script, text=True, capture_output=True, check=False)

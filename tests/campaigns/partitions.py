@@ -26,7 +26,7 @@ from typing import Any
 HOUSE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HOUSE / "tests"))
 
-from lab_hosts import INVENTORY, on, roles, run  # noqa: E402 - it lies where the tests are
+from lab_hosts import INVENTORY, on, roles, run, variables  # noqa: E402 - it lies where the tests are
 
 WRITER = HOUSE / "lab/files/partition_writer.py"
 LOG = "/var/tmp/partition_writes.log"
@@ -45,12 +45,6 @@ def inside(host: str, *command: str, text: str | None = None) -> str:
     if done.returncode:
         sys.exit(f"on {host}: {' '.join(command)}: {done.stderr}")
     return done.stdout
-
-
-def variables(host: str) -> dict[str, Any]:
-    """A host's variables in the inventory."""
-    answer: dict[str, Any] = json.loads(run("ansible-inventory", "-i", INVENTORY, "--host", host))
-    return answer
 
 
 COLUMNS = {

@@ -112,6 +112,12 @@ def ports_seen(places: Iterable[str], hostvars: Mapping[str, Any], host: str, lo
     return {place: ports[host] for place, ports in seen.items() if host in ports}
 
 
+def seen_at_once(places: Iterable[str], hostvars: Mapping[str, Any], span: str) -> bool:
+    """Whether there was an instant that lies in what each place saw; `span` is a variable of theirs, from when to when (s)."""
+    spans = [hostvars[place][span] for place in places if hostvars[place].get(span)]
+    return bool(spans) and max(start for start, _end in spans) <= min(end for _start, end in spans)
+
+
 def configured(states: Mapping[str, Any]) -> "list[str]":
     """Hosts that `protect.yml` has been to: a blank one does not know where the repositories are."""
     return [host for host, seen in states.items() if seen.get("data_directory")]
@@ -208,6 +214,7 @@ class FilterModule:
             "lost_regions": lost_regions,
             "serving": serving,
             "ports_seen": ports_seen,
+            "seen_at_once": seen_at_once,
             "configured": configured,
             "hosts_that_are": hosts_that_are,
             "counted_on": counted_on,

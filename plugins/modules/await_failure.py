@@ -39,7 +39,11 @@ EXAMPLES = """
 RETURN = """
 seen: {description: 'What it does, C(silent), C(refused) or, in check mode, C(well).', returned: success, type: str}
 ports: {description: The same as a dictionary with the host as its key., returned: success, type: dict}
-since: {description: Since when in seconds of this host's clock since 1970., returned: when it has failed, type: float}
+span:
+  description: From when to when it was seen to fail, in seconds of this host's clock since 1970.
+  returned: when it has failed
+  type: list
+  elements: float
 """
 
 import time
@@ -73,8 +77,9 @@ def main() -> None:
         seen = network.greet(p["address"], p["port"], p["timeout_s"])
         since = watch.look(seen, at)
         if since is not None:
-            wall = time.time() - (time.monotonic() - since)
-            module.exit_json(changed=False, seen=seen, ports={p["host"]: seen}, since=round(wall, 3))
+            wall = time.time()
+            span = [round(wall - (time.monotonic() - since), 3), round(wall, 3)]
+            module.exit_json(changed=False, seen=seen, ports={p["host"]: seen}, span=span)
         if seen == failure_watch.WELL and at - began >= p["watch_s"]:
             said = "Nothing happened to %s for %d s. Look again at what is there, and go on watching."
             guards.fail(module, guards.Stop(said % (p["host"], p["watch_s"]), guards.PRECONDITION))

@@ -48,6 +48,7 @@ evidence:
   type: dict
   sample: {means: power, proven: true, disproved: false, said: "the power is off: Chassis Power is off"}
 seen: {description: 'What the port did: C(accepted), C(refused) or C(silent).', returned: 'success, for C(network)', type: str}
+answered: {description: 'Whether the command said anything and ended well.', returned: 'success, for C(power)', type: bool}
 lsn: {description: 'Where WAL of the stopped cluster ends, as its control file has it.', returned: 'success, for C(service)', type: str}
 """
 
@@ -84,7 +85,7 @@ def power(module: AnsibleModule) -> "dict[str, object]":
     p = module.params
     limit = ["timeout", "--kill-after=2", str(p["deadline_s"])]
     code, out, err = module.run_command([*limit, *p["state_command"]])
-    return {"evidence": fencing.power(out or err, p["state_off"], code).as_dict()}
+    return {"evidence": fencing.power(out or err, p["state_off"], code).as_dict(), "answered": not code and bool(out.strip())}
 
 
 def vantage(module: AnsibleModule) -> "dict[str, object]":

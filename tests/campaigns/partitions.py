@@ -16,7 +16,6 @@ import os
 import platform
 import random
 import statistics
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -26,26 +25,8 @@ from typing import Any
 HOUSE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HOUSE / "tests"))
 
-from lab_hosts import INVENTORY, on, roles, run, variables  # noqa: E402 - it lies where the tests are
-
-WRITER = HOUSE / "lab/files/partition_writer.py"
-LOG = "/var/tmp/partition_writes.log"
-TABLE = """
-DROP TABLE IF EXISTS partition_writes;
-CREATE TABLE partition_writes (token uuid PRIMARY KEY, side text NOT NULL);
-GRANT ALL ON partition_writes TO PUBLIC;
-"""
-
-
-def inside(host: str, *command: str, text: str | None = None) -> str:
-    """Run a command on a lab host whatever its network does; its output."""
-    env = {**os.environ, "CONTAINERS_CONF": str(HOUSE / "lab/containers.conf")}
-    whole = ["podman", "exec", *(["--interactive"] if text else []), f"pgrescue-{host}", *command]
-    done = subprocess.run(whole, env=env, input=text, text=True, capture_output=True, check=False)
-    if done.returncode:
-        sys.exit(f"on {host}: {' '.join(command)}: {done.stderr}")
-    return done.stdout
-
+from lab_hosts import INVENTORY, on, roles, run, variables  # noqa: E402 - they lie where the tests are
+from writers import Client, inside, make_table  # noqa: E402
 
 COLUMNS = {
     "run": "run",
@@ -59,31 +40,6 @@ COLUMNS = {
 }
 
 
-class Client:
-    """A client that writes from a lab host."""
-
-    def __init__(self, host: str, dsn: str, side: str, *address: str) -> None:
-        self.host = host
-        inside(host, "tee", "/var/tmp/partition_writer.py", text=WRITER.read_text())
-        command = ["/usr/bin/python3", "/var/tmp/partition_writer.py", dsn, LOG, side, *address]
-        inside(host, "systemd-run", "--quiet", "--collect", "--unit=partition_writer", *command)
-
-    def acknowledged(self) -> dict[str, float]:
-        """When each token was acknowledged (wall clock of the machine that all hosts share)."""
-        return {one["token"]: one["at"] for one in map(json.loads, inside(self.host, "cat", LOG).splitlines())}
-
-    def writes(self) -> None:
-        """Wait until it has been told of some."""
-        deadline = time.monotonic() + 30
-        while not inside(self.host, "sh", "-c", f"test -e {LOG} && head -n 5 {LOG}").count("\n") >= 5:
-            if time.monotonic() > deadline:
-                sys.exit(f"the client on {self.host} does not write")
-            time.sleep(0.2)  # between two looks
-
-    def stop(self) -> None:
-        inside(self.host, "systemctl", "stop", "partition_writer")
-
-
 def playbook(path: str, **more: str) -> None:
     run("ansible-playbook", "-i", INVENTORY, "-e", json.dumps({"service": "shop", **more}), path)
 
@@ -93,7 +49,7 @@ def partition(wait: float) -> dict[str, Any]:
     playbook("lab/steady_state.yml")
     old = roles()["primary"][0]
     facts = variables(old)
-    on(old, f"psql -Xq -v ON_ERROR_STOP=1 -d shop <<'SQL'\n{TABLE}\nSQL\n")
+    make_table(old, "shop")
     near = {"east": "app1", "west": "app2"}[facts["region"]]
     dsn = json.loads(inside(near, "cat", "/etc/shop/shop.json"))["dsn"]
     clients = [Client(near, dsn, "inside", facts["ansible_host"]), Client("client1", dsn, "outside")]
@@ -109,7 +65,7 @@ def partition(wait: float) -> dict[str, Any]:
         for client in clients:
             client.stop()
     new = roles()["primary"][0]
-    there = set(on(new, "psql -XqAt -d shop -c 'SELECT token FROM partition_writes'").split())
+    there = set(on(new, "psql -XqAt -d shop -c 'SELECT token FROM writes'").split())
     playbook("lab/heal.yml")
     found = roles()
     if found["primary"] != [new]:

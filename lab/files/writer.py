@@ -1,6 +1,6 @@
 """A client that writes one row after the other, whatever happens, and notes when each was acknowledged; on a lab host.
 
-usage: partition_writer.py DSN LOG SIDE [ADDRESS]
+usage: writer.py DSN LOG SIDE [ADDRESS]
 
 With an address it never asks for the name: a client that holds on to the server it knows is the worst one to have.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-INSERT = "INSERT INTO partition_writes (token, side) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+INSERT = "INSERT INTO writes (token, side) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ def last_round(address: str) -> float:
 
 def rivals() -> Client:
     """Patroni's cluster, and the client of it."""
-    run("ansible-playbook", "lab/patroni.yml", "-i", INVENTORY, "-i", "lab/patroni/hosts.yml")
+    run("ansible-playbook", "lab/patroni.yml", "-i", INVENTORY, "-i", "inventories/patroni")
     first = wait(leader, 60, "Patroni's cluster is not whole")
     inside(first, "sudo", "-u", "postgres", "psql", "-Xqc", TABLE)
     secret = (HOUSE / ".lab/secrets/app").read_text().strip()

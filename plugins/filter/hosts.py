@@ -118,6 +118,20 @@ def seen_at_once(places: Iterable[str], hostvars: Mapping[str, Any], span: str) 
     return bool(spans) and max(start for start, _end in spans) <= min(end for _start, end in spans)
 
 
+def gone_since(hosts: Iterable[str], hostvars: Mapping[str, Any], watched: str) -> "list[str]":
+    """Hosts that can tell nothing any more: the one whose failure was awaited, and places of that watch that did not come back."""
+    told = {host: hostvars[host].get("recovery_failed_ports") for host in hosts}
+    return [host for host in told if host == watched or (told[host] is not None and watched not in told[host])]
+
+
+def answering_since(hosts: Iterable[str], hostvars: Mapping[str, Any], watched: str) -> "list[str]":
+    """Hosts that can be asked over SSH: those that are not gone, and the one that failed where its host says that nobody listens."""
+    there = list(hosts)
+    gone = gone_since(there, hostvars, watched)
+    refused = "refused" in ports_seen(there, hostvars, watched, "recovery_failed_ports").values()
+    return [host for host in there if host not in gone or (host == watched and refused)]
+
+
 def configured(states: Mapping[str, Any]) -> "list[str]":
     """Hosts that `protect.yml` has been to: a blank one does not know where the repositories are."""
     return [host for host, seen in states.items() if seen.get("data_directory")]
@@ -215,6 +229,8 @@ class FilterModule:
             "serving": serving,
             "ports_seen": ports_seen,
             "seen_at_once": seen_at_once,
+            "gone_since": gone_since,
+            "answering_since": answering_since,
             "configured": configured,
             "hosts_that_are": hosts_that_are,
             "counted_on": counted_on,

@@ -11,6 +11,7 @@ description:
   - Greets a PostgreSQL server again and again, as a client does before it says who it is, and ends when it has failed.
   - Several looks in a row must be silent, so that no lost packet counts. One that refuses connections may be restarting and is
     given longer. One success begins anew.
+  - On a standby's host it can answer the state of that standby besides, as it is then.
   - Only looks. Run it on several hosts at once; the task is over when each of them has seen it.
 options:
   host: {description: Name of the server's host., type: str, required: true}
@@ -24,6 +25,9 @@ options:
     description: How long to look in seconds; the task fails with exit code 3 when it is well then. With 0 the first look decides.
     type: float
     default: 3600
+  observe: {description: Whether to answer the state of this host's own cluster as well., type: bool, default: false}
+  in_use: {description: The link to the place in use of this host's own cluster; for C(observe)., type: path}
+extends_documentation_fragment: [pgrescue.runbooks.connection]
 attributes:
   check_mode: {support: full, description: Answers at once in check mode.}
 author: [The pgrescue authors]
@@ -34,11 +38,13 @@ EXAMPLES = """
   pgrescue.runbooks.await_failure:
     host: db1
     address: 10.0.0.11
+    version: 17
 """
 
 RETURN = """
 seen: {description: 'What it does, C(silent), C(refused) or, in check mode, C(well).', returned: success, type: str}
 ports: {description: The same as a dictionary with the host as its key., returned: success, type: dict}
+state: {description: What M(pgrescue.runbooks.cluster_state) answers., returned: when it has failed and C(observe) is set, type: dict}
 span:
   description: From when to when it was seen to fail, in seconds of this host's clock since 1970.
   returned: when it has failed
@@ -49,7 +55,7 @@ span:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import failure_watch, guards, network
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import cluster_facts, failure_watch, guards, network, postgres
 
 
 def main() -> None:
@@ -58,7 +64,9 @@ def main() -> None:
         argument_spec={
             "host": {"type": "str", "required": True},
             "address": {"type": "str", "required": True},
-            "port": {"type": "int", "default": 5432},
+            **postgres.CONNECTION_ARGUMENTS,
+            "observe": {"type": "bool", "default": False},
+            "in_use": {"type": "path"},
             "interval_s": {"type": "float", "default": 0.5},
             "timeout_s": {"type": "float", "default": 0.8},
             "failures": {"type": "int", "default": 2},
@@ -79,7 +87,8 @@ def main() -> None:
         if since is not None:
             wall = time.time()
             span = [round(wall - (time.monotonic() - since), 3), round(wall, 3)]
-            module.exit_json(changed=False, seen=seen, ports={p["host"]: seen}, span=span)
+            own = {"state": cluster_facts.observe(module, p["in_use"])} if p["observe"] else {}
+            module.exit_json(changed=False, seen=seen, ports={p["host"]: seen}, span=span, **own)
         if seen == failure_watch.WELL and at - began >= p["watch_s"]:
             said = "Nothing happened to %s for %d s. Look again at what is there, and go on watching."
             guards.fail(module, guards.Stop(said % (p["host"], p["watch_s"]), guards.PRECONDITION))

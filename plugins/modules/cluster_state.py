@@ -47,63 +47,15 @@ state:
            data_directory: /var/lib/postgresql/17/main, data_bytes: 24117248, replicas: [], slots: [], settings: {}}
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import managers, observation, places, postgres
-
-QUESTIONS = rf"""
-SELECT pg_is_in_recovery() AS in_recovery,
-       (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
-       CASE WHEN pg_is_in_recovery() THEN {postgres.FOLLOWED_TIMELINE}
-            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
-       CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
-            ELSE pg_current_wal_lsn() END::text AS lsn,
-       CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text END AS received,
-       substring(current_setting('primary_conninfo') FROM '(?:^|\s)host\s*=\s*''?([^\s'']+)') AS upstream,
-       extract(epoch FROM pg_last_xact_replay_timestamp())::float8 AS replayed_s,
-       current_setting('data_directory') AS data_directory,
-       (SELECT sum(pg_database_size(oid))::bigint FROM pg_database) AS data_bytes,
-       (SELECT coalesce(json_agg(application_name), '[]') FROM pg_stat_replication WHERE state = 'streaming') AS replicas,
-       (SELECT coalesce(json_agg(slot_name), '[]') FROM pg_replication_slots) AS slots,
-       (SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming') > 0 AS streaming,
-       CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END AS replay,
-       (SELECT json_object_agg(name, setting) FROM pg_settings
-         WHERE name IN ('archive_mode', 'archive_command', 'archive_timeout', 'data_checksums', 'ssl', 'primary_slot_name',
-                        'recovery_min_apply_delay'))
-           AS settings,
-       (SELECT coalesce(json_agg(name), '[]') FROM pg_settings WHERE pending_restart) AS pending_restart
-"""
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import cluster_facts, postgres
 
 
 def main() -> None:
     """Ask everything at once; a server that does not answer is an observation, not an error."""
     spec = {**postgres.CONNECTION_ARGUMENTS, "in_use": {"type": "path"}}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    import psycopg
-    from psycopg.rows import dict_row
-
-    facts = {"running": False, "problem": None}
-    try:
-        with postgres.connect(module, row_factory=dict_row) as connection:
-            facts.update(connection.execute(QUESTIONS).fetchone(), running=True)
-    except psycopg.OperationalError as error:
-        directory = postgres.data_directory(module)
-        control = postgres.control_data(module, directory) if directory else {}
-        facts.update(
-            problem=str(error).strip().splitlines()[0],
-            data_directory=directory,
-            system_identifier=observation.system_identifier(control),
-            timeline=observation.timeline(control),
-            lsn=observation.checkpoint(control),
-            alive=bool(directory) and postgres.is_alive(directory),
-            unstarted=places.unstarted(os.path.realpath(directory)) if directory else {},
-        )
-    if facts["data_directory"]:
-        facts["place"] = os.path.realpath(facts["data_directory"])
-        facts["managed_by"] = managers.manager(os.listdir(facts["place"])) if os.path.isdir(facts["place"]) else None
-    facts["ready"] = bool(facts["data_directory"]) and facts["data_directory"] == module.params["in_use"]
-    module.exit_json(changed=False, state=observation.state(facts))
+    module.exit_json(changed=False, state=cluster_facts.observe(module, module.params["in_use"]))
 
 
 if __name__ == "__main__":

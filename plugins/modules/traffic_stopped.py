@@ -10,12 +10,14 @@ short_description: Prove that nobody can write to an old copy any more
 description:
   - Waits until every instance of the application on this host has ended, while it asks every old copy whether it accepts connections.
   - Refuses (exit code 4) while an old copy accepts connections; fails with exit code 5 when an instance does not end in time.
+  - With C(journal) it answers what the witness of this host saw acknowledged until then.
   - Only looks. Run it where the application stands.
 options:
   hosts: {description: Old copies, host names and their addresses., type: dict, required: true}
   unit: {description: 'Name of the template of the application with its at sign, such as C(shop@).', type: str}
   postgres_port: {description: Port of PostgreSQL., type: int, default: 5432}
   timeout_s: {description: How long to wait for the answer of an old copy in seconds., type: float, default: 1.3}
+  journal: {description: Folder of the witness's journal, type: path}
   deadline_s: {description: How long the application may take to end in seconds., type: int, default: 60}
 attributes:
   check_mode: {support: full, description: Answers at once in check mode, for nothing was stopped then.}
@@ -32,13 +34,17 @@ EXAMPLES = """
 RETURN = """
 quiet: {description: Whether it is proven; false in check mode., returned: success, type: bool}
 seen: {description: 'What the port of each did, C(refused) or C(silent).', returned: when it is proven, type: dict}
+acknowledged:
+  description: What M(pgrescue.runbooks.witness_acknowledged) answers by its defaults.
+  returned: when it is proven and C(journal) is given
+  type: dict
 waited_s: {description: How long the proof took in seconds., returned: success, type: float}
 """
 
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, postgres
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import acknowledged, guards, network, postgres
 
 
 def instances(module: AnsibleModule) -> "list[str]":
@@ -59,6 +65,7 @@ def main() -> None:
             "postgres_port": {"type": "int", "default": 5432},
             "timeout_s": {"type": "float", "default": network.PATIENCE_S},
             "deadline_s": {"type": "int", "default": 60},
+            "journal": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -74,7 +81,8 @@ def main() -> None:
     if not postgres.wait_until(lambda: not instances(module), p["deadline_s"]):
         said = "%s did not end within %d s." % (", ".join(instances(module)), p["deadline_s"])
         guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
-    module.exit_json(changed=False, quiet=True, seen=seen, waited_s=round(time.monotonic() - began, 3))
+    told = {"acknowledged": acknowledged.read(p["journal"], 2, 2000)} if p["journal"] else {}
+    module.exit_json(changed=False, quiet=True, seen=seen, waited_s=round(time.monotonic() - began, 3), **told)
 
 
 if __name__ == "__main__":

@@ -37,11 +37,8 @@ acknowledged:
     acks: {description: When the newest tokens were acknowledged., type: dict}
 """
 
-from dataclasses import asdict
-from datetime import datetime, timedelta, timezone
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import ranges, reconcile, witness_files
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import acknowledged
 
 
 def main() -> None:
@@ -55,12 +52,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    now = datetime.now(timezone.utc)
-    newest = witness_files.last_successes(p["journal"], now, ["commit"]).get("commit", now)
-    since = newest - timedelta(hours=p["hours"])
-    seen = asdict(reconcile.read_acknowledged(witness_files.lines(p["journal"], since, '"commit"'), p["recent"]))
-    seen["ranges"] = ranges.subtract(seen["ranges"], witness_files.accepted_losses(p["journal"]))
-    module.exit_json(changed=False, acknowledged=seen)
+    module.exit_json(changed=False, acknowledged=acknowledged.read(p["journal"], p["hours"], p["recent"]))
 
 
 if __name__ == "__main__":

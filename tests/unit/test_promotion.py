@@ -128,7 +128,8 @@ def at(second):
 
 
 def loss(version, standby, seen, **more):
-    return module("promotion_loss")(**version.at(standby), seen=seen, **more)
+    there = module("standby_position")(**version.at(standby))
+    return module("promotion_loss")(position=there["position"], seen=seen, **more)
 
 
 def test_the_loss_of_a_level_standby_is_nothing_and_of_a_late_one_is_counted(version, pair):
@@ -159,7 +160,7 @@ def test_what_is_not_known_keeps_no_limit(version, pair):
     assert loss(version, standby, [])["loss"]["bytes"] is None
     assert refused(loss(version, standby, [], limits={"bytes": 10**9}), 4, "an unknown number of")
     assert refused(loss(version, standby, [], limits={"rows": 1}), 3, "no limit on rows")
-    assert refused(loss(version, primary, []), 3, "no standby")
+    assert refused(module("standby_position")(**version.at(primary)), 3, "no standby")
 
 
 lsns = st.integers(0, 1 << 40)

@@ -55,7 +55,13 @@ span:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import cluster_facts, failure_watch, guards, network, postgres
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
+    cluster_facts,
+    failure_watch,
+    guards,
+    network,
+    postgres,
+)
 
 
 def main() -> None:

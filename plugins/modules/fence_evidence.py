@@ -85,7 +85,10 @@ def power(module: AnsibleModule) -> "dict[str, object]":
     p = module.params
     limit = ["timeout", "--kill-after=2", str(p["deadline_s"])]
     code, out, err = module.run_command([*limit, *p["state_command"]])
-    return {"evidence": fencing.power(out or err, p["state_off"], code).as_dict(), "answered": not code and bool(out.strip())}
+    return {
+        "evidence": fencing.power(out or err, p["state_off"], code).as_dict(),
+        "answered": not code and bool(out.strip()),
+    }
 
 
 def vantage(module: AnsibleModule) -> "dict[str, object]":

@@ -1,19 +1,33 @@
 #!/usr/bin/python
 # Copyright: the pgrescue authors. Apache-2.0
-"""Promote a standby, and read back the timeline that it made."""
+"""Promote a standby that gives up no more than is allowed, and read back the timeline that it made."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 module: promote_standby
-short_description: Promote a standby, and read back the timeline that it made
+short_description: Promote a standby that gives up no more than is allowed, and read back the timeline that it made
 description:
-  - Waits until what the standby received is replayed, promotes it, waits until it is out of recovery, makes a checkpoint, which
+  - Compares what the standby has received with the farthest that the old primary was seen, and the newest commit of the witness in it
+    with what the witness saw acknowledged. Refuses (exit code 4) what is above a limit, or not known to be below it, unless somebody
+    accepts it with a reason.
+  - Waits until what the standby received is replayed, which is not lost, promotes it, waits until it is out of recovery, makes a checkpoint, which
     pg_rewind of the old primary needs, and reads the new timeline back. Another one than expected is a failure (exit code 5).
   - A server that is the result of this very promotion already is left as it is. One that is a primary otherwise, or whose replay
     somebody paused, is refused (exit code 4).
   - Promotes with C(pg_promote()), or by the trigger file that PostgreSQL 15 and before look for where C(promote_trigger_file) is set.
 options:
+  seen:
+    description: >-
+      Sightings of the old primary, each with C(lsn), C(by) and, where known, C(at) (RFC 3339); such as the last observation and its
+      control file. Those without C(lsn) are left out.
+    type: list
+    elements: dict
+    default: []
+  acknowledged: {description: What M(pgrescue.runbooks.witness_acknowledged) answers., type: dict}
+  witness_database: {description: The database with the witness's table., type: str, default: postgres}
+  limits: {description: 'What may be given up: C(bytes), C(transactions), C(seconds); what is left out has no limit.', type: dict, default: {}}
+  accept_loss: {description: Why a person accepts more., type: str, default: ""}
   expected_timeline: {description: The timeline that it shall make; the next one of its own when left out., type: int}
   way: {description: How to promote., type: str, choices: [function, trigger_file], default: function}
   replay_deadline_s: {description: How long the replay of what was received may take in seconds., type: int, default: 300}
@@ -26,7 +40,11 @@ author: [The pgrescue authors]
 
 EXAMPLES = """
 - name: Promote
-  pgrescue.runbooks.promote_standby: {version: 17, expected_timeline: 4}
+  pgrescue.runbooks.promote_standby:
+    version: 17
+    seen: [{lsn: 0/5000060, at: "2026-11-24T22:00:00Z", by: the last observation}]
+    acknowledged: "{{ failover_acknowledged }}"
+    limits: {seconds: 5}
   become: true
   become_user: postgres
 """
@@ -37,13 +55,25 @@ promotion:
   returned: success
   type: dict
   sample: {way: function, timeline: 4, from_timeline: 3, left_at: 0/5000090, waited_s: 0.2}
+loss:
+  description: What it gives up; C(standby) and C(primary) are the positions compared, C(seen_by) says who saw the latter.
+  returned: success, when it was not promoted earlier
+  type: dict
+  sample: {bytes: 24576, transactions: 3, seconds: 0.4, standby: 0/5000060, primary: 0/5006060, seen_by: the witness, said: "It would ..."}
 """
 
 import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, lsn, postgres, promotion, timelines
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
+    guards,
+    losses,
+    lsn,
+    postgres,
+    promotion,
+    timelines,
+)
 
 STATE = f"""
 SELECT pg_is_in_recovery() AS in_recovery,
@@ -54,6 +84,8 @@ SELECT pg_is_in_recovery() AS in_recovery,
        pg_last_wal_replay_lsn()::text AS replayed, pg_last_wal_receive_lsn()::text AS received,
        current_setting('data_directory') AS data_directory, current_setting('promote_trigger_file', true) AS trigger_file
 """
+WITNESS = "SELECT to_regclass('pgrescue.witness') IS NOT NULL AS there"
+TOKEN = "SELECT coalesce(max(token), 0) AS token FROM pgrescue.witness"
 
 
 def observed(connection: object) -> "dict[str, object]":
@@ -65,8 +97,8 @@ def observed(connection: object) -> "dict[str, object]":
     return {**state, "history": history}
 
 
-def replay(module: AnsibleModule, connection: object) -> None:
-    """Wait until what was received is replayed: a promotion ends the connection to the primary, not the replay."""
+def replay(module: AnsibleModule, connection: object) -> "dict[str, object]":
+    """Wait until what was received is replayed: a promotion ends the connection to the primary, not the replay. Where it is then."""
     latest = {}
 
     def level() -> bool:
@@ -77,6 +109,20 @@ def replay(module: AnsibleModule, connection: object) -> None:
         said = "The standby received up to %(received)s and has replayed up to %(replayed)s only" % latest["seen"]
         limit = module.params["replay_deadline_s"]
         raise guards.Stop("%s after %d s. Nothing was promoted." % (said, limit), guards.STEP_FAILED)
+    return latest["seen"]
+
+
+def loss(module: AnsibleModule, position: "dict[str, object]") -> "dict[str, object]":
+    """What the promotion gives up; a refusal where that is more than is allowed."""
+    from psycopg.rows import dict_row
+
+    p = module.params
+    with postgres.connect(module, p["witness_database"], row_factory=dict_row) as connection:
+        known = connection.execute(WITNESS).fetchone()["there"]
+        token = connection.execute(TOKEN).fetchone()["token"] if known else None
+    sightings = [one for one in p["seen"] if one.get("lsn")]
+    given_up = losses.of({**position, "token": token}, sightings, p["acknowledged"])
+    return {**given_up, "said": losses.check(given_up, p["limits"], p["accept_loss"])}
 
 
 def promote(module: AnsibleModule, connection: object, state: "dict[str, object]") -> None:
@@ -97,21 +143,25 @@ def answer(state: "dict[str, object]", way: str, began: float) -> "dict[str, obj
     return {"way": way, "timeline": state["timeline"], "from_timeline": before, "left_at": at, "waited_s": waited}
 
 
-def work(module: AnsibleModule) -> "tuple[bool, dict[str, object]]":
+def work(module: AnsibleModule) -> "dict[str, object]":
     """Look, promote, look again."""
     from psycopg.rows import dict_row
 
     began = time.monotonic()
+    unknown = sorted(set(module.params["limits"]) - set(losses.LIMITS))
+    if unknown:
+        raise guards.Stop("There is no limit on %s." % ", ".join(unknown), guards.PRECONDITION)
     with postgres.connect(module, row_factory=dict_row) as connection:
         state = observed(connection)
         expected = module.params["expected_timeline"] or state["timeline"] + int(state["in_recovery"])
         if promotion.already(state, expected):
-            return False, answer(state, "earlier", began)
+            return {"changed": False, "promotion": answer(state, "earlier", began)}
         promotion.check(state, expected)
         promotion.check_way(module.params["way"], module.params["version"], state["trigger_file"])
+        given_up = loss(module, replay(module, connection))
         if module.check_mode:
-            return True, {"way": module.params["way"], "timeline": expected}
-        replay(module, connection)
+            way = {"way": module.params["way"], "timeline": expected}
+            return {"changed": True, "promotion": way, "loss": given_up}
         promote(module, connection, state)
         asked = "SELECT NOT pg_is_in_recovery() AS out"
         if not postgres.wait_until(
@@ -124,7 +174,7 @@ def work(module: AnsibleModule) -> "tuple[bool, dict[str, object]]":
         connection.execute(
             "CHECKPOINT"
         )  # until then pg_control knows the old timeline alone, and pg_rewind believes it
-        return True, answer(state, module.params["way"], began)
+        return {"changed": True, "promotion": answer(state, module.params["way"], began), "loss": given_up}
 
 
 def main() -> None:
@@ -132,6 +182,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **postgres.CONNECTION_ARGUMENTS,
+            "seen": {"type": "list", "elements": "dict", "default": []},
+            "acknowledged": {"type": "dict"},
+            "witness_database": {"type": "str", "default": "postgres"},
+            "limits": {"type": "dict", "default": {}},
+            "accept_loss": {"type": "str", "default": ""},
             "expected_timeline": {"type": "int"},
             "way": {
                 "type": "str",
@@ -144,14 +199,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        changed, done = work(module)
+        done = work(module)
     except guards.Stop as stop:
         guards.fail(module, stop)
-    if module.check_mode:
-        module.exit_json(changed=changed, promotion=done)
-    said = "promoted by %(way)s to timeline %(timeline)s, which left timeline %(from_timeline)s at %(left_at)s" % done
-    entry = {"event": "milestone", "step": "writable", "detail": said}
-    module.exit_json(changed=changed, promotion=done, journal=[entry])
+    told = [{"event": "decision", "detail": done["loss"]["said"]}] if "loss" in done else []
+    if not module.check_mode:
+        said = "promoted by %(way)s to timeline %(timeline)s, which left timeline %(from_timeline)s at %(left_at)s"
+        told.append({"event": "milestone", "step": "writable", "detail": said % done["promotion"]})
+    module.exit_json(journal=told, **done)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,9 @@ def server():
 
 def wait(server, **more):
     quick = {"interval_s": 0.05, "timeout_s": 0.3, "refused_s": 0.5, "watch_s": 0.3}
-    return module("await_failure")(host="db1", address=server.address, port=server.port, version=17, **{**quick, **more})
+    return module("await_failure")(
+        host="db1", address=server.address, port=server.port, version=17, **{**quick, **more}
+    )
 
 
 def test_a_server_that_is_well_is_watched_for_as_long_as_it_should_be(server):

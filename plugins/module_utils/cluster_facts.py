@@ -39,7 +39,7 @@ def observe(module: Any, in_use: "Optional[str]") -> "dict[str, Any]":
     import psycopg
     from psycopg.rows import dict_row
 
-    facts = {"running": False, "problem": None}
+    facts: "dict[str, Any]" = {"running": False, "problem": None}
     try:
         with postgres.connect(module, row_factory=dict_row) as connection:
             facts.update(connection.execute(QUESTIONS).fetchone(), running=True)
@@ -52,7 +52,7 @@ def observe(module: Any, in_use: "Optional[str]") -> "dict[str, Any]":
             system_identifier=observation.system_identifier(control),
             timeline=observation.timeline(control),
             lsn=observation.checkpoint(control),
-            alive=bool(directory) and postgres.is_alive(directory),
+            alive=bool(directory and postgres.is_alive(directory)),
             unstarted=places.unstarted(os.path.realpath(directory)) if directory else {},
         )
     if facts["data_directory"]:

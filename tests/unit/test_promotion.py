@@ -155,7 +155,7 @@ def test_the_loss_of_a_level_standby_is_nothing_and_of_a_late_one_is_counted(ver
 
 
 def test_what_is_not_known_keeps_no_limit(version, pair):
-    primary, standby = pair
+    _, standby = pair
     assert loss(version, standby, [])["loss"]["bytes"] is None
     assert refused(loss(version, standby, [], limits={"bytes": 10**9}), 4, "an unknown number of")
     assert refused(loss(version, standby, [], limits={"rows": 1}), 3, "no limit on rows")

@@ -104,3 +104,24 @@ def test_places_agree_when_one_instant_lies_in_what_each_saw():
     assert at_once(["app1", "client1", "app2"], seen, "span")
     assert not at_once(["app1", "client1", "late"], seen, "span")
     assert not at_once(["app2"], seen, "span")
+
+
+def test_who_can_still_be_asked_after_the_watch():
+    hosts = collection("plugins.filter.hosts")
+    seen = {
+        "db1": {},
+        "spare1": {},
+        "app1": {"recovery_failed_ports": {"db1": "silent"}},
+        "app2": {"recovery_failed_ports": {}},
+    }
+    assert hosts.gone_since(seen, seen, "db1") == ["db1", "app2"]
+    assert hosts.answering_since(seen, seen, "db1") == ["spare1", "app1"]
+    seen["app1"] = {"recovery_failed_ports": {"db1": "refused"}}
+    assert hosts.answering_since(seen, seen, "db1") == ["db1", "spare1", "app1"]
+
+
+def test_a_standby_says_what_it_is_when_its_primary_has_failed(server):
+    server.stop()
+    answer = wait(server, observe=True, watch_s=30)
+    assert answer["ports"] == {"db1": "refused"}
+    assert answer["state"]["role"] in ("spare", "stopped")  # this machine's own cluster, if any

@@ -214,6 +214,8 @@ def test_what_was_acknowledged_leaves_out_what_was_given_up(tmp_path):
     assert give_up(journal=folder, run="run-1", tokens=[2])["changed"]
     assert not give_up(journal=folder, run="run-1", tokens=[2])["changed"]
     assert read(journal=folder)["acknowledged"]["ranges"] == [[1, 1], [4, 4]]
+    stopped = module("traffic_stopped")(hosts={"gone": "127.0.0.9"}, postgres_port=1, journal=folder)
+    assert stopped["acknowledged"] == read(journal=folder)["acknowledged"]  # read once nobody can write
 
 
 def test_the_part_of_a_run_is_cut_out_and_the_journal_stays_as_it_is(tmp_path):

@@ -98,6 +98,7 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
         "ways": found,
         "postgres_version": request["postgres_version"],
         "application_scale": request["application_scale"],
+        "stops_application": request["stops_application"],
         "lost_regions": request["lost_regions"],
         "planned": request["planned"],
         "fence": to_fence(request),
@@ -164,7 +165,7 @@ def promotion(request: Mapping[str, Any], way: Mapping[str, Any], _run: str) -> 
         "passed_over": [],
         "unreachable": {},
         "changes": [
-            "the application is stopped, and started again",
+            "the application is %s" % ("stopped, and started again" if request["stops_application"] else "restarted"),
             "%s: stopped, and kept from starting" % (", ".join(to_fence(request)) or "no host"),
             "%s: promoted" % target,
             "the service's name points at %s" % host["address"],

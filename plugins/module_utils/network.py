@@ -5,8 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import threading
+import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Mapping, Optional
+from typing import Iterator, Mapping, Optional
 
 # Longer than a second, for the kernel repeats a lost request after one.
 PATIENCE_S = 1.3
@@ -47,6 +50,29 @@ def greet(address: str, port: int, timeout_s: float = PATIENCE_S) -> str:
         return "refused"
     except OSError:
         return "silent"
+
+
+def greetings(address: str, port: int, interval_s: float, timeout_s: float) -> "Iterator[tuple[float, str]]":
+    """Greet again and again, every `interval_s`, whether the last one was answered or not: when it was greeted (monotonic clock) and what
+    it did, in the order in which it was greeted.
+    """
+    asked: "deque[tuple[float, list[str], threading.Thread]]" = deque()
+    due = time.monotonic()
+    while True:
+        if time.monotonic() >= due:
+            said: "list[str]" = []
+            # a daemon, so that nobody waits for the one that is still out when enough was seen
+            one = threading.Thread(target=lambda said=said: said.append(greet(address, port, timeout_s)), daemon=True)
+            one.start()
+            asked.append((due, said, one))
+            due = max(due + interval_s, time.monotonic())
+        at, said, one = asked[0]
+        one.join(max(due - time.monotonic(), 0.0))
+        if not one.is_alive():
+            asked.popleft()
+            yield at, said[0]
+            if not asked:
+                time.sleep(max(due - time.monotonic(), 0.0))  # greetings have a rhythm
 
 
 def knocks(hosts: Mapping[str, str], port: int, timeout_s: float = PATIENCE_S) -> "dict[str, str]":

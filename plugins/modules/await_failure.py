@@ -86,9 +86,7 @@ def main() -> None:
         module.exit_json(changed=False, seen=failure_watch.WELL, ports={})
     watch = failure_watch.Watch(p["failures"], p["refused_s"])
     began = time.monotonic()
-    while True:
-        at = time.monotonic()
-        seen = network.greet(p["address"], p["port"], p["timeout_s"])
+    for at, seen in network.greetings(p["address"], p["port"], p["interval_s"], p["timeout_s"]):
         since = watch.look(seen, at)
         if since is not None:
             wall = time.time()
@@ -98,7 +96,6 @@ def main() -> None:
         if seen == failure_watch.WELL and at - began >= p["watch_s"]:
             said = "Nothing happened to %s for %d s. Look again at what is there, and go on watching."
             guards.fail(module, guards.Stop(said % (p["host"], p["watch_s"]), guards.PRECONDITION))
-        time.sleep(max(0.0, p["interval_s"] - (time.monotonic() - at)))  # looks have a rhythm
 
 
 if __name__ == "__main__":

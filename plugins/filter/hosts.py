@@ -10,6 +10,11 @@ from typing import Any, Iterable, Mapping
 from ansible.errors import AnsibleFilterError
 
 
+def looked_up(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[str, Mapping[str, Any]]":
+    """The variables of each host. Ansible puts them together anew whenever they are asked for, so that is done once."""
+    return {host: hostvars[host] for host in hosts}
+
+
 def standbys_to_build(hosts: Iterable[str], hostvars: Mapping[str, Any], wanted: Mapping[str, int]) -> "list[str]":
     """Hosts that must become standbys so that each region has as many as are wanted.
 
@@ -42,19 +47,20 @@ def followers_of_others(hosts: Iterable[str], hostvars: Mapping[str, Any], prima
 
 def observed_states(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[str, Any]":
     """What was seen on each of the hosts that answered."""
-    return {host: hostvars[host]["postgres_state"] for host in hosts if hostvars[host].get("postgres_state")}
+    seen = {host: known.get("postgres_state") for host, known in looked_up(hosts, hostvars).items()}
+    return {host: state for host, state in seen.items() if state}
 
 
 def service_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], root: str) -> "dict[str, Any]":
     """Region, address, names and clusters' folder of each host, as M(pgrescue.runbooks.plan_recovery) wants them."""
     return {
         host: {
-            "region": hostvars[host]["region"],
-            "address": hostvars[host]["postgres_address"],
-            "names": [host, hostvars[host]["postgres_address"], hostvars[host].get("postgres_fqdn", host)],
+            "region": known["region"],
+            "address": known["postgres_address"],
+            "names": [host, known["postgres_address"], known.get("postgres_fqdn", host)],
             "root": root,
         }
-        for host in hosts
+        for host, known in looked_up(hosts, hostvars).items()
     }
 
 
@@ -65,7 +71,8 @@ def addresses(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[str, s
 
 def _address(host: str, hostvars: Mapping[str, Any]) -> str:
     """Where a host is reached; one without a database may have no `postgres_address`."""
-    return str(hostvars[host].get("postgres_address") or hostvars[host].get("ansible_host") or host)
+    known = hostvars[host]
+    return str(known.get("postgres_address") or known.get("ansible_host") or host)
 
 
 def let_in(networks: Iterable[str], hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "list[str]":
@@ -96,8 +103,8 @@ def suspects(hosts: Iterable[str], states: Mapping[str, Any], target: str) -> "l
 
 def lost_regions(hosts: Iterable[str], answering: Iterable[str], hostvars: Mapping[str, Any]) -> "list[str]":
     """Regions in which a service has hosts and none of them answers."""
-    there = {hostvars[host]["region"] for host in hosts}
-    return sorted(there - {hostvars[host]["region"] for host in answering})
+    regions = {host: known["region"] for host, known in looked_up(hosts, hostvars).items()}
+    return sorted(set(regions.values()) - {regions[host] for host in answering})
 
 
 def serving(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "list[str]":
@@ -114,7 +121,7 @@ def ports_seen(places: Iterable[str], hostvars: Mapping[str, Any], host: str, lo
 
 def seen_at_once(places: Iterable[str], hostvars: Mapping[str, Any], span: str) -> bool:
     """Whether there was an instant that lies in what each place saw; `span` is a variable of theirs, from when to when (s)."""
-    spans = [hostvars[place][span] for place in places if hostvars[place].get(span)]
+    spans = [known[span] for known in looked_up(places, hostvars).values() if known.get(span)]
     return bool(spans) and max(start for start, _end in spans) <= min(end for _start, end in spans)
 
 

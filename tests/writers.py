@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any
 
 from lab_hosts import HOUSE, on
 
@@ -19,7 +19,6 @@ DROP TABLE IF EXISTS writes;
 CREATE TABLE writes (token uuid PRIMARY KEY, side text NOT NULL);
 GRANT ALL ON writes TO PUBLIC;
 """
-Found = TypeVar("Found")
 
 
 def make_table(primary: str, database: str) -> None:
@@ -57,14 +56,22 @@ class Client:
         command = ["/usr/bin/python3", "/var/tmp/writer.py", dsn, self.log, side, *address]
         inside(host, "systemd-run", "--quiet", "--collect", f"--unit={self.unit}", *command)
 
+    def _told(self) -> list[dict[str, Any]]:
+        lines = inside(self.host, "sh", "-c", f"test ! -e {self.log} || cat {self.log}").splitlines()
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
     def acknowledged(self) -> dict[str, float]:
         """When each token was acknowledged (wall clock of the machine that all hosts share)."""
-        lines = inside(self.host, "sh", "-c", f"test ! -e {self.log} || cat {self.log}").splitlines()
-        return {one["token"]: one["at"] for one in map(json.loads, lines)}
+        return {one["token"]: one["at"] for one in self._told() if "token" in one}
+
+    def errors(self) -> list[str]:
+        """What it was told instead."""
+        return [one["error"] for one in self._told() if "error" in one]
 
     def writes(self) -> None:
-        """Wait until it has been told of some."""
-        wait(lambda: len(self.acknowledged()) >= 5, 30, f"the client on {self.host} does not write")
+        """Wait until it has been told of some more."""
+        before = len(self.acknowledged())
+        wait(lambda: len(self.acknowledged()) >= before + 5, 30, f"the client on {self.host} does not write")
 
     def back_after(self, fault: float) -> float:
         """Seconds from the fault until it was told of a commit again, after a second in which it was told of none."""

@@ -1,4 +1,4 @@
-"""A client that writes one row after the other, whatever happens, and notes when each was acknowledged; on a lab host.
+"""A client on a lab host that writes one row after the other, and notes when each was acknowledged or what it was told.
 
 usage: writer.py DSN LOG SIDE [ADDRESS]
 
@@ -33,7 +33,8 @@ def main() -> None:
                         log.write(json.dumps({"token": token, "at": time.time()}) + "\n")
                         token = str(uuid.uuid4())
                         time.sleep(0.02)  # a rate
-            except psycopg.Error:
+            except psycopg.Error as error:
+                log.write(json.dumps({"error": str(error), "at": time.time()}) + "\n")
                 time.sleep(0.05)  # the same token again: whether it was committed is not known
 
 

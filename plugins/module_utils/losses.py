@@ -87,7 +87,9 @@ def sentence(loss: Mapping[str, Any]) -> str:
     return "It would give up %s; the standby is at %s, %s." % (", ".join(parts), loss["standby"], whence % loss)
 
 
-def check(loss: Mapping[str, Any], limits: Mapping[str, Any], accepted: str = "") -> str:
+def check(
+    loss: Mapping[str, Any], limits: Mapping[str, Any], accepted: str = "", then: str = "Nothing was promoted."
+) -> str:
     """The sentence for the journal; a refusal when a limit is passed, or not known to be kept, and nobody accepts it."""
     over = [
         "%s of %s allowed" % ("an unknown number" if loss[name] is None else "%g" % loss[name], "%g %s" % (limit, name))
@@ -97,7 +99,7 @@ def check(loss: Mapping[str, Any], limits: Mapping[str, Any], accepted: str = ""
     said = sentence(loss)
     if over and not accepted.strip():
         raise Stop(
-            "The promotion would lose more than is promised: %s. %s Nothing was promoted. Bring what is missing from the old "
-            'primary, promote another standby, or accept the loss: -e accept_loss="reason".' % ("; ".join(over), said)
+            "The promotion would lose more than is promised: %s. %s %s Bring what is missing from the old primary, "
+            'promote another standby, or accept the loss: -e accept_loss="reason".' % ("; ".join(over), said, then)
         )
     return said if not over else "%s A person accepts that (%s): %s." % (said, "; ".join(over), accepted.strip())

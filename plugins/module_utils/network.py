@@ -63,14 +63,15 @@ def greetings(address: str, port: int, interval_s: float, timeout_s: float) -> "
             said: "list[str]" = []
             # a daemon, so that nobody waits for the one that is still out when enough was seen
             one = threading.Thread(target=lambda said=said: said.append(greet(address, port, timeout_s)), daemon=True)
+            asked.append((time.monotonic(), said, one))
             one.start()
-            asked.append((due, said, one))
             due = max(due + interval_s, time.monotonic())
         at, said, one = asked[0]
         one.join(max(due - time.monotonic(), 0.0))
         if not one.is_alive():
             asked.popleft()
-            yield at, said[0]
+            if said[0] == "well" or not any(later == ["well"] for _at, later, _one in asked):
+                yield at, said[0]  # one that is silent counts for nothing where a later one has been answered already
             if not asked:
                 time.sleep(max(due - time.monotonic(), 0.0))  # greetings have a rhythm
 

@@ -8,6 +8,13 @@ from . import journal, managers
 from .guards import PRECONDITION, Stop
 from .ways import PROMOTE, RESTORE, RETURN, ways
 
+# what becomes of the clients while a plan is carried out
+CLIENTS = {
+    "stopped": "the application is stopped, and started again",
+    "asking": "the application goes on asking, and is restarted",
+    "held": "clients are held at PgBouncer, and go on",
+}
+
 
 def choose_target(
     states: Mapping[str, Any], hosts: Mapping[str, Any], wanted: Optional[str], region: Optional[str]
@@ -98,7 +105,7 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
         "ways": found,
         "postgres_version": request["postgres_version"],
         "application_scale": request["application_scale"],
-        "stops_application": request["stops_application"],
+        "clients": request["clients"],
         "lost_regions": request["lost_regions"],
         "planned": request["planned"],
         "fence": to_fence(request),
@@ -165,7 +172,7 @@ def promotion(request: Mapping[str, Any], way: Mapping[str, Any], _run: str) -> 
         "passed_over": [],
         "unreachable": {},
         "changes": [
-            "the application is %s" % ("stopped, and started again" if request["stops_application"] else "restarted"),
+            CLIENTS[request["clients"]],
             "%s: stopped, and kept from starting" % (", ".join(to_fence(request)) or "no host"),
             "%s: promoted" % target,
             "the service's name points at %s" % host["address"],
@@ -194,7 +201,7 @@ def restoration(request: Mapping[str, Any], _way: Mapping[str, Any], run: str) -
         "archive_end": catalog["archive_end"],
         "changes": [
             "%s: a new data directory %s/%s, PostgreSQL started" % (target, host["root"], run),
-            "the application is stopped, and started again",
+            CLIENTS[request["clients"]],
             "the service's name points at %s" % host["address"],
         ],
         "irreversible": ["commits after the recovery point are given up", "the database continues on a new timeline"],
@@ -218,7 +225,7 @@ def resumption(request: Mapping[str, Any], way: Mapping[str, Any], _run: str) ->
         "passed_over": [],
         "unreachable": {},
         "changes": [
-            "the application is stopped, and started again",
+            CLIENTS[request["clients"]],
             "%s: stopped, and kept from starting" % (", ".join(to_fence(request)) or "no host"),
             "%s: started, on a new timeline" % target,
             "the service's name points at %s" % host["address"],

@@ -42,6 +42,15 @@ def check(state: Mapping[str, Any], expected: int) -> None:
         )
 
 
+def check_quiet(before: Optional[str], after: Optional[str]) -> None:
+    """Refuse while the standby hears from its primary: `before` and `after` say when it did last, by two looks."""
+    if after and after != before:
+        raise Stop(
+            "The standby still hears from its primary, at %s last: whatever said that it is fenced was wrong. Nothing was promoted. "
+            "Look at who is primary: playbooks/lint.yml." % after
+        )
+
+
 def check_way(wanted: str, version: int, trigger_file: Optional[str]) -> None:
     """Refuse a way to promote that is not there."""
     if wanted == TRIGGER_FILE and version >= WITHOUT_TRIGGER_FILE:

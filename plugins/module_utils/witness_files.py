@@ -26,6 +26,13 @@ def lines(directory: str, since: datetime, containing: str = "") -> "Iterator[di
         yield from _lines_of(path, containing)
 
 
+def texts(directory: str, since: datetime, containing: str) -> "Iterator[str]":
+    """The same lines as they are written: to parse the hundred thousand of two hours takes a second that a failover has not."""
+    for path in hourly_files(directory, since):
+        with open(path, encoding="utf-8") as journal:
+            yield from (line for line in journal if containing in line and line.endswith("}\n"))
+
+
 def _lines_of(path: str, containing: str = "") -> "Iterator[dict[str, Any]]":
     with open(path, encoding="utf-8") as journal:
         for line in journal:
@@ -38,15 +45,22 @@ def last_successes(directory: str, before: datetime, probes: Iterable[str] = PRO
     found: "dict[str, datetime]" = {}
     wanted = set(probes)
     for path in reversed(hourly_files(directory, datetime.fromtimestamp(0, timezone.utc))):
-        here: "dict[str, datetime]" = {}
-        for line in _lines_of(path, '"ok":true'):
+        with open(path, encoding="utf-8") as journal:
+            newest_first = reversed(journal.readlines())
+        for text in newest_first:
+            if not wanted:
+                return found
+            if (
+                '"ok":true' not in text
+                or not text.endswith("}\n")
+                or not any('"%s"' % probe in text for probe in wanted)
+            ):
+                continue
+            line = json.loads(text)
             ended = moment(line["end"])
             if line["probe"] in wanted and ended < before:
-                here[line["probe"]] = max(ended, here.get(line["probe"], ended))
-        found.update(here)
-        wanted -= set(here)
-        if not wanted:
-            break
+                found[line["probe"]] = ended  # a result is written when it ends
+                wanted.remove(line["probe"])
     return found
 
 

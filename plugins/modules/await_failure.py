@@ -19,7 +19,7 @@ options:
   port: {description: Its port., type: int, default: 5432}
   interval_s: {description: From one look to the next in seconds., type: float, default: 0.5}
   timeout_s: {description: How long a look may take in seconds., type: float, default: 0.8}
-  failures: {description: How many looks in a row must be silent., type: int, default: 2}
+  failures: {description: How many looks in a row must be silent., type: int, default: 3}
   refused_s: {description: How long it may refuse connections in seconds., type: float, default: 10}
   watch_s:
     description: How long to look in seconds; the task fails with exit code 3 when it is well then. With 0 the first look decides.
@@ -75,7 +75,7 @@ def main() -> None:
             "in_use": {"type": "path"},
             "interval_s": {"type": "float", "default": 0.5},
             "timeout_s": {"type": "float", "default": 0.8},
-            "failures": {"type": "int", "default": 2},
+            "failures": {"type": "int", "default": 3},
             "refused_s": {"type": "float", "default": 10},
             "watch_s": {"type": "float", "default": 3600},
         },
@@ -94,7 +94,9 @@ def main() -> None:
             own = {"state": cluster_facts.observe(module, p["in_use"])} if p["observe"] else {}
             module.exit_json(changed=False, seen=seen, ports={p["host"]: seen}, span=span, **own)
         if seen == failure_watch.WELL and at - began >= p["watch_s"]:
-            said = "Nothing happened to %s for %d s. Look again at what is there, and go on watching."
+            said = (
+                "Nothing happened to %s for %d s, as seen from here. Look again at what is there, and go on watching."
+            )
             guards.fail(module, guards.Stop(said % (p["host"], p["watch_s"]), guards.PRECONDITION))
 
 

@@ -37,10 +37,13 @@ options:
   target: {description: The host to promote or to restore on; chosen when left out., type: str}
   prefer_region: {description: Where to look for a spare host first., type: str}
   application_scale: {description: Instances of the application that ran., type: int, default: 0}
-  stops_application:
-    description: Whether it is stopped before anything is promoted. Where it is not, it goes on asking behind the fence, and is restarted.
-    type: bool
-    default: true
+  clients:
+    description: >-
+      What becomes of the clients while it is carried out. The application is C(stopped) and started again; it goes on C(asking) behind
+      the fence and is restarted; or they are C(held) at PgBouncer and go on.
+    type: str
+    choices: [stopped, asking, held]
+    default: stopped
   postgres_version: {description: Major version of PostgreSQL., type: int, required: true}
   despite_copies: {description: Restore although a primary or a standby answers., type: bool, default: false}
   despite_primary: {description: Promote a standby although a primary answers., type: bool, default: false}
@@ -116,7 +119,7 @@ def main() -> None:
             "target": {"type": "str"},
             "prefer_region": {"type": "str"},
             "application_scale": {"type": "int", "default": 0},
-            "stops_application": {"type": "bool", "default": True},
+            "clients": {"type": "str", "choices": sorted(plans.CLIENTS), "default": "stopped"},
             "postgres_version": {"type": "int", "required": True},
             "despite_copies": {"type": "bool", "default": False},
             "despite_primary": {"type": "bool", "default": False},

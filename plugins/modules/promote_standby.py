@@ -10,7 +10,7 @@ short_description: Promote a standby that gives up no more than is allowed, and 
 description:
   - Compares what the standby has received with the farthest that the old primary was seen, and the newest commit of the witness in it
     with what the witness saw acknowledged. Refuses (exit code 4) what is above a limit, or not known to be below it, unless somebody
-    accepts it with a reason.
+    accepts it with a reason. Refuses also while the standby still hears from its primary.
   - Waits until what the standby received is replayed, which is not lost, promotes it, waits until it is out of recovery, makes a checkpoint, which
     pg_rewind of the old primary needs, and reads the new timeline back. Another one than expected is a failure (exit code 5).
   - A server that is the result of this very promotion already is left as it is. One that is a primary otherwise, or whose replay
@@ -57,7 +57,7 @@ promotion:
   sample: {way: function, timeline: 4, from_timeline: 3, left_at: 0/5000090, waited_s: 0.2}
 loss:
   description: What it gives up; C(standby) and C(primary) are the positions compared, C(seen_by) says who saw the latter.
-  returned: success, when it was not promoted earlier
+  returned: success, when there is anything to hold it against
   type: dict
   sample: {bytes: 24576, transactions: 3, seconds: 0.4, standby: 0/5000060, primary: 0/5006060, seen_by: the witness, said: "It would ..."}
 """
@@ -82,9 +82,11 @@ SELECT pg_is_in_recovery() AS in_recovery,
        CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END AS replay,
        coalesce(pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn(), true) AS level,
        pg_last_wal_replay_lsn()::text AS replayed, pg_last_wal_receive_lsn()::text AS received,
+       (SELECT max(last_msg_receipt_time)::text FROM pg_stat_wal_receiver) AS heard,
        current_setting('data_directory') AS data_directory, current_setting('promote_trigger_file', true) AS trigger_file
 """
 WITNESS = "SELECT to_regclass('pgrescue.witness') IS NOT NULL AS there"
+EARLIER = "It was promoted before; no traffic was moved."
 TOKEN = "SELECT coalesce(max(token), 0) AS token FROM pgrescue.witness"
 
 
@@ -112,17 +114,21 @@ def replay(module: AnsibleModule, connection: object) -> "dict[str, object]":
     return latest["seen"]
 
 
-def loss(module: AnsibleModule, position: "dict[str, object]") -> "dict[str, object]":
-    """What the promotion gives up; a refusal where that is more than is allowed."""
+def judged(
+    module: AnsibleModule, position: "dict[str, object]", then: str = "Nothing was promoted."
+) -> "dict[str, object]":
+    """What the promotion gives up, where anything is known to hold it against; a refusal where that is more than is allowed."""
     from psycopg.rows import dict_row
 
     p = module.params
+    if not (p["seen"] or p["acknowledged"] or p["limits"]):
+        return {}
     with postgres.connect(module, p["witness_database"], row_factory=dict_row) as connection:
         known = connection.execute(WITNESS).fetchone()["there"]
         token = connection.execute(TOKEN).fetchone()["token"] if known else None
     sightings = [one for one in p["seen"] if one.get("lsn")]
     given_up = losses.of({**position, "token": token}, sightings, p["acknowledged"])
-    return {**given_up, "said": losses.check(given_up, p["limits"], p["accept_loss"])}
+    return {"loss": {**given_up, "said": losses.check(given_up, p["limits"], p["accept_loss"], then)}}
 
 
 def promote(module: AnsibleModule, connection: object, state: "dict[str, object]") -> None:
@@ -155,13 +161,20 @@ def work(module: AnsibleModule) -> "dict[str, object]":
         state = observed(connection)
         expected = module.params["expected_timeline"] or state["timeline"] + int(state["in_recovery"])
         if promotion.already(state, expected):
-            return {"changed": False, "promotion": answer(state, "earlier", began)}
+            done = answer(state, "earlier", began)
+            return {
+                "changed": False,
+                "promotion": done,
+                **judged(module, {"received": done["left_at"], "replayed": None}, EARLIER),
+            }
         promotion.check(state, expected)
         promotion.check_way(module.params["way"], module.params["version"], state["trigger_file"])
-        given_up = loss(module, replay(module, connection))
         if module.check_mode:
             way = {"way": module.params["way"], "timeline": expected}
-            return {"changed": True, "promotion": way, "loss": given_up}
+            return {"changed": True, "promotion": way, **judged(module, state)}
+        replayed = replay(module, connection)
+        promotion.check_quiet(state["heard"], replayed["heard"])
+        given_up = judged(module, replayed)
         promote(module, connection, state)
         asked = "SELECT NOT pg_is_in_recovery() AS out"
         if not postgres.wait_until(
@@ -174,7 +187,7 @@ def work(module: AnsibleModule) -> "dict[str, object]":
         connection.execute(
             "CHECKPOINT"
         )  # until then pg_control knows the old timeline alone, and pg_rewind believes it
-        return {"changed": True, "promotion": answer(state, module.params["way"], began), "loss": given_up}
+        return {"changed": True, "promotion": answer(state, module.params["way"], began), **given_up}
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ options:
   journal: {description: Folder of the witness's journal, type: path}
   deadline_s: {description: How long the application may take to end in seconds., type: int, default: 60}
 attributes:
-  check_mode: {support: full, description: Answers at once in check mode, for nothing was stopped then.}
+  check_mode: {support: full, description: 'Answers at once in check mode, for nothing was stopped then.'}
 author: [The pgrescue authors]
 """
 
@@ -36,12 +36,13 @@ quiet: {description: Whether it is proven; false in check mode., returned: succe
 seen: {description: 'What the port of each did, C(refused) or C(silent).', returned: when it is proven, type: dict}
 acknowledged:
   description: What M(pgrescue.runbooks.witness_acknowledged) answers by its defaults.
-  returned: when it is proven and C(journal) is given
+  returned: when C(journal) is given
   type: dict
 waited_s: {description: How long the proof took in seconds., returned: success, type: float}
 """
 
 import time
+from typing import Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import acknowledged, guards, network, postgres
@@ -54,6 +55,11 @@ def instances(module: AnsibleModule) -> "list[str]":
     command = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating,deactivating,reloading"]
     _code, out, _err = module.run_command([*command, module.params["unit"] + "*"], check_rc=True)
     return [line.split()[0] for line in out.splitlines() if line.strip()]
+
+
+def last_told(journal: "Optional[str]") -> "dict[str, object]":
+    """What the witness here saw acknowledged, where its journal is given."""
+    return {"acknowledged": acknowledged.read(journal, 2, 2000)} if journal else {}
 
 
 def main() -> None:
@@ -71,7 +77,7 @@ def main() -> None:
     )
     p = module.params
     if module.check_mode:
-        module.exit_json(changed=False, quiet=False, waited_s=0.0)
+        module.exit_json(changed=False, quiet=False, waited_s=0.0, **last_told(p["journal"]))
     began = time.monotonic()
     seen = network.knocks(p["hosts"], p["postgres_port"], p["timeout_s"])
     accepting = sorted(host for host in seen if seen[host] == "accepted")
@@ -81,8 +87,8 @@ def main() -> None:
     if not postgres.wait_until(lambda: not instances(module), p["deadline_s"]):
         said = "%s did not end within %d s." % (", ".join(instances(module)), p["deadline_s"])
         guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
-    told = {"acknowledged": acknowledged.read(p["journal"], 2, 2000)} if p["journal"] else {}
-    module.exit_json(changed=False, quiet=True, seen=seen, waited_s=round(time.monotonic() - began, 3), **told)
+    waited = round(time.monotonic() - began, 3)
+    module.exit_json(changed=False, quiet=True, seen=seen, waited_s=waited, **last_told(p["journal"]))
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ class Plan(Model):
     archive_end: ArchiveEnd | SkipJsonSchema[None] = None
     recovery_target: RecoveryTarget | SkipJsonSchema[None] = None  # the end of the archive when absent
     application_scale: int | SkipJsonSchema[None] = None
-    stops_application: bool | SkipJsonSchema[None] = None
+    clients: Literal["stopped", "asking", "held"] | SkipJsonSchema[None] = None
     live_host: str | SkipJsonSchema[None] = None  # whose tables lost rows
     database: str | SkipJsonSchema[None] = None
     tables: list[str] | SkipJsonSchema[None] = None

@@ -81,7 +81,7 @@ def request(**changes):
         "target": None,
         "prefer_region": "east",
         "application_scale": 2,
-        "stops_application": True,
+        "clients": "stopped",
         "postgres_version": 17,
         "despite_copies": False,
         "despite_primary": False,

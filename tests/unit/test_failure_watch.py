@@ -125,3 +125,20 @@ def test_a_standby_says_what_it_is_when_its_primary_has_failed(server):
     answer = wait(server, observe=True, watch_s=30)
     assert answer["ports"] == {"db1": "refused"}
     assert answer["state"]["role"] in ("spare", "stopped")  # this machine's own cluster, if any
+
+
+def test_a_silence_that_is_over_counts_for_nothing():
+    """The first two are lost, as in a short blip; the third is answered before they are given up."""
+    taken = []
+
+    def answer(listener):
+        for number in range(4):
+            taken.append(listener.accept()[0])
+            if number > 1:
+                taken[-1].sendall(b"N")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        looks = network.greetings("127.0.0.1", listener.getsockname()[1], 0.1, 1.0)
+        assert next(looks)[1] == "well"
+        looks.close()

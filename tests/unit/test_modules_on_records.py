@@ -230,7 +230,9 @@ def test_a_store_that_accepts_and_says_nothing_is_not_waited_for(tmp_path):
 
 def test_the_files_of_a_program_are_laid_down_in_one_call(tmp_path):
     def lay(check=False, **files):
-        return module("program_files")(directory=str(tmp_path), files=files, check=check)
+        wanted = [{"path": f"{tmp_path}/{name}", "text": text} for name, text in files.items()]
+        answer = module("program_files")(files=wanted, check=check)
+        return {**answer, "written": [path.removeprefix(f"{tmp_path}/") for path in answer["written"]]}
 
     (tmp_path / "other.py").write_text("theirs")
     assert lay(check=True, a="x\n", b="y")["written"] == ["a", "b"]
@@ -242,3 +244,5 @@ def test_the_files_of_a_program_are_laid_down_in_one_call(tmp_path):
     assert lay(a="x\n", b="y")["written"] == ["a", "b"]
     assert ((tmp_path / "b").read_text(), (tmp_path / "a").stat().st_mode & 0o777) == ("y", 0o644)
     assert (tmp_path / "other.py").read_text() == "theirs"
+    assert lay(**{"new/place/c": "z"})["written"] == ["new/place/c"]
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o755

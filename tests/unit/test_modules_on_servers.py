@@ -218,6 +218,21 @@ def test_what_was_acknowledged_leaves_out_what_was_given_up(tmp_path):
     assert stopped["acknowledged"] == read(journal=folder)["acknowledged"]  # read once nobody can write
 
 
+def test_reading_fast_is_reading_the_same(tmp_path):
+    """What a failover reads without parsing all of it is what the fold over every line says."""
+    acknowledged, reconcile = (
+        collection("plugins.module_utils.acknowledged"),
+        collection("plugins.module_utils.reconcile"),
+    )
+    folder = journal(tmp_path, True, True, False, True, False, True, True)
+    texts = [
+        line for path in tmp_path.iterdir() for line in path.read_text().splitlines(keepends=True) if '"commit"' in line
+    ]
+    for recent in (1, 3, 100):
+        assert acknowledged.fold(texts, recent) == reconcile.read_acknowledged(map(json.loads, texts), recent)
+    assert acknowledged.read(folder, 2, 100)["ranges"] == reconcile.read_acknowledged(map(json.loads, texts)).ranges
+
+
 def test_the_part_of_a_run_is_cut_out_and_the_journal_stays_as_it_is(tmp_path):
     (tmp_path / "journal").mkdir()
     folder = journal(tmp_path / "journal", True, True)

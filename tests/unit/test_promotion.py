@@ -156,7 +156,8 @@ def test_the_loss_of_a_level_standby_is_nothing_and_of_a_late_one_is_counted(ver
 
 def test_what_is_not_known_keeps_no_limit(version, pair):
     _, standby = pair
-    assert loss(version, standby, [])["loss"]["bytes"] is None
+    assert "loss" not in loss(version, standby, [])  # there is nothing to hold it against
+    assert loss(version, standby, [], acknowledged=acknowledged((1, 50)))["loss"]["bytes"] is None
     assert refused(loss(version, standby, [], limits={"bytes": 10**9}), 4, "an unknown number of")
     assert refused(loss(version, standby, [], limits={"rows": 1}), 3, "no limit on rows")
 
@@ -168,6 +169,14 @@ sightings = st.lists(
     ),
     max_size=6,
 )
+
+
+def test_a_standby_that_hears_from_its_primary_is_not_promoted():
+    check = collection("plugins.module_utils.promotion").check_quiet
+    check(None, None)
+    check("12:00:00", "12:00:00")  # it did before it was fenced
+    with pytest.raises(collection("plugins.module_utils.guards").Stop, match="still hears from its primary"):
+        check("12:00:00", "12:00:01")
 
 
 @settings(deadline=None)

@@ -21,6 +21,7 @@ from ansible.plugins.action import ActionBase
 class ActionModule(ActionBase):  # type: ignore[misc]
     """What Ansible calls instead of its own way to run a module."""
 
+    module: "str | None" = None  # another collection's, which runs in its place
     _supports_check_mode = True
     _supports_async = True
 
@@ -29,9 +30,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         elsewhere = self._connection.transport != "local" or self._play_context.become
         if elsewhere or self._task.async_val or any(self._task.environment):
-            result |= self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
+            result |= self._execute_module(
+                module_name=self.module, task_vars=task_vars, wrap_async=self._task.async_val
+            )
             return result
-        name = self._task.resolved_action
+        name = self.module or self._task.resolved_action
         arguments = dict(self._task.args)
         self._update_module_args(name, arguments, task_vars)
         profile = "legacy"  # of the JSON that Ansible and its modules speak

@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test lab lint unit molecule bench bench-failover bench-recovery campaign campaign-archive clean venv tools
 export CONTAINERS_CONF := $(CURDIR)/lab/containers.conf
+SCENARIOS = MOLECULE_GLOB='molecule/*/molecule.yml' molecule test --all --report
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:  ## explain the targets
@@ -15,7 +16,10 @@ demo: lab  ## destroy the lab's database under load, recover it, show the verdic
 lab: venv tools  ## boot the lab and protect its service
 	pgrescue lab up
 
-test: lint molecule unit  ## lint, unit tests, molecule scenarios on the lab; what CI runs
+test:  ## lint while the lab boots, molecule scenarios on it, unit tests; what CI runs
+	$(MAKE) --jobs=2 lint lab
+	$(SCENARIOS)
+	$(MAKE) unit
 
 lint: venv  ## ansible-lint (production), ruff, mypy
 	ruff check .
@@ -30,7 +34,7 @@ unit: venv tools  ## unit and property tests; modules run against a real Postgre
 	pytest -n auto --dist loadfile
 
 molecule: lab  ## one scenario per promise, on the lab's hosts
-	MOLECULE_GLOB='molecule/*/molecule.yml' molecule test --all --report
+	$(SCENARIOS)
 
 bench-recovery: lab  ## what the orchestration costs: a recovery of 3 GB against the bare engine (about 15 minutes)
 	python bench/recovery.py

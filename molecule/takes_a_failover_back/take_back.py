@@ -10,6 +10,7 @@ HOUSE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HOUSE / "tests"))
 
 from lab_hosts import INVENTORY, on, roles
+from writers import wait
 
 TWO = {"service_gates": {"second_person": True, "expires_s": 900, "plan_expires_s": 900}}
 
@@ -83,3 +84,5 @@ if __name__ == "__main__":
     play("rejoin", "ada@desk", 0, rejoin_host=promoted)
     play("rebuild_standbys", "ada@desk", 0)
     assert roles() == before
+    streaming = "psql -XAtqc \"SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'\""
+    wait(lambda: on(primary, streaming) == "2", 60, "not both standbys stream")

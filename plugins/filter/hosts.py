@@ -34,14 +34,22 @@ def standbys_to_build(hosts: Iterable[str], hostvars: Mapping[str, Any], wanted:
     return build
 
 
-def followers_of_others(hosts: Iterable[str], hostvars: Mapping[str, Any], primary: str) -> "list[str]":
-    """Standbys that stream from another host than the present primary; those fed by the archive alone find the new timeline there."""
-    names = {primary, *(hostvars[primary].get(name) for name in ("postgres_fqdn", "postgres_address"))}
+def not_following(hosts: Iterable[str], hostvars: Mapping[str, Any], primary: str) -> "list[str]":
+    """Standbys that stream from another host than the present primary, or should from it and are on another timeline than it is.
+
+    The latter may have followed a promotion that was taken back, out of the archive, and cannot return by themselves. Those fed by the
+    archive alone find the new timeline there.
+    """
+    known = hostvars[primary]
+    names = {primary, *(known.get(name) for name in ("postgres_fqdn", "postgres_address"))}
     seen = observed_states(hosts, hostvars)
+    line = seen[primary].get("timeline")
     return [
         host
         for host, state in seen.items()
-        if state["role"] == "standby" and state.get("upstream") not in (None, *names)
+        if state["role"] == "standby"
+        and state.get("upstream")
+        and (state["upstream"] not in names or state.get("timeline") != line)
     ]
 
 
@@ -225,7 +233,7 @@ class FilterModule:
     def filters(self) -> "dict[str, Any]":
         return {
             "standbys_to_build": standbys_to_build,
-            "followers_of_others": followers_of_others,
+            "not_following": not_following,
             "observed_states": observed_states,
             "service_hosts": service_hosts,
             "addresses": addresses,

@@ -240,20 +240,21 @@ def test_a_lost_region_is_one_of_which_no_host_answers():
     assert hosts.lost_regions(hostvars, ["db3", "app1"], hostvars) == []
 
 
-def test_a_standby_that_streams_from_another_host_is_pointed_at_the_present_primary():
-    standby = {"role": "standby"}
+def test_a_standby_that_streams_from_another_host_or_went_astray_is_pointed_at_the_present_primary():
+    standby = {"role": "standby", "timeline": 5}
     hostvars = {
         "db1": {
             "postgres_fqdn": "db1.example.org",
             "postgres_address": "10.0.0.1",
-            "postgres_state": {"role": "primary"},
+            "postgres_state": {"role": "primary", "timeline": 5},
         },
         "db2": {"postgres_state": {**standby, "upstream": "db9.example.org"}},
         "db3": {"postgres_state": {**standby, "upstream": "db1.example.org"}},
         "db4": {"postgres_state": {**standby, "upstream": None}},  # fed by the archive alone
         "db5": {},
+        "db6": {"postgres_state": {**standby, "upstream": "10.0.0.1", "timeline": 4}},
     }
-    assert hosts.followers_of_others(hostvars, hostvars, "db1") == ["db2"]
+    assert hosts.not_following(hostvars, hostvars, "db1") == ["db2", "db6"]
 
 
 def test_an_application_starts_where_it_stands_by_only_when_nothing_else_is_left():

@@ -53,7 +53,13 @@ class Client:
     def __init__(self, host: str, dsn: str, side: str, *address: str) -> None:
         self.host, self.unit, self.log = host, f"writer_{side}", f"/var/tmp/writer_{side}.log"
         inside(host, "tee", "/var/tmp/writer.py", text=WRITER.read_text())
-        inside(host, "rm", "-f", self.log)  # of an earlier one
+        # nothing of an earlier one
+        inside(
+            host,
+            "sh",
+            "-c",
+            f"! systemctl is-active --quiet {self.unit} || systemctl stop {self.unit}; rm -f {self.log}",
+        )
         command = ["/usr/bin/python3", "/var/tmp/writer.py", dsn, self.log, side, *address]
         inside(host, "systemd-run", "--quiet", "--collect", f"--unit={self.unit}", *command)
 

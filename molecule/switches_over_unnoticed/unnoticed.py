@@ -41,5 +41,8 @@ if __name__ == "__main__":
         print(f"{len(told)} commits, none refused, none missing; the longest wait was {waited:.1f} s")
     finally:
         playbook("lab/pgbouncer.yml", "-e", "lab_behind=false")
-    for path in ("lab/replace_hosts.yml", "playbooks/protect.yml"):  # the old primary is a standby, which may be one too many
+    for path in (
+        "lab/replace_hosts.yml",
+        "playbooks/protect.yml",
+    ):  # the old primary is a standby, which may be one too many
         playbook(path)

@@ -110,7 +110,7 @@ def installed(repositories):
 def program_in(repositories):
     """The program with the part of the core that the role installs beside it, and nothing else."""
     tasks = yaml.safe_load((HOUSE / "roles/pgbackrest/tasks/schedule.yml").read_text())
-    names = next(t["vars"]["pgbackrest_core"] for t in tasks if "core" in t["name"])
+    names = next(t["vars"]["pgbackrest_core"] for t in tasks if "vars" in t)
     core = repositories.folder / "lib/pgrescue_core"
     core.mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -337,18 +337,19 @@ def test_a_restore_point_is_made_once(repositories, monkeypatch):
 def test_two_stanzas_of_one_host_are_backed_up_at_hours_of_their_own(tmp_path):
     """systemd finds nothing wrong with either timer, and enables each for itself."""
     role = HOUSE / "roles/pgbackrest"
-    install = next(
-        t for t in yaml.safe_load((role / "tasks/schedule.yml").read_text()) if t["name"] == "Install the timer"
-    )
-    task, units = install["ansible.builtin.template"], tmp_path / "etc/systemd/system"
+    lays_down = next(t for t in yaml.safe_load((role / "tasks/schedule.yml").read_text()) if "vars" in t)
+    (timer,) = [one for one in lays_down["vars"]["pgbackrest_units"] if one["path"].endswith(".timer")]
+    (template,) = (role / "templates").glob("*.timer.j2")
+    assert template.name in timer["text"]
+    units = tmp_path / "etc/systemd/system"
     units.mkdir(parents=True)
     for unit in (role / "files").glob("*.service"):
         shutil.copy(unit, units)
     hours = {"shop": "*-*-* 02:00:00 UTC", "ledger": "*-*-* 05:30:00 UTC"}
     for stanza, hour in hours.items():
         said = {"pgbackrest_stanza": stanza, "pgbackrest_schedule": hour}
-        path = tmp_path / Template(task["dest"]).render(said).lstrip("/")
-        path.write_text(Template((role / "templates" / task["src"]).read_text()).render(said))
+        path = tmp_path / Template(timer["path"]).render(said).lstrip("/")
+        path.write_text(Template(template.read_text()).render(said))
     timers = {stanza: f"pgrescue-backup@{stanza}.timer" for stanza in hours}
     for stanza, hour in hours.items():
         assert f"OnCalendar={hour}\n" in (units / timers[stanza]).read_text()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -97,7 +96,7 @@ def ask(failed_over, tmp_path):
     made, old, _ = failed_over
     core = made.folder / "guard/pgrescue_core"
     core.mkdir(parents=True, exist_ok=True)
-    names = next(t["vars"]["postgres_core"] for t in yaml.safe_load(TASKS.read_text()) if "core" in t["name"])
+    names = next(t["vars"]["postgres_core"] for t in yaml.safe_load(TASKS.read_text()) if "vars" in t)
     for name in names:
         shutil.copy(HOUSE / f"plugins/module_utils/{name}", core)
     program = shutil.copy(HOUSE / "roles/postgres/files/pgrescue_may_start.py", core.parent)
@@ -205,8 +204,11 @@ def test_another_database_is_no_voice_either(ask):
 
 
 def test_systemd_understands_what_is_laid_down(tmp_path):
-    task = next(t for t in yaml.safe_load(TASKS.read_text()) if t["name"] == "Ask it before the server starts")
-    text = re.sub(r"{{ service_name }}", "shop", task["ansible.builtin.copy"]["content"])
+    lays_down = next(t["vars"] for t in yaml.safe_load(TASKS.read_text()) if "vars" in t)
+    (unit,) = [one["text"] for one in lays_down["postgres_guard"] if one["path"].startswith("/etc/systemd/")]
+    text = unit.replace("{{ service_name }}", "shop").replace(
+        "{{ postgres_guard_program }}", lays_down["postgres_guard_program"]
+    )
     folder = tmp_path / "postgresql@17-main.service.d"
     folder.mkdir()
     (folder / "pgrescue-start.conf").write_text(text)

@@ -22,8 +22,7 @@ def hourly_files(directory: str, since: datetime) -> "list[str]":
 
 def lines(directory: str, since: datetime, containing: str = "") -> "Iterator[dict[str, Any]]":
     """Journal lines of the hours from `since` on; a line that is being written at this moment is passed over."""
-    for path in hourly_files(directory, since):
-        yield from _lines_of(path, containing)
+    return map(json.loads, texts(directory, since, containing))
 
 
 def texts(directory: str, since: datetime, containing: str) -> "Iterator[str]":
@@ -31,13 +30,6 @@ def texts(directory: str, since: datetime, containing: str) -> "Iterator[str]":
     for path in hourly_files(directory, since):
         with open(path, encoding="utf-8") as journal:
             yield from (line for line in journal if containing in line and line.endswith("}\n"))
-
-
-def _lines_of(path: str, containing: str = "") -> "Iterator[dict[str, Any]]":
-    with open(path, encoding="utf-8") as journal:
-        for line in journal:
-            if containing in line and line.endswith("}\n"):
-                yield json.loads(line)
 
 
 def last_successes(directory: str, before: datetime, probes: Iterable[str] = PROBES) -> "dict[str, datetime]":

@@ -59,7 +59,8 @@ def unattended(wait: float) -> float:
         for line in waits.stdout:
             said.append(line)
             if WATCHING.search(line):
-                time.sleep(2 + wait)  # the fault comes at any instant of the watch's rhythm
+                # the watch has begun by then, which says nothing itself; the fault comes at any instant of its rhythm
+                time.sleep(2 + wait)
                 fault = kill(primary)
         if waits.wait():
             sys.exit("".join(said[-40:]))

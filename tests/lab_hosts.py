@@ -24,10 +24,13 @@ def run(*command: str, quiet: bool = True) -> str:
     return done.stdout or ""
 
 
-def podman(*arguments: str) -> None:
-    """Do something to the lab's containers, with the configuration they were made with."""
+def podman(*arguments: str, text: str | None = None) -> str:
+    """Do something to the lab's containers, with the configuration they were made with; its output."""
     env = {**os.environ, "CONTAINERS_CONF": str(HOUSE / "lab/containers.conf")}
-    subprocess.run(["podman", *arguments], env=env, check=True, capture_output=True)
+    done = subprocess.run(["podman", *arguments], env=env, input=text, text=True, capture_output=True, check=False)
+    if done.returncode:
+        sys.exit(f"podman {' '.join(arguments)}: {done.stderr}")
+    return done.stdout
 
 
 def variables(host: str) -> dict[str, Any]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from lab_hosts import HOUSE, on
+from lab_hosts import HOUSE, on, podman
 
 WRITER = HOUSE / "lab/files/writer.py"
 TABLE = """
@@ -28,12 +26,7 @@ def make_table(primary: str, database: str) -> None:
 
 def inside(host: str, *command: str, text: str | None = None) -> str:
     """Run a command on a lab host whatever its network does; its output."""
-    env = {**os.environ, "CONTAINERS_CONF": str(HOUSE / "lab/containers.conf")}
-    whole = ["podman", "exec", *(["--interactive"] if text else []), f"pgrescue-{host}", *command]
-    done = subprocess.run(whole, env=env, input=text, text=True, capture_output=True, check=False)
-    if done.returncode:
-        sys.exit(f"on {host}: {' '.join(command)}: {done.stderr}")
-    return done.stdout
+    return podman("exec", *(["--interactive"] if text else []), f"pgrescue-{host}", *command, text=text)
 
 
 def wait[Found](look: Callable[[], Found | None], deadline_s: float, otherwise: str) -> Found:

@@ -17,10 +17,10 @@ options:
   unit: {description: 'Name of the template of the application with its at sign, such as C(shop@).', type: str}
   postgres_port: {description: Port of PostgreSQL., type: int, default: 5432}
   timeout_s: {description: How long to wait for the answer of an old copy in seconds., type: float, default: 1.3}
-  journal: {description: Folder of the witness's journal, type: path}
+  journal: {description: Folder of the witness's journal., type: path}
   deadline_s: {description: How long the application may take to end in seconds., type: int, default: 60}
 attributes:
-  check_mode: {support: full, description: 'Answers at once in check mode, for nothing was stopped then.'}
+  check_mode: {support: full, description: 'Answers at once in check mode, for nothing was stopped then; the journal is read.'}
 author: [The pgrescue authors]
 """
 

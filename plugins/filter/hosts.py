@@ -48,6 +48,7 @@ def not_following(hosts: Iterable[str], hostvars: Mapping[str, Any], primary: st
         host
         for host, state in seen.items()
         if state["role"] == "standby"
+        and not state.get("managed_by")  # whoever manages it lets it follow
         and state.get("upstream")
         and (state["upstream"] not in names or state.get("timeline") != line)
     ]

@@ -39,15 +39,20 @@ def of(facts: Mapping[str, Any]) -> Evidence:
     return Evidence(str(facts["means"]), bool(facts["proven"]), str(facts["said"]), bool(facts.get("disproved", False)))
 
 
-def service(host: str, active: str, start: str, alive: bool, cluster_state: Optional[str]) -> Evidence:
-    """What the host of the old primary says: the state of its unit and of its cluster, a live process, and what start.conf wants."""
+def service(
+    host: str, active: str, start: str, alive: bool, cluster_state: Optional[str], kept_by: str = "start.conf"
+) -> Evidence:
+    """What the host of the old primary says: the state of its unit and of its cluster, a live process, and what start.conf wants.
+
+    `kept_by` is the file that keeps it from starting, where that is another one.
+    """
     problems = []
     if alive:
         problems.append("a server process runs on its data directory")
     if active not in ("inactive", "failed"):
         problems.append("its unit is %s" % active)
     if start != "disabled":
-        problems.append("start.conf says %s: it would start again" % (start or "nothing"))
+        problems.append("%s says %s: it would start again" % (kept_by, start or "nothing"))
     # one that was killed leaves 'in production' behind; that no process lives is what counts
     stood = cluster_state or "there is no cluster"
     if problems:
@@ -55,8 +60,8 @@ def service(host: str, active: str, start: str, alive: bool, cluster_state: Opti
     return Evidence(
         SERVICE,
         True,
-        "%s says that its server is stopped (unit %s, no process, cluster %s) and will not start (start.conf disabled)"
-        % (host, active, stood),
+        "%s says that its server is stopped (unit %s, no process, cluster %s) and will not start (%s disabled)"
+        % (host, active, stood, kept_by),
     )
 
 

@@ -1,4 +1,4 @@
-"""Other tools that decide who is primary. Two that do so undo each other's work, so a runbook leaves such a cluster alone. Pure."""
+"""Other tools that decide who is primary. Two that do so undo each other's work, so a runbook goes through them or refuses. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import Any, Iterable, Mapping, Optional
 
 from .guards import Stop
 
+PATRONI = "Patroni"
 # what each leaves in a data directory (source: their documentation), and how one fails over with it
-MARKS = {"patroni.dynamic.json": "Patroni", "postgresql-auto-failover.conf": "pg_auto_failover"}
+MARKS = {"patroni.dynamic.json": PATRONI, "postgresql-auto-failover.conf": "pg_auto_failover"}
 COMMANDS = {
-    "Patroni": "patronictl switchover, or patronictl failover when the primary is lost",
+    PATRONI: "patronictl switchover, or patronictl failover when the primary is lost",
     "pg_auto_failover": "pg_autoctl perform switchover, or pg_autoctl perform failover",
 }
+DRIVEN = (PATRONI,)  # through these a runbook can promote
 
 
 def manager(names: Iterable[str]) -> Optional[str]:
@@ -21,11 +23,30 @@ def manager(names: Iterable[str]) -> Optional[str]:
 
 def check(states: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse to work on a cluster that another tool manages."""
+    agreed(states, "")
+
+
+def agreed(states: Mapping[str, Mapping[str, Any]], named: str) -> None:
+    """Refuse where what was seen to manage the cluster is not what the inventory has `named`; "" when it names nobody."""
     found = {host: str(seen["managed_by"]) for host, seen in states.items() if seen.get("managed_by")}
-    if found:
-        tool = sorted(found.values())[0]
+    others = sorted(host for host, tool in found.items() if tool != named)
+    if others:
+        tool = found[others[0]]
+        through = " Or let it be driven through it: say postgres_manager: %s in the inventory." % tool
         raise Stop(
             "%s manages the cluster on %s: it would promote, restart and demote against what is done here. Nothing was changed. "
-            "Use it: %s. To take the cluster out of its hands, stop it on every host and remove %s from the data directories."
-            % (tool, ", ".join(sorted(found)), COMMANDS[tool], next(name for name in MARKS if MARKS[name] == tool))
+            "Use it: %s. To take the cluster out of its hands, stop it on every host and remove %s from the data directories.%s"
+            % (
+                tool,
+                ", ".join(others),
+                COMMANDS[tool],
+                next(name for name in MARKS if MARKS[name] == tool),
+                through if tool in DRIVEN and not named else "",
+            )
+        )
+    alone = sorted(h for h, seen in states.items() if named and seen["role"] != "spare" and not seen.get("managed_by"))
+    if alone:
+        raise Stop(
+            "The inventory says that %s manages the cluster, and on %s nothing shows that it does. Nothing was changed. Start it "
+            "there, or take postgres_manager out of the inventory." % (named, ", ".join(alone))
         )

@@ -88,7 +88,7 @@ def check_one_system(request: Mapping[str, Any]) -> None:
 
 def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
     """The plan that answers `request`, the arguments of M(plan_recovery)."""
-    managers.check(request["states"])
+    managers.agreed(request["states"], request["manager"])
     check_called_for(request)
     check_one_system(request)
     found = ways(request)
@@ -110,6 +110,7 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
         "planned": request["planned"],
         "fence": to_fence(request),
         "left": left(request),
+        "through": request["manager"] or None,
     }
     binding = {PROMOTE: promotion, RESTORE: restoration, RETURN: resumption}[way["method"]]
     return {**plan, **binding(request, way, run)}
@@ -139,8 +140,10 @@ def to_fence(request: Mapping[str, Any]) -> "list[str]":
     """Hosts on which a client may still write, or could again.
 
     Every primary and every server that cannot be asked; of the hosts that do not answer those that the standbys stream from, or all
-    where no standby tells.
+    where no standby tells. Nobody where a manager hands over from a primary that is well: it makes a standby of that one first.
     """
+    if request["planned"] and request["manager"]:
+        return []
     above = upstreams(request) or list(request["hosts"])
     return sorted(
         host
@@ -173,8 +176,8 @@ def promotion(request: Mapping[str, Any], way: Mapping[str, Any], _run: str) -> 
         "unreachable": {},
         "changes": [
             CLIENTS[request["clients"]],
-            "%s: stopped, and kept from starting" % (", ".join(to_fence(request)) or "no host"),
-            "%s: promoted" % target,
+            *_given_up(request),
+            "%s: promoted%s" % (target, " by %s" % request["manager"] if request["manager"] else ""),
             "the service's name points at %s" % host["address"],
         ],
         "irreversible": [
@@ -182,6 +185,13 @@ def promotion(request: Mapping[str, Any], way: Mapping[str, Any], _run: str) -> 
             "the database continues on a new timeline",
         ],
     }
+
+
+def _given_up(request: Mapping[str, Any]) -> "list[str]":
+    """What becomes of the primary that is left."""
+    if request["planned"] and request["manager"]:
+        return ["%s: made a standby by %s" % (left(request), request["manager"])]
+    return ["%s: stopped, and kept from starting" % (", ".join(to_fence(request)) or "no host")]
 
 
 def restoration(request: Mapping[str, Any], _way: Mapping[str, Any], run: str) -> "dict[str, Any]":

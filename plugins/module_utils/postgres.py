@@ -94,14 +94,19 @@ def control_data(module: Any, data_directory: str, programs: Optional[str] = Non
 
 
 def data_directory(module: Any) -> Optional[str]:
-    """The data directory this host's configuration names, whether or not a server runs."""
+    """The data directory this host's configuration names, whether or not a server runs.
+
+    Where it names none, for a manager names it to the server, the path in use that the module was told, if a cluster is there.
+    """
     config = CONFIG % module.params["version"]
     text = ""
     for path in [os.path.join(config, "postgresql.conf")] + sorted(glob.glob(os.path.join(config, "conf.d", "*.conf"))):
         if os.path.exists(path):
             with open(path, encoding="utf-8") as settings:
                 text += settings.read() + "\n"
-    return observation.configured_data_directory(text)
+    in_use = module.params.get("in_use")
+    there = in_use if in_use and os.path.exists(os.path.join(in_use, "PG_VERSION")) else None
+    return observation.configured_data_directory(text) or there
 
 
 def is_alive(directory: str) -> bool:

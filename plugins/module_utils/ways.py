@@ -23,6 +23,8 @@ def ways(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
     for way in _promotions(request) + _restores(request) + _returns(request):
         if way["method"] not in request["methods"]:
             continue
+        if request["manager"] and way["method"] != PROMOTE:
+            way["closed"] = "%s manages the cluster, and would have to start it" % request["manager"]
         if wanted and way["method"] != wanted and not way["closed"]:
             way["closed"] = "a person chose to %s" % wanted
         found.append({key: value for key, value in way.items() if value is not None})

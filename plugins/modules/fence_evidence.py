@@ -16,6 +16,8 @@ options:
   host: {description: The old primary., type: str, required: true}
   version: {description: Major version of PostgreSQL; for C(service) and C(replication)., type: int}
   unit: {description: "The server's systemd unit; for C(service).", type: str}
+  drop_in: {description: 'The file that keeps the unit from starting, where it is not start.conf; for C(service).', type: path}
+  in_use: {description: 'Where its data are, when its configuration does not say so; for C(service).', type: path}
   address: {description: The old primary's address; for C(network)., type: str}
   port: {description: Port of PostgreSQL., type: int, default: 5432}
   socket_directory: {description: "Where the standby's socket is; for C(replication).", type: path, default: /var/run/postgresql}
@@ -64,19 +66,23 @@ SELECT coalesce(max(status), ''), coalesce(max(last_msg_receipt_time)::text, '')
 
 
 def service(module: AnsibleModule) -> "dict[str, object]":
-    """The unit, start.conf, the process and the control file."""
+    """The unit, what keeps it from starting, the process and the control file."""
     p = module.params
     _code, active, _err = module.run_command(["systemctl", "is-active", p["unit"]])
-    path = os.path.join(postgres.CONFIG % p["version"], "start.conf")
+    path = p["drop_in"] or os.path.join(postgres.CONFIG % p["version"], "start.conf")
     start = ""
-    if os.path.exists(path):
+    if p["drop_in"]:
+        start = "disabled" if os.path.exists(path) else ""
+    elif os.path.exists(path):
         with open(path, encoding="utf-8") as lines:
             words = [line.partition("#")[0].strip() for line in lines]
         start = next((word for word in words if word), "")
     directory = postgres.data_directory(module)
     control = postgres.control_data(module, directory) if directory else {}
     alive = bool(directory) and postgres.is_alive(directory)
-    told = fencing.service(p["host"], active.strip(), start, alive, control.get("Database cluster state"))
+    told = fencing.service(
+        p["host"], active.strip(), start, alive, control.get("Database cluster state"), os.path.basename(path)
+    )
     return {"evidence": told.as_dict(), "lsn": control.get("Latest checkpoint location")}
 
 
@@ -129,6 +135,8 @@ def main() -> None:
             "host": {"type": "str", "required": True},
             "version": {"type": "int"},
             "unit": {"type": "str"},
+            "drop_in": {"type": "path"},
+            "in_use": {"type": "path"},
             "address": {"type": "str"},
             "port": {"type": "int", "default": 5432},
             "socket_directory": {"type": "path", "default": "/var/run/postgresql"},

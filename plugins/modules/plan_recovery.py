@@ -45,6 +45,10 @@ options:
     choices: [stopped, asking, held]
     default: stopped
   postgres_version: {description: Major version of PostgreSQL., type: int, required: true}
+  manager:
+    description: The tool that decides who is primary, C(Patroni), through which a standby is promoted; empty where nobody does.
+    type: str
+    default: ""
   despite_copies: {description: Restore although a primary or a standby answers., type: bool, default: false}
   despite_primary: {description: Promote a standby although a primary answers., type: bool, default: false}
 attributes:
@@ -121,6 +125,7 @@ def main() -> None:
             "application_scale": {"type": "int", "default": 0},
             "clients": {"type": "str", "choices": sorted(plans.CLIENTS), "default": "stopped"},
             "postgres_version": {"type": "int", "required": True},
+            "manager": {"type": "str", "default": ""},
             "despite_copies": {"type": "bool", "default": False},
             "despite_primary": {"type": "bool", "default": False},
         },

@@ -10,10 +10,11 @@ short_description: Refuse to work on a service with more than one primary
 description:
   - Looks at what was observed on the service's hosts and refuses (exit code 4) when more than one of them accepts writes, such as
     an old primary that came back after a recovery. Which of them is right is for a person to say. Refuses too when another tool,
-    such as Patroni, manages the cluster.
+    such as Patroni, manages the cluster and the inventory does not say so.
   - Runs on the controller.
 options:
   states: {description: What M(pgrescue.runbooks.cluster_state) saw on each host., type: dict, required: true}
+  manager: {description: The tool that decides who is primary, as the inventory has it., type: str, default: ""}
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}
 author: [The pgrescue authors]
@@ -36,9 +37,10 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, m
 
 def main() -> None:
     """Count."""
-    module = AnsibleModule(argument_spec={"states": {"type": "dict", "required": True}}, supports_check_mode=True)
+    spec = {"states": {"type": "dict", "required": True}, "manager": {"type": "str", "default": ""}}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     try:
-        managers.check(module.params["states"])
+        managers.agreed(module.params["states"], module.params["manager"])
     except guards.Stop as stop:
         guards.fail(module, stop)
     primaries = {host: seen for host, seen in module.params["states"].items() if seen["role"] == "primary"}

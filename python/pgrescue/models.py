@@ -211,6 +211,7 @@ class Plan(Model):
     fence: list[str] | SkipJsonSchema[None] = None  # hosts on which a client could write
     undoes: str | SkipJsonSchema[None] = None  # the run that is taken back
     left: str | None = None  # the primary that is left, where it is known
+    through: str | None = None  # the tool that decides who is primary and promotes, such as Patroni
     received: str | SkipJsonSchema[None] = None  # how far the standby that is promoted had received WAL
     damage: dict[str, list[str]] | SkipJsonSchema[None] = None  # host: what is damaged there
     indexes: list[DamagedIndex] | SkipJsonSchema[None] = None  # those that are made again

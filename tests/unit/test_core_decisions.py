@@ -85,6 +85,7 @@ def request(**changes):
         "postgres_version": 17,
         "despite_copies": False,
         "despite_primary": False,
+        "manager": "",
     }
     return {**copy.deepcopy(good), **changes}
 
@@ -123,6 +124,36 @@ def test_a_plan_is_refused_with_its_exit_code(changes, code):
     with pytest.raises(Stop) as stop:
         plans.make(request(**changes), "run-1")
     assert stop.value.exit_code == code
+
+
+PATRONIS = {"managed_by": "Patroni", "timeline": 1}
+MANAGED = {
+    "db1": {**STANDBY, **PATRONIS, "role": "primary"},
+    "spare1": {**STANDBY, **PATRONIS, "upstream": "db1.example.org"},
+}
+
+
+def test_a_promotion_goes_through_the_tool_that_decides_who_is_primary():
+    planned = plans.make(request(states=MANAGED, manager="Patroni", planned=True, methods=["promote"]), "run-1")
+    assert (planned["method"], planned["through"], planned["left"]) == ("promote", "Patroni", "db1")
+    assert (planned["fence"], planned["changes"][1]) == ([], "db1: made a standby by Patroni")
+    lost = {host: seen for host, seen in MANAGED.items() if host != "db1"}
+    failover = plans.make(request(states=lost, manager="Patroni", methods=["promote"]), "run-1")
+    assert (failover["fence"], failover["changes"][2]) == (["db1"], "spare1: promoted by Patroni")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"states": MANAGED}, "postgres_manager: Patroni"),
+        ({"states": {"db1": {**STANDBY, "managed_by": "pg_auto_failover"}}, "manager": "Patroni"}, "pg_autoctl"),
+        ({"states": {"db1": STANDBY}, "manager": "Patroni"}, "nothing shows that it does"),
+        ({"states": {"spare1": SPARE}, "manager": "Patroni"}, "Patroni manages the cluster, and would have to start"),
+    ],
+)
+def test_what_manages_a_cluster_must_be_what_the_inventory_says_and_be_able_to_do_it(changes, why):
+    with pytest.raises(Stop, match=why):
+        plans.make(request(**changes), "run-1")
 
 
 def test_a_running_copy_may_be_given_up_on_purpose():
@@ -253,6 +284,7 @@ def test_a_standby_that_streams_from_another_host_or_went_astray_is_pointed_at_t
         "db4": {"postgres_state": {**standby, "upstream": None}},  # fed by the archive alone
         "db5": {},
         "db6": {"postgres_state": {**standby, "upstream": "10.0.0.1", "timeline": 4}},
+        "db7": {"postgres_state": {**standby, "upstream": "db9.example.org", "managed_by": "Patroni"}},
     }
     assert hosts.not_following(hostvars, hostvars, "db1") == ["db2", "db6"]
 

@@ -33,7 +33,7 @@ def folded(
         "id": run["id"],
         "kind": run["kind"],
         "procedure": run["procedure"],
-        "method": plan.get("method"),
+        "method": "warm_restore" if plan.get("warm_from") else plan.get("method"),
         "result": run.get("result"),
         "exit_code": run.get("exit_code"),
         "ended_s": epoch_s(ended[-1]) if ended else None,

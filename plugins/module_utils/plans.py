@@ -6,7 +6,7 @@ from typing import Any, Mapping, Optional
 
 from . import journal, managers
 from .guards import PRECONDITION, Stop
-from .ways import PROMOTE, RESTORE, RETURN, ways
+from .ways import NO_SPARE, PROMOTE, RESTORE, RETURN, WARM, ways
 
 # what becomes of the clients while a plan is carried out
 CLIENTS = {
@@ -30,7 +30,7 @@ def choose_target(
         return wanted
     if not spares:
         raise Stop(
-            "No host of the service is clean and configured: add a spare to the inventory and run protect.yml.",
+            "N%s." % NO_SPARE[1:],
             PRECONDITION,
         )
     return min(spares, key=lambda host: (hosts[host]["region"] != region, host))
@@ -101,7 +101,7 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
         "made": journal.now(),
         "procedure": request["procedure"],
         "service": request["service"],
-        "method": way["method"],
+        "method": RESTORE if way["method"] == WARM else way["method"],
         "ways": found,
         "postgres_version": request["postgres_version"],
         "application_scale": request["application_scale"],
@@ -112,7 +112,7 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
         "left": left(request),
         "through": request["manager"] or None,
     }
-    binding = {PROMOTE: promotion, RESTORE: restoration, RETURN: resumption}[way["method"]]
+    binding = {PROMOTE: promotion, RESTORE: restoration, WARM: restoration, RETURN: resumption}[way["method"]]
     return {**plan, **binding(request, way, run)}
 
 
@@ -194,12 +194,17 @@ def _given_up(request: Mapping[str, Any]) -> "list[str]":
     return ["%s: stopped, and kept from starting" % (", ".join(to_fence(request)) or "no host")]
 
 
-def restoration(request: Mapping[str, Any], _way: Mapping[str, Any], run: str) -> "dict[str, Any]":
+def restoration(request: Mapping[str, Any], way: Mapping[str, Any], run: str) -> "dict[str, Any]":
     """What a plan says of the backup that it restores, and of the place it is restored to."""
-    catalog = request["catalog"]
-    target = choose_target(request["states"], request["hosts"], request["target"], request["prefer_region"])
+    catalog, warm = request["catalog"], way["method"] == WARM
+    if warm:
+        target = way["host"]
+    else:
+        target = choose_target(request["states"], request["hosts"], request["target"], request["prefer_region"])
     host = request["hosts"][target]
+    old = request["states"][target]["place"] if warm else None
     return {
+        "warm_from": old,
         "system_identifier": catalog["system_identifier"],
         "target_host": target,
         "target_address": host["address"],
@@ -211,6 +216,7 @@ def restoration(request: Mapping[str, Any], _way: Mapping[str, Any], run: str) -
         "archive_end": catalog["archive_end"],
         "changes": [
             "%s: a new data directory %s/%s, PostgreSQL started" % (target, host["root"], run),
+            *(["%s: %s is read for what the backup has as well, and stays as it is" % (target, old)] if old else []),
             CLIENTS[request["clients"]],
             "the service's name points at %s" % host["address"],
         ],

@@ -13,15 +13,20 @@ from .times import epoch_s
 from .trend import median
 
 PROMOTE, RESTORE, RETURN = "promote", "restore", "return"
-Way = "dict[str, Any]"
+WARM = "warm_restore"  # a restore that fetches only what an older copy on the host has not
+NO_SPARE = "no host is clean and configured: add a spare to the inventory and run protect.yml"
 
 
 def ways(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
     """Every way, the open ones first, the one that loses least first among them. `request`: the arguments of M(plan_recovery)."""
     wanted = request.get("method") or ""
     found = []
-    for way in _promotions(request) + _restores(request) + _returns(request):
-        if way["method"] not in request["methods"]:
+    restores = _restores(request)
+    warm = _warm(request, restores)
+    for way in restores:
+        way["closed"] = way["closed"] or _no_clean_host(request, warm)
+    for way in _promotions(request) + restores + warm + _returns(request):
+        if (RESTORE if way["method"] == WARM else way["method"]) not in request["methods"]:
             continue
         if request["manager"] and way["method"] != PROMOTE:
             way["closed"] = "%s manages the cluster, and would have to start it" % request["manager"]
@@ -32,11 +37,11 @@ def ways(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
 
 
 def _rank(way: Mapping[str, Any], request: Mapping[str, Any]) -> "tuple[Any, ...]":
-    """Open before closed, least loss, the one asked for, promotion before restore, the preferred region."""
+    """Open before closed, least loss, promotion before restore, a clean host before one that was left, the preferred region."""
     return (
         "closed" in way,
         way.get("loses_bytes", 0),
-        way["method"] != PROMOTE,
+        (PROMOTE, RESTORE, WARM, RETURN).index(way["method"]),
         request["hosts"].get(way.get("host"), {}).get("region") != request.get("prefer_region"),
         way.get("host", ""),
         way.get("repository", 0),
@@ -118,6 +123,34 @@ def _restores(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
             }
         )
     return found
+
+
+def _warm(request: Mapping[str, Any], restores: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
+    """Each restore over the copy that a stopped host was left with, which is read and stays: a way for each such host."""
+    system = str((request["catalog"] or {}).get("system_identifier"))
+    found = []
+    for host, seen in request["states"].items():
+        if seen["role"] != "stopped" or host not in request["hosts"]:
+            continue
+        reasons = (
+            (request["target"] not in (None, host), "%s was asked for" % request["target"]),
+            (str(seen.get("system_identifier")) != system, "it is a copy of another database system"),
+            (not seen.get("ready"), "its server is not configured to start where a restore is put"),
+        )
+        cold = next((why for holds, why in reasons if holds), None)
+        for way in restores:
+            took = {"takes_s": _took(request["runs"], WARM)}
+            found.append({**way, **took, "method": WARM, "host": host, "closed": way["closed"] or cold})
+    return found
+
+
+def _no_clean_host(request: Mapping[str, Any], warm: "list[dict[str, Any]]") -> Optional[str]:
+    """Why nothing is restored on a clean host, where another one can be taken; None when it can be, or was asked for."""
+    if request["target"]:
+        other = request["target"] in {way["host"] for way in warm if not way["closed"]}
+        return "%s was asked for" % request["target"] if other else None
+    spares = any(seen["role"] == "spare" and seen.get("ready") for seen in request["states"].values())
+    return None if spares else NO_SPARE
 
 
 def _returns(request: Mapping[str, Any]) -> "list[dict[str, Any]]":

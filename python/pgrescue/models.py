@@ -216,6 +216,7 @@ class Plan(Model):
     damage: dict[str, list[str]] | SkipJsonSchema[None] = None  # host: what is damaged there
     indexes: list[DamagedIndex] | SkipJsonSchema[None] = None  # those that are made again
     safety_copy: str | SkipJsonSchema[None] = None  # a backup of the damaged cluster, or its old place, kept as it is
+    warm_from: str | None = None  # an older copy on the target, of which a restore takes what is the same
     kept: dict[str, str] | SkipJsonSchema[None] = None  # host: the old place
     system_identifier: str | None = None  # a dump may not know it
     target_host: str | None = None

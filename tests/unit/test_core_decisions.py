@@ -251,6 +251,28 @@ def test_what_a_way_loses_is_told_in_seconds_of_acknowledged_commits():
     assert ways.ways(request(states=states, runs=runs))[0]["takes_s"] == 11.0
 
 
+def test_with_no_clean_host_a_backup_is_restored_over_what_a_stopped_host_was_left_with():
+    left = {"db1": {**FENCED, "ready": True}}
+    plan = plans.make(request(states=left, methods=["restore"]), "run-1")
+    assert (plan["method"], plan["target_host"], plan["warm_from"]) == ("restore", "db1", "/pg/main")
+    assert plan["data_directory"] == "/pg/run-1"
+    assert [way["closed"] for way in plan["ways"] if way["method"] == "restore"] == [ways.NO_SPARE]
+    spared = {**left, "spare1": SPARE}
+    assert plans.make(request(states=spared), "run-1")["target_host"] == "spare1"
+    assert plans.make(request(states=spared), "run-1")["warm_from"] is None
+    assert plans.make(request(states=spared, target="db1"), "run-1")["warm_from"] == "/pg/main"
+    assert plans.make(request(states=spared, method="warm_restore"), "run-1")["target_host"] == "db1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"ready": False}, "not configured to start"), ({"ready": True, "system_identifier": "8"}, "another database")],
+)
+def test_what_a_host_was_left_with_must_be_the_same_database_where_a_restore_can_be_put(changes, why):
+    with pytest.raises(Stop, match=why):
+        plans.make(request(states={"db1": {**FENCED, **changes}}, methods=["restore"]), "run-1")
+
+
 def test_a_host_that_does_not_answer_may_still_be_written_to():
     states = {"db1": {"role": "primary"}, "spare1": {"role": "unresponsive"}}
     assert plans.to_fence(request(states=states)) == ["db1", "spare1", "spare2"]

@@ -135,6 +135,34 @@ def test_a_restore_killed_half_way_goes_on_with_the_same_run(repositories, tmp_p
     assert largest.read_bytes() == whole
 
 
+def test_a_restore_over_an_older_copy_fetches_what_differs_and_leaves_the_copy_as_it_is(repositories, tmp_path):
+    restore(tmp_path, place="old")
+    old, link = tmp_path / "old", tmp_path / "current"
+    link.symlink_to(old)
+    by_size = sorted((p for p in (old / "base").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    damaged = by_size[-2]
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:8192] + bytes(len(whole) - 8192))  # its size is no sign
+    (old / "postmaster.pid").write_text("999999999\n")  # it was killed
+    before = digest(old)
+    with flipped(repositories.files(1, repositories.labels(1)[-1])[0]):  # of the largest, which the copy has as it was
+        answer = restore(tmp_path, run="run-2", warm_from=str(old), link=str(link))
+    assert (answer["changed"], answer["passed_over"]) == (True, [])
+    assert (tmp_path / "new" / damaged.relative_to(old)).read_bytes() == whole
+    assert digest(old) == before
+    assert link.resolve() == tmp_path / "new"
+    assert not (tmp_path / "new/postmaster.pid").exists()
+
+
+def test_what_a_server_still_works_on_is_not_taken_for_a_copy_that_was_left(repositories, tmp_path):
+    running = str(repositories.server.data)
+    link = tmp_path / "current"
+    link.symlink_to(running)
+    assert refused(
+        restore(tmp_path, warm_from=running, link=str(link)), 4, "Stop and keep it first", "Nothing was changed"
+    )
+
+
 def test_a_restore_that_was_never_started_is_told_from_a_stopped_server(repositories, tmp_path, monkeypatch):
     monkeypatch.setattr(collection("plugins.module_utils.postgres"), "CONFIG", str(tmp_path / "config-%s"))
     (tmp_path / f"config-{VERSION}").mkdir()

@@ -3,7 +3,7 @@
 usage: drills.py SCENARIO [SCENARIO ...] [--runs 5] [--seed 1]     `make campaign` runs it
 
 Scenarios that are named together take turns, as a region's failure and the way home do. It goes on where it stopped:
-what was done is noted in .lab/campaigns. The results of each scenario are written to docs/campaigns.
+what was done is noted in .cache/campaigns. The results of each scenario are written to docs/campaigns.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    notes = HOUSE / ".lab/campaigns" / f"{'-'.join(arguments.scenario)}-{arguments.seed}.jsonl"
+    notes = HOUSE / ".cache/campaigns" / f"{'-'.join(arguments.scenario)}-{arguments.seed}.jsonl"
     notes.parent.mkdir(parents=True, exist_ok=True)
     results = [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
     wanted = arguments.scenario * arguments.runs

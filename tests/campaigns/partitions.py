@@ -4,7 +4,7 @@ usage: partitions.py [--runs 20] [--seed 1]     `make campaign` runs it
 
 In each the primary is cut off together with the application's hosts of its region, where a client goes on writing to
 it; another client stands outside and follows the service's name. Then a failover is run, the network is healed, and the
-old primary rejoins. It goes on where it stopped: what was done is noted in .lab/campaigns. The results are written to
+old primary rejoins. It goes on where it stopped: what was done is noted in .cache/campaigns. The results are written to
 docs/campaigns.
 """
 
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sample", action="store_true", help="note nothing and write no page")
     arguments = parser.parse_args()
-    notes = HOUSE / ".lab/campaigns" / f"partitions-{arguments.seed}.jsonl"
+    notes = HOUSE / ".cache/campaigns" / f"partitions-{arguments.seed}.jsonl"
     notes.parent.mkdir(parents=True, exist_ok=True)
     goes_on = notes.exists() and not arguments.sample
     results = [json.loads(line) for line in notes.read_text().splitlines()] if goes_on else []

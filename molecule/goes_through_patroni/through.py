@@ -84,3 +84,5 @@ if __name__ == "__main__":
         print(f"switched over from {first} to {second}, failed over to {third}")
     finally:
         podman("rm", "--force", "--time=0", *(f"pgrescue-{host}" for host in (*MEMBERS, *OTHERS)))
+        for store in ("store-east", "store-west"):  # with its backups, which are of no other database
+            inside(store, "sh", "-c", "rm -rf /srv/s3/board-*")

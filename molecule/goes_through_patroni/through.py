@@ -85,4 +85,4 @@ if __name__ == "__main__":
     finally:
         podman("rm", "--force", "--time=0", *(f"pgrescue-{host}" for host in (*MEMBERS, *OTHERS)))
         for store in ("store-east", "store-west"):  # with its backups, which are of no other database
-            inside(store, "sh", "-c", "rm -rf /srv/s3/board-*")
+            inside(store, "sh", "-c", "rm -rf /srv/s3/board-*/* && systemctl restart rclone-s3")  # which remembers them

@@ -120,7 +120,7 @@ def up() -> None:
         raise typer.Exit(3) from error
     play(
         "lab/up.yml",
-        "Booting what is missing of thirteen hosts in two regions (the first time about 2 minutes)",
+        "Booting what is missing of fifteen hosts in two regions (the first time about 2 minutes)",
         console,
     )
     play("lab/managed.yml", "Running the database that somebody else manages", console)

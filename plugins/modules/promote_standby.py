@@ -31,6 +31,12 @@ options:
   expected_timeline: {description: The timeline that it shall make; the next one of its own when left out., type: int}
   way: {description: How to promote., type: str, choices: [function, trigger_file], default: function}
   replay_deadline_s: {description: How long the replay of what was received may take in seconds., type: int, default: 300}
+  plan:
+    description:
+      - The plan of the recovery. With it the new primary is asked in the same call what M(pgrescue.runbooks.validate_cluster) asks, for
+        clients wait meanwhile. C(acknowledged), C(accepted_losses) and C(witness_database) mean what they mean there.
+    type: dict
+  accepted_losses: {description: Tokens a person has given up by name., type: list, elements: int, default: []}
   deadline_s: {description: How long the promotion may take in seconds., type: int, default: 60}
 extends_documentation_fragment: [pgrescue.runbooks.connection]
 attributes:
@@ -60,6 +66,8 @@ loss:
   returned: success, when there is anything to hold it against
   type: dict
   sample: {bytes: 24576, transactions: 3, seconds: 0.4, standby: 0/5000060, primary: 0/5006060, seen_by: the witness, said: "It would ..."}
+checks: {description: 'What was checked of the new primary.', returned: 'success, with a plan, not in check mode', type: list, elements: dict}
+reconciliation: {description: Acknowledged tokens against rows., returned: 'success, with a plan and acknowledged, not in check mode', type: dict}
 """
 
 import os
@@ -67,6 +75,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
+    cluster_validation,
     guards,
     losses,
     lsn,
@@ -207,6 +216,8 @@ def main() -> None:
                 "default": promotion.FUNCTION,
             },
             "replay_deadline_s": {"type": "int", "default": 300},
+            "plan": {"type": "dict"},
+            "accepted_losses": {"type": "list", "elements": "int", "default": []},
             "deadline_s": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
@@ -219,7 +230,8 @@ def main() -> None:
     if not module.check_mode:
         said = "promoted by %(way)s to timeline %(timeline)s, which left timeline %(from_timeline)s at %(left_at)s"
         told.append({"event": "milestone", "step": "writable", "detail": said % done["promotion"]})
-    module.exit_json(journal=told, **done)
+    asked = cluster_validation.answers(module) if module.params["plan"] and not module.check_mode else {"journal": []}
+    module.exit_json(**{**done, **asked, "journal": told + asked["journal"]})
 
 
 if __name__ == "__main__":

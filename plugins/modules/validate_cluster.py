@@ -35,70 +35,8 @@ checks: {description: 'The checks; their schema is docs/schema/checks.schema.jso
 reconciliation: {description: Acknowledged tokens against rows., returned: when acknowledged is given, type: dict}
 """
 
-import json
-import os
-import time
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import postgres, reconcile, validation
-
-QUESTIONS = """
-SELECT pg_is_in_recovery() AS in_recovery,
-       (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
-       (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
-       current_setting('data_checksums') AS data_checksums,
-       current_setting('data_directory') AS data_directory,
-       pg_size_bytes(current_setting('wal_segment_size')) AS segment_bytes,
-       (SELECT sum(pg_database_size(oid))::bigint FROM pg_database) AS data_bytes,
-       pg_current_xact_id() IS NOT NULL AS writable
-"""
-READABLE = "SELECT count(*) FILTER (WHERE NOT indisvalid), count(*) FROM pg_index"
-TOKENS = """
-SELECT array_agg(ARRAY[first, last] ORDER BY first) FROM (
-  SELECT min(token) AS first, max(token) AS last
-    FROM (SELECT token, token - row_number() OVER (ORDER BY token) AS island FROM pgrescue.witness WHERE token >= %s) AS t
-   GROUP BY island) AS r
-"""
-
-
-def observe(module: AnsibleModule) -> "dict[str, object]":
-    """Everything the server says of itself, database by database."""
-    import psycopg
-    from psycopg.rows import dict_row
-
-    unreadable, invalid = [], 0
-    with postgres.connect(module, row_factory=dict_row) as connection:
-        seen = connection.execute(QUESTIONS).fetchone()
-        names = [
-            r["datname"] for r in connection.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall()
-        ]
-    for name in names:
-        try:
-            with postgres.connect(module, database=name) as connection:
-                invalid += connection.execute(READABLE).fetchone()[0]
-        except psycopg.Error as error:
-            unreadable.append("%s (%s)" % (name, str(error).strip().splitlines()[0]))
-    pg_wal = os.path.join(seen["data_directory"], "pg_wal")
-    newest = max((n for n in os.listdir(pg_wal) if n.endswith(".history")), default=None)
-    if newest:  # a cluster that was repaired where it is may never have left its first timeline
-        with open(os.path.join(pg_wal, newest), encoding="ascii") as history:
-            seen["history"] = history.read()
-        seen["timeline"] = int(newest.split(".")[0], 16)
-    place = os.path.realpath(seen["data_directory"])
-    return {**seen, "place": place, "unreadable_databases": unreadable, "invalid_indexes": invalid}
-
-
-def tokens(module: AnsibleModule, acknowledged: "dict[str, object]") -> reconcile.Reconciliation:
-    """The rows of the recovered database against what was acknowledged."""
-    seen = reconcile.Acknowledged(
-        [[int(a), int(b)] for a, b in acknowledged["ranges"]],
-        {int(n): t for n, t in acknowledged["attempts"].items()},
-        {int(n): t for n, t in acknowledged["acks"].items()},
-    )
-    floor = seen.ranges[0][0] if seen.ranges else 0
-    with postgres.connect(module, database=module.params["witness_database"]) as connection:
-        present = connection.execute(TOKENS, (floor,)).fetchone()[0] or []
-    return reconcile.reconcile(seen, present, floor)
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import cluster_validation, postgres
 
 
 def main() -> None:
@@ -113,18 +51,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     if module.check_mode:
         module.exit_json(changed=False, checks=[])
-    began = time.monotonic()
-    seen = observe(module)
-    checks = validation.judge_cluster(seen, module.params["plan"])
-    size = {"event": "note", "step": "data", "detail": json.dumps({"data_bytes": int(seen["data_bytes"])})}
-    answer = {"journal": [size]}
-    if module.params["acknowledged"]:
-        found = tokens(module, module.params["acknowledged"])
-        checks.append(validation.judge_tokens(found, module.params["accepted_losses"]))
-        answer["reconciliation"] = found.as_dict()
-    host = os.uname().nodename
-    spent = round(time.monotonic() - began, 3)
-    module.exit_json(changed=False, checks=[{**c, "host": host} for c in checks], duration_s=spent, **answer)
+    module.exit_json(changed=False, **cluster_validation.answers(module))
 
 
 if __name__ == "__main__":

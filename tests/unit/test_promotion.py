@@ -56,6 +56,24 @@ def test_a_standby_is_promoted_once_and_its_timeline_is_read_back(version, pair)
     assert refused(promote(version, standby, expected_timeline=3), 4, "a primary on timeline 2", "to make timeline 3")
 
 
+def test_a_promotion_that_is_told_the_plan_asks_at_once_what_must_hold(version, pair):
+    primary, standby = pair
+    system = standby.psql("SELECT system_identifier::text FROM pg_control_system()")[0][0]
+    plan = {"method": "promote", "system_identifier": system, "target_timeline": 1, "received": "0/0"}
+    plan["data_directory"] = str(standby.data.resolve())
+    told = {"ranges": [[1, 50]], "attempts": {}, "acks": {}}
+    primary.psql("DELETE FROM pgrescue.witness WHERE token = 7")
+    primary.stop()
+    assert promote(version, standby, check=True, plan=plan)["journal"] == []
+    answer = promote(version, standby, plan=plan, acknowledged=told)
+    failed = [check["name"] for check in answer["checks"] if check["verdict"] != "passed"]
+    assert failed == ["every commit acknowledged before the recovery point is there"]
+    assert [line.get("step") for line in answer["journal"]] == [None, "writable", "data"]
+    again = promote(version, standby, plan=plan, acknowledged=told, accepted_losses=[7], expected_timeline=2)
+    assert {check["verdict"] for check in again["checks"]} == {"passed"}
+    assert again["reconciliation"]["acknowledged"] == 50
+
+
 def test_the_timeline_that_a_standby_followed_is_known_when_its_primary_is_dead(version, pair):
     primary, standby = pair
     with version.standby(primary).start() as other:

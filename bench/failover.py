@@ -35,7 +35,7 @@ from writers import TABLE, Client, inside, make_table, wait
 
 PAGE = HOUSE / "docs/campaigns/failover_bench.md"
 ZONE, NAME = "lab.test", "shop-db"
-RIVALS = {"patroni1": "10.81.0.51", "patroni2": "10.81.0.52", "patroni3": "10.81.0.53"}
+RIVALS = {"patroni1": "10.81.0.61", "patroni2": "10.81.0.62", "patroni3": "10.81.0.63"}
 TIMINGS = {
     "patroni, its defaults": {"ttl": 30, "loop_wait": 10, "retry_timeout": 10},
     "patroni, tight": {"ttl": 20, "loop_wait": 1, "retry_timeout": 3},  # it accepts nothing smaller

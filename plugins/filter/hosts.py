@@ -20,9 +20,11 @@ def standbys_to_build(hosts: Iterable[str], hostvars: Mapping[str, Any], wanted:
 
     Those come first on which a standby of the present primary was restored and not started yet, for the controller was killed
     there; then spare ones that are ready for a restore, in inventory order. `hostvars` gives each host's `region` and `postgres_state`; hosts that were not
-    observed are left alone.
+    observed are left alone. None where another tool manages the cluster, which makes its own.
     """
     seen = observed_states(hosts, hostvars)
+    if any(state.get("managed_by") for state in seen.values()):
+        return []
     begun = {"standby of " + host for host, state in seen.items() if state["role"] == "primary"}
     build = []
     for region, count in wanted.items():

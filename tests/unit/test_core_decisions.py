@@ -472,6 +472,8 @@ def test_standbys_are_built_where_one_is_missing_and_where_one_was_begun():
     assert build(hosts, hosts, {"west": 3}) == ["db6", "db4"]
     hosts["db2"] = seen_host("east", "standby")
     assert build(hosts, hosts, {"east": 1}) == []
+    hosts["db1"] = seen_host("east", "primary", managed_by="Patroni")
+    assert build(hosts, hosts, {"west": 3}) == []  # it makes its own
 
 
 def test_every_server_that_may_be_written_is_fenced_but_the_recovered_one():

@@ -335,19 +335,29 @@ def vantage():
     thread.join()
 
 
-def play_fence(folder, vantage, **variables):
-    """Run the role's two entry points for a host without SSH; the exit code, the output, the journal."""
+def play_fence(folder, vantage, also=None, **variables):
+    """Run the role's two entry points for hosts without SSH; the exit code, the output, the journal.
+
+    They are db1, which has the variables, and what is in `also`, host to variables, after it.
+    """
     here = {"ansible_host": vantage, "ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    gone = {"ansible_host": "127.0.0.99", "postgres_address": "127.0.0.99", **variables}
-    hosts = {"app1": here, "client1": here, "db1": gone}
-    groups = {"shop": hosts, "application": {"app1": {}}, "witness": {"client1": {}}, "postgres": {"db1": {}}}
+    silent = {"ansible_host": "127.0.0.99", "postgres_address": "127.0.0.99"}
+    gone = {host: {**silent, **more} for host, more in {"db1": variables, **(also or {})}.items()}
+    hosts = {"app1": here, "client1": here, **gone}
+    postgres = {host: {} for host in gone}
+    groups = {"shop": hosts, "application": {"app1": {}}, "witness": {"client1": {}}, "postgres": postgres}
     inventory = {name: {"hosts": members} for name, members in groups.items()}
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": inventory}}))
     calls = [
-        {"name": verb, "ansible.builtin.import_role": {"name": "pgrescue.runbooks.fence", "tasks_from": verb}}
+        {
+            "name": verb,
+            "ansible.builtin.include_role": {"name": "pgrescue.runbooks.fence", "tasks_from": verb},
+            "loop": list(gone),
+            "loop_control": {"loop_var": "fence_host"},
+        }
         for verb in ("fence", "prove")
     ]
-    known = {"phase": "prepare", "fence_host": "db1", "service_name": "shop", "postgres_version": VERSION}
+    known = {"phase": "prepare", "service_name": "shop", "postgres_version": VERSION}
     play = {"name": "Fence", "hosts": "client1", "gather_facts": False, "vars": known, "tasks": calls}
     (folder / "fence.yml").write_text(yaml.safe_dump([play]))
     env = {**os.environ, "ANSIBLE_CONFIG": str(HOUSE / "ansible.cfg"), "PGRESCUE_RUNS": str(folder / "runs")}
@@ -360,13 +370,13 @@ def play_fence(folder, vantage, **variables):
     return done.returncode, done.stdout + done.stderr, [json.loads(line) for line in lines]
 
 
+def by_power(rack):
+    """The variables of a host whose power can be switched."""
+    return {f"fence_power_{name}": rack[key] for name, key in POWER.items()}
+
+
 def test_a_host_that_is_gone_is_fenced_by_its_power(rack, vantage, tmp_path):
-    names = {
-        "fence_power_off": "off_command",
-        "fence_power_state": "state_command",
-        "fence_power_state_off": "state_off",
-    }
-    code, said, events = play_fence(tmp_path, vantage, **{name: rack[key] for name, key in names.items()})
+    code, said, events = play_fence(tmp_path, vantage, **by_power(rack))
     assert code == 0, said
     decisions = [event["detail"] for event in events if event["event"] == "decision"]
     assert len(decisions) == 2
@@ -374,6 +384,14 @@ def test_a_host_that_is_gone_is_fenced_by_its_power(rack, vantage, tmp_path):
     assert "db1 is fenced. Proven: the power is off" in decisions[1]
     assert "refused from app1, refused from client1" in decisions[1]
     assert json.loads((tmp_path / "runs/run-1/fence.json").read_text())["fenced"] is True
+
+
+def test_that_one_host_is_fenced_counts_for_no_other_one(rack, vantage, tmp_path):
+    code, said, events = play_fence(tmp_path, vantage, also={"db2": {}}, **by_power(rack))
+    assert code == 2, said
+    assert "db2 is not proven to be fenced" in said
+    assert any("db1 is fenced" in event.get("detail", "") for event in events)
+    assert json.loads((tmp_path / "runs/run-1/fence.json").read_text())["host"] == "db2"
 
 
 def test_a_host_that_is_silent_and_nothing_else_is_not_fenced(vantage, tmp_path):

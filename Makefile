@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .PHONY: help demo test lab lint unit molecule bench bench-failover bench-recovery campaign campaign-archive clean venv tools
 export CONTAINERS_CONF := $(CURDIR)/lab/containers.conf
 SCENARIOS = MOLECULE_GLOB='molecule/*/molecule.yml' molecule test --report
-# One scenario for each thing that only the whole can show; each of the others takes minutes more of one of these.
+# What the gate has time for, one of each kind; `make molecule` runs all.
 GATE = default refuses_and_changes_nothing goes_on_after_kill_9 fails_over_alone takes_a_failover_back recovers_lost_rows \
        repairs_corruption proves_its_backups
 export PATH := $(CURDIR)/.venv/bin:$(PATH)

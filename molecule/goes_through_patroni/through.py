@@ -9,7 +9,7 @@ from pathlib import Path
 HOUSE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HOUSE / "tests"))
 
-from lab_hosts import INVENTORY, podman
+from lab_hosts import INVENTORY, podman, run
 from writers import inside, wait
 
 MEMBERS = ("patroni1", "patroni2", "patroni3")
@@ -24,6 +24,18 @@ def play(playbook: str, code: int = 0, **variables: object) -> str:
     said = done.stdout + done.stderr
     assert done.returncode == code, f"{playbook} ended with {done.returncode}: {said}"
     return " ".join(said.split())
+
+
+def role(host: str, entry: str) -> None:
+    """Carry out an entry of role postgres on a host."""
+    task = f"name=pgrescue.runbooks.postgres tasks_from={entry}"
+    inventories = ["-i", INVENTORY, "-i", "inventories/patroni"]
+    run("ansible", host, *inventories, "--become", "-m", "ansible.builtin.include_role", "-a", task)
+
+
+def stopped(host: str) -> bool:
+    """Whether neither Patroni nor a server of PostgreSQL runs on a host."""
+    return inside(host, "sh", "-c", "pgrep -x 'patroni|postgres' || true").strip() == ""
 
 
 def patronictl(*words: str, by: str = "patroni1") -> str:
@@ -79,6 +91,15 @@ if __name__ == "__main__":
 
         podman("start", f"pgrescue-{second}")
         wait(lambda: inside(second, "sh", "-c", "systemctl is-active ssh || true").strip() == "active", 60, "no SSH")
+        play("playbooks/rejoin.yml", rejoin_host=second)
+        assert wait(lambda: leader(third), 120, "Patroni's cluster is not whole") == third
+
+        patronictl("pause", "--wait", by=third)  # it leaves its server running then
+        role(second, "fence")
+        assert stopped(second)
+        inside(second, "systemctl", "start", "patroni")  # its condition does not hold
+        assert stopped(second)
+        patronictl("resume", "--wait", by=third)
         play("playbooks/rejoin.yml", rejoin_host=second)
         assert wait(lambda: leader(third), 120, "Patroni's cluster is not whole") == third
         print(f"switched over from {first} to {second}, failed over to {third}")

@@ -44,7 +44,8 @@ def observe(module: Any, in_use: "Optional[str]") -> "dict[str, Any]":
         with postgres.connect(module, row_factory=dict_row) as connection:
             facts.update(connection.execute(QUESTIONS).fetchone(), running=True)
     except psycopg.OperationalError as error:
-        directory = postgres.data_directory(module)
+        managed = postgres.in_use(module) if managers.manages(in_use) else None
+        directory = managed or postgres.data_directory(module)
         control = postgres.control_data(module, directory) if directory else {}
         facts.update(
             problem=str(error).strip().splitlines()[0],
@@ -57,6 +58,8 @@ def observe(module: Any, in_use: "Optional[str]") -> "dict[str, Any]":
         )
     if facts["data_directory"]:
         facts["place"] = os.path.realpath(facts["data_directory"])
-        facts["managed_by"] = managers.manager(os.listdir(facts["place"])) if os.path.isdir(facts["place"]) else None
+        links = os.path.join(facts["place"], "pg_tblspc")
+        facts["tablespaces"] = bool(os.path.isdir(links) and os.listdir(links))
+        facts["managed_by"] = managers.manages(facts["place"])
     facts["ready"] = bool(facts["data_directory"]) and facts["data_directory"] == in_use
     return observation.state(facts)

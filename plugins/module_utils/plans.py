@@ -59,6 +59,11 @@ def check_called_for(request: Mapping[str, Any]) -> None:
         )
     if RETURN in request["methods"]:
         return  # the primary that runs is what is taken back
+    if running and not request["planned"] and request["manager"]:
+        raise Stop(
+            "%s is primary and answers, and %s would choose another one itself as soon as it is stopped. Switch over: "
+            "playbooks/switchover.yml. Nothing was changed." % (", ".join(running), request["manager"])
+        )
     if request["planned"] or not running or request["despite_copies"] or request["despite_primary"]:
         return
     if others:

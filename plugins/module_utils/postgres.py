@@ -104,9 +104,13 @@ def data_directory(module: Any) -> Optional[str]:
         if os.path.exists(path):
             with open(path, encoding="utf-8") as settings:
                 text += settings.read() + "\n"
-    in_use = module.params.get("in_use")
-    there = in_use if in_use and os.path.exists(os.path.join(in_use, "PG_VERSION")) else None
-    return observation.configured_data_directory(text) or there
+    return observation.configured_data_directory(text) or in_use(module)
+
+
+def in_use(module: Any) -> Optional[str]:
+    """The path in use that the module was told, if a cluster is there."""
+    path = module.params.get("in_use")
+    return path if path and os.path.exists(os.path.join(path, "PG_VERSION")) else None
 
 
 def is_alive(directory: str) -> bool:

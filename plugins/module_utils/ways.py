@@ -136,6 +136,7 @@ def _warm(request: Mapping[str, Any], restores: "list[dict[str, Any]]") -> "list
             (request["target"] not in (None, host), "%s was asked for" % request["target"]),
             (str(seen.get("system_identifier")) != system, "it is a copy of another database system"),
             (not seen.get("ready"), "its server is not configured to start where a restore is put"),
+            (seen.get("tablespaces"), "it has tablespaces, whose places both copies would share"),
         )
         cold = next((why for holds, why in reasons if holds), None)
         for way in restores:

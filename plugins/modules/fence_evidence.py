@@ -77,7 +77,11 @@ def service(module: AnsibleModule) -> "dict[str, object]":
         with open(path, encoding="utf-8") as lines:
             words = [line.partition("#")[0].strip() for line in lines]
         start = next((word for word in words if word), "")
-    directory = postgres.data_directory(module)
+    # a manager's server is where the inventory says, whatever a configuration of Debian's is left here
+    directory = postgres.in_use(module) if p["drop_in"] else postgres.data_directory(module)
+    if p["drop_in"] and not directory:
+        said = "%s: no cluster is where the inventory has it (%s), so that nothing says whether its server runs"
+        return {"evidence": fencing.Evidence(fencing.SERVICE, False, said % (p["host"], p["in_use"])).as_dict()}
     control = postgres.control_data(module, directory) if directory else {}
     alive = bool(directory) and postgres.is_alive(directory)
     told = fencing.service(

@@ -82,6 +82,7 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     postgres,
     promotion,
     timelines,
+    validation,
 )
 
 STATE = f"""
@@ -199,6 +200,17 @@ def work(module: AnsibleModule) -> "dict[str, object]":
         return {"changed": True, "promotion": answer(state, module.params["way"], began), **given_up}
 
 
+def asked_at_once(module: AnsibleModule) -> "dict[str, object]":
+    """What must hold of the new primary; a failed check where it does not answer, for that it was promoted must be told."""
+    import psycopg
+
+    try:
+        return cluster_validation.answers(module)
+    except psycopg.Error as error:
+        said = " ".join(str(error).split())
+        return {"journal": [], "checks": [validation.check("the new primary can be asked", "answers", said, False)]}
+
+
 def main() -> None:
     """Promote, and say so."""
     module = AnsibleModule(
@@ -230,7 +242,7 @@ def main() -> None:
     if not module.check_mode:
         said = "promoted by %(way)s to timeline %(timeline)s, which left timeline %(from_timeline)s at %(left_at)s"
         told.append({"event": "milestone", "step": "writable", "detail": said % done["promotion"]})
-    asked = cluster_validation.answers(module) if module.params["plan"] and not module.check_mode else {"journal": []}
+    asked = asked_at_once(module) if module.params["plan"] and not module.check_mode else {"journal": []}
     module.exit_json(**{**done, **asked, "journal": told + asked["journal"]})
 
 

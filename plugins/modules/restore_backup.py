@@ -94,7 +94,7 @@ disproves: {description: 'Whether the engine found wrong bytes in each candidate
 """
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Iterator
 
 from ansible.module_utils.basic import AnsibleModule
@@ -222,25 +222,38 @@ def manifest(module: AnsibleModule, backup: "dict[str, object]", held: int) -> "
     return engine(module, backup, held, "repo-get", path + ".copy") if code and corrupt(said) else (code, said)
 
 
-def warm_up(module: AnsibleModule, place: str, listed: str) -> None:
-    """Fill a new place with an older copy, so that the engine fetches only what differs. It compares bytes, not times."""
+def check_warm(old: "str | None") -> None:
+    """Refuse an older copy that cannot be taken from without harm to it."""
+    if not old:
+        return
+    if postgres.is_alive(old):
+        raise guards.Stop("A server runs on %s. Stop and keep it first. Nothing was changed." % old)
+    if not os.path.exists(os.path.join(old, "PG_VERSION")):
+        raise guards.Stop("%s holds no cluster to take anything from. Nothing was changed." % old)
+    if os.listdir(os.path.join(old, "pg_tblspc")):
+        raise guards.Stop(
+            "%s has tablespaces, whose places a second copy on this host would share and overwrite. Nothing was changed. Restore "
+            "on a clean host: -e recovery_method=restore." % old
+        )
+
+
+def warm_up(module: AnsibleModule, place: str, held: int) -> None:
+    """Fill a new place with an older copy, so that the engine fetches only what differs. It compares bytes, not times.
+
+    What copies holds the place, as the engine does: left behind by a killed controller, it would write over what was restored since.
+    """
     old = module.params["warm_from"]
     if not old or os.path.exists(os.path.join(place, "PG_VERSION")):  # without it the engine takes nothing for a copy
         return
-    if repository.tablespaces(listed):
-        raise guards.Stop(
-            "The cluster has tablespaces, whose places the copy in %s shares: they would be overwritten. Nothing was changed. "
-            "Restore on a clean host: -e recovery_method=restore." % old
-        )
-    _code, _out, err = module.run_command(["cp", "--archive", "--reflink=auto", old + "/.", place])
-    for left in ("postmaster.pid", "postmaster.opts"):  # of the old server; a restore that was never started has none
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(place, left))
+    left = ("postmaster.pid", "postmaster.opts")  # of the old server; a restore that was never started has none
+    entries = [os.path.join(old, name) for name in sorted(os.listdir(old)) if name not in left]
+    command = ["cp", "--archive", "--reflink=auto", "--target-directory=" + place, *entries]
+    _code, _out, err = module.run_command(command, pass_fds=[held])
     if not os.path.exists(os.path.join(place, "PG_VERSION")):
         said = (
             "%s could not be copied (%s). %s must not be started. Restore on a clean host: -e recovery_method=restore."
         )
-        raise guards.Stop(said % (old, err.strip().splitlines()[:1], place), guards.STEP_FAILED)
+        raise guards.Stop(said % (old, " ".join(err.split())[:200], place), guards.STEP_FAILED)
 
 
 def restore(module: AnsibleModule, backup: "dict[str, object]", alone: bool, held: int) -> "tuple[int, str]":
@@ -294,9 +307,12 @@ def first_verifying(
             os.makedirs(place, mode=0o700, exist_ok=True)
             begun = {"state": "restoring", "label": backup["label"], "begun": journal.now()}
             records.write_json(places.marker_path(place), {**note, **begun})
-            warm_up(module, place, "" if code else said)
+            warm_up(module, place, held)
             code, said = restore(module, backup, module.params["alone"] or bool(silent), held)
         if code == 0:
+            check_link(
+                module.params["link"], place, module.params["warm_from"]
+            )  # somebody may have started it meanwhile
             records.write_json(
                 places.marker_path(place), {**note, "state": "restored", "backup": backup, "passed_over": passed_over}
             )
@@ -371,6 +387,8 @@ def main() -> None:
         """The marker of the place, once it is sure that it may be written."""
         marker = check_place(module, place, p["run"], p["system_identifier"])
         check_link(link, place, p["warm_from"])
+        if not marker:
+            check_warm(p["warm_from"])
         return marker
 
     def answer_if_restored(marker: "dict[str, object]") -> None:

@@ -17,7 +17,11 @@ description:
 options:
   version: {description: Major version of PostgreSQL., type: int, required: true}
   place: {description: The data directory., type: path, required: true}
-  source: {description: 'Connection string of the new primary, without a password; the account needs the functions of pg_rewind.', type: str, required: true}
+  source: {description: 'Connection string of the new primary, without a password; the account needs the functions of pg_rewind.', type: str}
+  primary:
+    description: 'The new primary as it was seen, instead of C(source): C(system_identifier), C(timeline) and the text of its C(history).'
+    type: dict
+  keep_only: {description: Whether WAL is kept and nothing rewound, where another tool will rewind., type: bool, default: false}
   config_file: {description: 'Its postgresql.conf, where that is not in the data directory.', type: path}
   restore_command: {description: 'How WAL is brought from the archive, where the cluster does not say.', type: str, default: ""}
 attributes:
@@ -65,7 +69,7 @@ def work(module: AnsibleModule) -> "dict[str, object]":
         raise guards.Stop("%s holds no cluster. Nothing was changed." % cluster.place, guards.PRECONDITION)
     if postgres.is_alive(cluster.place):
         raise guards.Stop("A server runs on %s. Nothing was changed. Fence it first." % cluster.place)
-    source = primary_line.ask(module.params["source"])
+    source = module.params["primary"] or primary_line.ask(module.params["source"])
     ours = cluster.control["Database system identifier"]
     if ours != source["system_identifier"]:
         raise guards.Stop(
@@ -83,6 +87,8 @@ def work(module: AnsibleModule) -> "dict[str, object]":
         command = cluster.restore_command()
         if shared and not module.check_mode:
             lost = rewind_steps.kept(cluster, shared, command)
+        if module.params["keep_only"]:
+            return {"changed": bool(lost), "rewound": False, "rebuild": False, "why": [], "lost": lost}
         missing = rewinding.misses(cluster.control)
         if missing:
             raise rewind_steps.CannotBeRewound("; ".join(missing))
@@ -101,10 +107,14 @@ def main() -> None:
         argument_spec={
             "version": {"type": "int", "required": True},
             "place": {"type": "path", "required": True},
-            "source": {"type": "str", "required": True},
+            "source": {"type": "str"},
+            "primary": {"type": "dict"},
+            "keep_only": {"type": "bool", "default": False},
             "config_file": {"type": "path"},
             "restore_command": {"type": "str", "default": ""},
         },
+        required_one_of=[("source", "primary")],
+        required_if=[("keep_only", False, ["source"])],
         supports_check_mode=True,
     )
     try:

@@ -19,6 +19,7 @@ HANDED_OVER = {  # by playbooks and other roles
     "endpoint_address", "application_scale", "standby_primary", "standby_slot", "recovery_plan", "run_procedure",
     "run_id", "proof_state", "dump_proof_state", "dump_proof_read", "pgbackrest_mark",
     "fence_host", "pgbouncer_target_address", "patroni_left", "patroni_planned",
+    "patroni_primary",
 }  # fmt: skip
 
 

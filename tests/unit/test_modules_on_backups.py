@@ -154,6 +154,15 @@ def test_a_restore_over_an_older_copy_fetches_what_differs_and_leaves_the_copy_a
     assert not (tmp_path / "new/postmaster.pid").exists()
 
 
+def test_an_older_copy_with_tablespaces_is_refused_before_anything_is_made(repositories, tmp_path):
+    restore(tmp_path, place="old")
+    (tmp_path / "old/pg_tblspc/16400").symlink_to(tmp_path)
+    for check in (True, False):
+        answer = restore(tmp_path, run="run-2", warm_from=str(tmp_path / "old"), check=check)
+        assert refused(answer, 4, "tablespaces", "recovery_method=restore", "Nothing was changed")
+    assert not (tmp_path / "new").exists()
+
+
 def test_what_a_server_still_works_on_is_not_taken_for_a_copy_that_was_left(repositories, tmp_path):
     running = str(repositories.server.data)
     link = tmp_path / "current"
@@ -322,16 +331,19 @@ def test_a_restore_that_a_killed_controller_left_running_is_waited_for(repositor
         assert waiting.result(timeout=20)["changed"]
 
 
-def test_the_engine_holds_the_place_for_as_long_as_it_works(repositories, tmp_path, monkeypatch):
+@pytest.mark.parametrize("worker", ["pgbackrest", "cp"])
+def test_what_fills_the_place_holds_it_for_as_long_as_it_works(repositories, tmp_path, monkeypatch, worker):
     """The module is killed; what it started goes on, and nobody else writes to the place meanwhile."""
+    restore(tmp_path, place="old")
     slow = tmp_path / "bin"
     slow.mkdir()
-    (slow / "pgbackrest").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/begun; exec sleep 600\n")
-    (slow / "pgbackrest").chmod(0o755)
+    (slow / worker).write_text(f"#!/bin/sh\necho $$ > {tmp_path}/begun; exec sleep 600\n")
+    (slow / worker).chmod(0o755)
     offered = catalog()["catalog"]
     monkeypatch.setenv("PATH", f"{slow}:{os.environ['PATH']}")
     ask = {"stanza": "test", "run": "run-1", "system_identifier": offered["system_identifier"], "version": VERSION}
     ask |= {"place": str(tmp_path / "new"), "candidates": offered["candidates"], "patience_s": 1}
+    ask |= {"warm_from": str(tmp_path / "old")} if worker == "cp" else {}
     program = "import sys, json; sys.path.insert(0, sys.argv[1]); from modules import module; "
     program += "module('restore_backup')(**json.loads(sys.argv[2]))"
     here = str(Path(__file__).parents[1])

@@ -70,10 +70,12 @@ def partition(wait: float) -> dict[str, Any]:
     found = roles()
     if found["primary"] != [new]:
         sys.exit(f"after healing, {found['primary']} accept writes")
+    name = (HOUSE / "runs/latest").resolve().name
+    run("pgrescue", "commit", name, "--reason", "the partition is over")  # the old primary is the way back until then
     playbook("playbooks/rejoin.yml", rejoin_host=old)
     first_after = min((at for at in outer.values() if at > cut), default=float("inf"))
     return {
-        "run": (HOUSE / "runs/latest").resolve().name,
+        "run": name,
         "old": old,
         "new": new,
         "inside_after_cut": sum(at > cut for at in inner.values()),

@@ -30,7 +30,7 @@ def choose_target(
         return wanted
     if not spares:
         raise Stop(
-            "N%s." % NO_SPARE[1:],
+            "%s." % NO_SPARE.capitalize(),
             PRECONDITION,
         )
     return min(spares, key=lambda host: (hosts[host]["region"] != region, host))

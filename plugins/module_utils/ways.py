@@ -14,7 +14,7 @@ from .trend import median
 
 PROMOTE, RESTORE, RETURN = "promote", "restore", "return"
 WARM = "warm_restore"  # a restore that fetches only what an older copy on the host has not
-NO_SPARE = "no host is clean and configured: add a spare to the inventory and run protect.yml"
+NO_SPARE = "no host of the service is clean and configured: add a spare to the inventory and run protect.yml"
 
 
 def ways(request: Mapping[str, Any]) -> "list[dict[str, Any]]":

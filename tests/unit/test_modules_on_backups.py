@@ -144,6 +144,8 @@ def test_a_restore_over_an_older_copy_fetches_what_differs_and_leaves_the_copy_a
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:8192] + bytes(len(whole) - 8192))  # its size is no sign
     (old / "postmaster.pid").write_text("999999999\n")  # it was killed
+    stray = "pg_wal/0000000100000000000000FE"  # WAL that no archive vouches for
+    (old / stray).write_bytes(bytes(16))
     before = digest(old)
     with flipped(repositories.files(1, repositories.labels(1)[-1])[0]):  # of the largest, which the copy has as it was
         answer = restore(tmp_path, run="run-2", warm_from=str(old), link=str(link))
@@ -151,6 +153,7 @@ def test_a_restore_over_an_older_copy_fetches_what_differs_and_leaves_the_copy_a
     assert (tmp_path / "new" / damaged.relative_to(old)).read_bytes() == whole
     assert digest(old) == before
     assert link.resolve() == tmp_path / "new"
+    assert not (tmp_path / "new" / stray).exists()
     assert not (tmp_path / "new/postmaster.pid").exists()
 
 

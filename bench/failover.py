@@ -173,12 +173,16 @@ def main() -> None:
         **{way: partial(rival, timing, board) for way, timing in TIMINGS.items()},
     }
     found: dict[str, list[float]] = {way: [] for way in ways}
-    for number in range(arguments.rounds):
-        for way, fails_over in ways.items():
-            found[way].append(fails_over(dice.uniform(0, 2)))
-            print(f"==> round {number + 1} of {arguments.rounds}, {way}: {found[way][-1]:.1f} s", flush=True)
-            if way in ("unattended", "bare"):
-                repair()
+    try:
+        for number in range(arguments.rounds):
+            for way, fails_over in ways.items():
+                found[way].append(fails_over(dice.uniform(0, 2)))
+                print(f"==> round {number + 1} of {arguments.rounds}, {way}: {found[way][-1]:.1f} s", flush=True)
+                if way in ("unattended", "bare"):
+                    repair()
+    finally:
+        for client in (service, board):
+            client.stop()
     PAGE.write_text(page(found, arguments.seed), encoding="utf-8")
     print(PAGE.read_text())
 

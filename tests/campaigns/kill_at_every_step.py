@@ -92,8 +92,8 @@ class Run:
 
     def steps_begun(self, after: int = 0) -> list[Step]:
         """Phase and name of each step that began in the lines after so many."""
-        events = [json.loads(line) for line in self.lines()[after:] if line.endswith("}")]
-        return [(e["phase"], e["step"]) for e in events if e["event"] == "start" and e["step"]]
+        begun = [line for line in self.lines()[after:] if line.endswith("}") and '"event": "start"' in line]
+        return [(e["phase"], e["step"]) for e in map(json.loads, begun) if e["step"]]
 
     def attempt(self, killer: Killer, until: float) -> bool:
         """Run until the killer wants it dead; whether the run came to its end."""
@@ -103,6 +103,7 @@ class Run:
             cwd=HOUSE, env=ENVIRONMENT, start_new_session=True, stdout=subprocess.DEVNULL,
         ) as recovery:  # fmt: skip
             while recovery.poll() is None:
+                time.sleep(0.02)  # between two looks; without it half the machine looks
                 late = time.monotonic() > until
                 wanted = next((step for step in self.steps_begun(before) if killer.wants(step)), None)
                 if late or wanted:

@@ -144,6 +144,12 @@ def manifest(service: str, begun: datetime, ended: datetime, **parts: Any) -> "d
     }
 
 
+def promised(payload: Facts) -> "dict[str, Any]":
+    """What a manifest says that its databases hold, as a census."""
+    databases = {entry["name"]: entry["census"] for entry in payload["databases"]}
+    return {"lsn": None, "cluster": payload["cluster_census"], "databases": databases}
+
+
 def files(payload: Facts) -> "dict[str, dict[str, Any]]":
     """Size and digest of every file a manifest names."""
     found = {f["name"]: f for database in payload["databases"] for f in database["files"]}

@@ -6,7 +6,7 @@ from typing import Any, Mapping, Optional
 
 from . import journal, managers
 from .guards import PRECONDITION, Stop
-from .ways import NO_SPARE, PROMOTE, RESTORE, RETURN, WARM, ways
+from .ways import LOGICAL, NO_SPARE, PROMOTE, RESTORE, RETURN, WARM, ways
 
 # what becomes of the clients while a plan is carried out
 CLIENTS = {
@@ -117,17 +117,24 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
         "left": left(request),
         "through": request["manager"] or None,
     }
-    binding = {PROMOTE: promotion, RESTORE: restoration, WARM: restoration, RETURN: resumption}[way["method"]]
-    return {**plan, **binding(request, way, run)}
+    return {**plan, **BINDINGS[way["method"]](request, way, run)}
 
 
 def no_way(request: Mapping[str, Any], found: "list[dict[str, Any]]") -> str:
     """Why nothing can be done, and what would help."""
     reasons = ["%s %s: %s" % (way["method"], way.get("host") or way["backup"], way["closed"]) for way in found]
+    for catalog in (request["catalog"] or {}, request["dumps"] or {}):
+        reasons += [catalog["problem"]] if catalog.get("problem") else []
     reasons += ["%(label)s: %(reason)s" % b for b in (request["catalog"] or {}).get("passed_over", [])]
+    reasons += [_refused(refused) for refused in (request["dumps"] or {}).get("refused", [])]
     if RESTORE not in request["methods"]:
         reasons.append("from the backups: playbooks/complete_loss.yml")
     return "No standby and no backup can be used (%s). Nothing was changed." % ("; ".join(reasons) or "none was seen")
+
+
+def _refused(refused: Mapping[str, Any]) -> str:
+    """Why a copy of a dump cannot be used."""
+    return "dump %(id)s in %(store)s: %(reason)s" % refused
 
 
 def role(request: Mapping[str, Any], host: str) -> str:
@@ -229,6 +236,38 @@ def restoration(request: Mapping[str, Any], way: Mapping[str, Any], run: str) ->
     }
 
 
+def reload(request: Mapping[str, Any], _way: Mapping[str, Any], run: str) -> "dict[str, Any]":
+    """What a plan says of the dump that it restores, and of the cluster that is made for it."""
+    catalog = request["dumps"]
+    target = choose_target(request["states"], request["hosts"], request["target"], request["prefer_region"])
+    host = request["hosts"][target]
+    return {
+        "system_identifier": None,  # the cluster is yet to be made
+        "target_host": target,
+        "target_address": host["address"],
+        "data_directory": "%s/%s" % (host["root"], run),
+        "target_timeline": 0,
+        "candidates": [
+            {"label": dump["id"], "type": "dump", "started": dump["started"], "size_bytes": dump["size_bytes"]}
+            for dump in catalog["dumps"]
+        ],
+        "passed_over": [
+            {"label": refused["id"], "reason": "in %(store)s: %(reason)s" % refused} for refused in catalog["refused"]
+        ],
+        "unreachable": catalog["unreachable"],
+        "changes": [
+            "%s: a new cluster in %s/%s, into which the dump is restored" % (target, host["root"], run),
+            CLIENTS[request["clients"]],
+            "the service's name points at %s" % host["address"],
+            "the repositories go on with another database system; the backups that they have stay",
+        ],
+        "irreversible": [
+            "commits after the dump was begun are given up",
+            "roles have the passwords that the inventory gives them (dump_role_passwords), and no others",
+        ],
+    }
+
+
 def resumption(request: Mapping[str, Any], way: Mapping[str, Any], _run: str) -> "dict[str, Any]":
     """What a plan says of the old primary that goes on."""
     target = way["host"]
@@ -255,37 +294,37 @@ def resumption(request: Mapping[str, Any], way: Mapping[str, Any], _run: str) ->
     }
 
 
+BINDINGS = {
+    PROMOTE: promotion,
+    RESTORE: restoration,
+    WARM: restoration,
+    LOGICAL: reload,
+    RETURN: resumption,
+}
+
+
 def decisions(plan: Mapping[str, Any]) -> "list[dict[str, str]]":
     """What the timeline shall say of a plan."""
+    what, where = ("Dump", "store") if plan["method"] == LOGICAL else ("Backup", "repository")
     said = [
-        {"event": "decision", "detail": "Go on without repository %s, which does not answer: %s" % item}
+        "Go on without %s %s, which does not answer: %s" % (where, *item)
         for item in sorted(plan["unreachable"].items())
     ]
-    said += [
-        {"event": "decision", "detail": "Backup %(label)s in repository %(repo)s passed over: %(reason)s" % b}
-        for b in plan["passed_over"]
-    ]
+    for passed in plan["passed_over"]:
+        place = " in repository %s" % passed["repo"] if "repo" in passed else ""
+        said.append("%s %s%s passed over: %s" % (what, passed["label"], place, passed["reason"]))
+    said += _chosen(plan)
+    return [{"event": "decision", "detail": line} for line in said]
+
+
+def _chosen(plan: Mapping[str, Any]) -> "list[str]":
+    """The way that is taken."""
     if plan["method"] == RETURN:
-        return [
-            *said,
-            {
-                "event": "decision",
-                "detail": "Go on with %s, which run %s had left" % (plan["target_host"], plan["undoes"]),
-            },
-        ]
+        return ["Go on with %s, which run %s had left" % (plan["target_host"], plan["undoes"])]
     if plan["method"] == PROMOTE:
-        return [
-            *said,
-            {"event": "decision", "detail": "Promote %s, which received %s" % (plan["target_host"], plan["received"])},
-        ]
-    first = plan["candidates"][0]
-    end = plan["archive_end"]
-    said.append(
-        {
-            "event": "decision",
-            "detail": "Restore %s from repository %s on %s" % (first["label"], first["repo"], plan["target_host"]),
-        }
-    )
-    if end:
-        said.append({"event": "decision", "detail": "Replay WAL to %s, archived at %s" % (end["segment"], end["time"])})
-    return said
+        return ["Promote %s, which received %s" % (plan["target_host"], plan["received"])]
+    first, end = plan["candidates"][0], plan.get("archive_end")
+    if plan["method"] == LOGICAL:
+        return ["Restore dump %s on %s" % (first["label"], plan["target_host"])]
+    said = ["Restore %s from repository %s on %s" % (first["label"], first["repo"], plan["target_host"])]
+    return said + (["Replay WAL to %s, archived at %s" % (end["segment"], end["time"])] if end else [])

@@ -151,6 +151,23 @@ def newest_timeline(info: "list[dict[str, Any]]") -> int:
     return newest
 
 
+def served(info: "list[dict[str, Any]]") -> "dict[int, Optional[str]]":
+    """The database system that each repository serves now; None where it serves none."""
+    found: "dict[int, Optional[str]]" = {}
+    for stanza in info:
+        systems = _systems(stanza)
+        for number in (repo["key"] for repo in stanza.get("repo", [])):
+            newest = max((database for repo, database in systems if repo == number), default=None)
+            found[number] = systems[number, newest] if newest is not None else None
+    return found
+
+
+def present_system(info: "list[dict[str, Any]]") -> Optional[str]:
+    """The database system that every repository with any serves now; None where they serve none or do not agree."""
+    systems = {system for system in served(info).values() if system}
+    return systems.pop() if len(systems) == 1 else None
+
+
 def single_system(backups: "list[dict[str, Any]]", expected: Optional[str]) -> str:
     """The one system identifier the repository holds; a repository with several needs to be told which."""
     systems = sorted({b["system_identifier"] for b in backups})

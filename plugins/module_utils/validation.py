@@ -7,7 +7,7 @@ from typing import Any, Mapping
 from .lsn import format_lsn, parse_lsn, segment_number, segment_of
 from .reconcile import Reconciliation
 from .timelines import forks
-from .ways import PROMOTE, RETURN
+from .ways import LOGICAL, PROMOTE, RETURN
 
 
 def check(name: str, expected: Any, observed: Any, passed: bool, duration_s: float = 0.0) -> "dict[str, Any]":
@@ -32,13 +32,7 @@ def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dic
     """Judge what a recovered cluster says of itself against the plan."""
     wrong = seen["unreadable_databases"]
     return [
-        check(
-            "the database system is the planned one",
-            plan["system_identifier"],
-            seen["system_identifier"],
-            str(seen["system_identifier"]) == str(plan["system_identifier"]),
-        ),
-        *([] if plan.get("method") == "reindex" else _judge_restore(seen, plan)),
+        *({LOGICAL: _judge_place, "reindex": _judge_system}.get(plan.get("method", ""), _judge_restore)(seen, plan)),
         check("the server is out of recovery", False, seen["in_recovery"], not seen["in_recovery"]),
         check("data checksums are on", "on", seen["data_checksums"], seen["data_checksums"] == "on"),
         check("every database can be read", "none unreadable", ", ".join(wrong) or "none unreadable", not wrong),
@@ -47,16 +41,24 @@ def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dic
     ]
 
 
+def _judge_system(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    """It is a copy of what was lost; all that is asked of one that was repaired where it is and has not moved."""
+    found, wanted = str(seen["system_identifier"]), str(plan["system_identifier"])
+    return [check("the database system is the planned one", wanted, found, found == wanted)]
+
+
+def _judge_place(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    """It is where the plan put it; all that is asked of a cluster that was made for a dump."""
+    found, wanted = seen["place"], plan["data_directory"]
+    return [check("it runs in the planned place", wanted, found, found == wanted)]
+
+
 def _judge_restore(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":
-    """What must hold of a cluster that was restored to a new place; one that was repaired where it is has not moved."""
+    """What must hold of a cluster that was restored to a new place."""
     _parent, ended = switch_point(seen["history"])
     return [
-        check(
-            "it runs in the planned place",
-            plan["data_directory"],
-            seen["place"],
-            seen["place"] == plan["data_directory"],
-        ),
+        *_judge_system(seen, plan),
+        *_judge_place(seen, plan),
         check(
             "it continues on a new timeline",
             "> %s" % plan["target_timeline"],

@@ -14,6 +14,9 @@ from .trend import median
 
 PROMOTE, RESTORE, RETURN = "promote", "restore", "return"
 WARM = "warm_restore"  # a restore that fetches only what an older copy on the host has not
+LOGICAL = "logical"  # a dump, restored into a cluster that is made for it
+# A dump brings no passwords and no settings, and the cluster is another one: it goes before a backup only for so many seconds of commits.
+DUMP_GAINS_S = 3600
 NO_SPARE = "no host of the service is clean and configured: add a spare to the inventory and run protect.yml"
 
 
@@ -25,23 +28,30 @@ def ways(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
     warm = _warm(request, restores)
     for way in restores:
         way["closed"] = way["closed"] or _no_clean_host(request, warm)
-    for way in _promotions(request) + restores + warm + _returns(request):
-        if (RESTORE if way["method"] == WARM else way["method"]) not in request["methods"]:
+    for way in _promotions(request) + restores + warm + _reloads(request) + _returns(request):
+        if (RESTORE if way["method"] in (WARM, LOGICAL) else way["method"]) not in request["methods"]:
             continue
         if request["manager"] and way["method"] != PROMOTE:
             way["closed"] = "%s manages the cluster, and would have to start it" % request["manager"]
         if wanted and way["method"] != wanted and not way["closed"]:
             way["closed"] = "a person chose to %s" % wanted
         found.append({key: value for key, value in way.items() if value is not None})
-    return sorted(found, key=lambda way: _rank(way, request))
+    lost = [way["loses_s"] for way in found if way["method"] != LOGICAL and "closed" not in way and "loses_s" in way]
+    return sorted(found, key=lambda way: _rank(way, request, min(lost, default=None)))
 
 
-def _rank(way: Mapping[str, Any], request: Mapping[str, Any]) -> "tuple[Any, ...]":
-    """Open before closed, least loss, promotion before restore, a clean host before one that was left, the preferred region."""
+def _rank(way: Mapping[str, Any], request: Mapping[str, Any], least_s: Optional[float]) -> "tuple[Any, ...]":
+    """Open before closed, least loss, promotion before restore, a clean host before one that was left, the preferred region.
+
+    `least_s`: what the best of the others loses, where one says it; a dump says no bytes.
+    """
+    gained_s = (least_s or 0) - way.get("loses_s", 0) if way["method"] == LOGICAL and "loses_s" in way else 0
     return (
         "closed" in way,
+        gained_s < DUMP_GAINS_S,
+        way["method"] == LOGICAL,
         way.get("loses_bytes", 0),
-        (PROMOTE, RESTORE, WARM, RETURN).index(way["method"]),
+        (PROMOTE, RESTORE, WARM, LOGICAL, RETURN).index(way["method"]),
         request["hosts"].get(way.get("host"), {}).get("region") != request.get("prefer_region"),
         way.get("host", ""),
         way.get("repository", 0),
@@ -100,10 +110,7 @@ def _restores(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
     """A way for each repository that offers a backup."""
     catalog = request["catalog"] or {}
     end = catalog.get("archive_end") or {}
-    running = [host for host, seen in request["states"].items() if seen["role"] in ("primary", "unresponsive")]
-    closed = None
-    if running and not request["despite_copies"]:
-        closed = "%s still runs and may hold what the archive does not" % ", ".join(sorted(running))
+    closed = _still_running(request)
     found = []
     for repository in sorted({candidate["repo"] for candidate in catalog.get("candidates", [])}):
         first = next(c for c in catalog["candidates"] if c["repo"] == repository)
@@ -125,6 +132,14 @@ def _restores(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
     return found
 
 
+def _still_running(request: Mapping[str, Any]) -> Optional[str]:
+    """Why nothing is restored while a server runs that may know more; None when none does."""
+    running = [host for host, seen in request["states"].items() if seen["role"] in ("primary", "unresponsive")]
+    if not running or request["despite_copies"]:
+        return None
+    return "%s still runs and may hold what the archive does not" % ", ".join(sorted(running))
+
+
 def _warm(request: Mapping[str, Any], restores: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
     """Each restore over the copy that a stopped host was left with, which is read and stays: a way for each such host."""
     system = str((request["catalog"] or {}).get("system_identifier"))
@@ -143,6 +158,22 @@ def _warm(request: Mapping[str, Any], restores: "list[dict[str, Any]]") -> "list
             took = {"takes_s": _took(request["runs"], WARM)}
             found.append({**way, **took, "method": WARM, "host": host, "closed": way["closed"] or cold})
     return found
+
+
+def _reloads(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
+    """The way of a dump: at most one, for an older one loses more."""
+    offered = (request["dumps"] or {}).get("dumps", [])
+    if not offered:
+        return []
+    return [
+        {
+            "method": LOGICAL,
+            "backup": offered[0]["id"],
+            "loses_s": _since(epoch_s(offered[0]["started"]), request),
+            "takes_s": _took(request["runs"], LOGICAL),
+            "closed": _still_running(request) or _no_clean_host(request, []),
+        }
+    ]
 
 
 def _no_clean_host(request: Mapping[str, Any], warm: "list[dict[str, Any]]") -> Optional[str]:

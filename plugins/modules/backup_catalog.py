@@ -10,9 +10,11 @@ short_description: List what pgBackRest's repositories offer to restore
 description:
   - Answers, in one call, which backups there are, which can be used and why others cannot, and how far the archived WAL reaches.
   - Only looks. Run it on a host that has the repositories' configuration, as the user that owns the cluster.
-  - A repository that does not answer is named in C(unreachable); when none answers the module fails with exit code 3.
+  - A repository that does not answer is named in C(unreachable); when none offers a backup the module fails with exit code 3,
+    or answers with an empty catalog and its C(problem), where no backup is needed.
 options:
   stanza: {description: Name of the stanza., type: str, required: true}
+  required: {description: Whether nothing can be done without a backup., type: bool, default: true}
   system_identifier: {description: The database system to restore; needed when the repositories hold several., type: str}
   endpoints:
     description: Number and C(host[:port]) of each repository's object store. One that does not speak TLS at once is not waited for.
@@ -46,16 +48,19 @@ catalog:
     timeline: {description: The newest timeline in the archive., type: int}
     archive_end: {description: Last segment that can be replayed from the newest candidate, and when it was archived., type: dict}
     unreachable: {description: Repositories that did not answer, each with what was said., type: dict}
+    problem: {description: 'Why nothing can be restored, where that is so and nothing needs to be.', type: str}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, repository
 
 
-def observe(engine: pgbackrest.Repositories, wanted: "str | None") -> "dict[str, object]":
-    """Ask the repositories and fold their answers."""
+def observe(
+    engine: pgbackrest.Repositories, wanted: "str | None", unreachable: "dict[str, str]"
+) -> "dict[str, object]":
+    """Ask the repositories and fold their answers; those that do not answer are added to `unreachable`."""
     endpoints = engine.module.params["endpoints"]
-    unreachable = network.tls_problems(endpoints)
+    unreachable.update(network.tls_problems(endpoints))
     answering = ["--repo=%s" % repo for repo in endpoints if str(repo) not in unreachable] if unreachable else [None]
     info = [stanza for repo in answering for stanza in engine.ask(*filter(None, [repo]), "info")]
     unreachable.update(
@@ -72,7 +77,7 @@ def observe(engine: pgbackrest.Repositories, wanted: "str | None") -> "dict[str,
         raise guards.Stop(
             "No repository offers a backup of %s (%s)." % (engine.module.params["stanza"], said), guards.PRECONDITION
         )
-    system = repository.single_system(backups, wanted)
+    system = repository.single_system(backups, wanted or repository.present_system(info))
     archives = repository.archives(info, system, unreachable)
     stored, line = engine.archived(archives, repository.segment_bytes(backups, system))
     usable, passed_over = repository.judge(backups, system, stored, line)
@@ -92,15 +97,19 @@ def main() -> None:
         argument_spec={
             "stanza": {"type": "str", "required": True},
             "system_identifier": {"type": "str"},
+            "required": {"type": "bool", "default": True},
             "endpoints": pgbackrest.ENDPOINTS,
             "timeout_s": {"type": "int", "default": 15},
         },
         supports_check_mode=True,
     )
+    unreachable: "dict[str, str]" = {}
     try:
-        catalog = observe(pgbackrest.Repositories(module), module.params["system_identifier"] or None)
+        catalog = observe(pgbackrest.Repositories(module), module.params["system_identifier"] or None, unreachable)
     except guards.Stop as stop:
-        guards.fail(module, stop)
+        if module.params["required"]:
+            guards.fail(module, stop)
+        catalog = {"candidates": [], "passed_over": [], "unreachable": unreachable, "problem": str(stop)}
     module.exit_json(changed=False, catalog=catalog)
 
 

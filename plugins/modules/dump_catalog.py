@@ -10,10 +10,12 @@ short_description: List the dumps of a service over all stores
 description:
   - Answers which dumps can be restored, newest first, and which cannot and why. A dump is offered when its manifest is signed by
     a key that is known and the store holds every file the manifest names, in its size.
-  - Only looks, and reads no data; M(pgrescue.runbooks.verify_dump) does. Fails with exit code 3 when no store answers.
+  - Only looks, and reads no data; M(pgrescue.runbooks.verify_dump) does. Fails with exit code 3 when no store answers, or answers with
+    an empty catalog and its C(problem), where no dump is needed.
 options:
   service: {description: The service whose dumps are listed., type: str, required: true}
   public_keys: {description: Ed25519 public keys in PEM that may have signed., type: list, elements: str, required: true}
+  required: {description: Whether nothing can be done without a dump., type: bool, default: true}
   stale_after_days: {description: After how many days a proof is stale., type: int, default: 30}
 extends_documentation_fragment: [pgrescue.runbooks.stores]
 attributes:
@@ -46,6 +48,7 @@ catalog:
     held: {description: Stores with a note that holds all dumps of the service, and that note., type: dict}
     uploads: {description: Uploads that were begun and never ended., type: list, elements: dict}
     unreachable: {description: 'Stores that did not answer, each with what was said.', type: dict}
+    problem: {description: 'Why there is nothing to see, where that is so and no dump is needed.', type: str}
 """
 
 from datetime import datetime, timezone
@@ -61,6 +64,7 @@ def main() -> None:
             "service": {"type": "str", "required": True},
             "stores": stores.ARGUMENT,
             "public_keys": {"type": "list", "elements": "str", "required": True, "no_log": False},
+            "required": {"type": "bool", "default": True},
             "stale_after_days": {"type": "int", "default": 30},
         },
         supports_check_mode=True,
@@ -70,7 +74,10 @@ def main() -> None:
         seen = dump_store.observe(p["stores"], p["service"], p["public_keys"])
         catalog = dumps.catalog(seen["copies"], datetime.now(timezone.utc), p["stale_after_days"])
     except guards.Stop as stop:
-        guards.fail(module, stop)
+        if p["required"]:
+            guards.fail(module, stop)
+        nothing = {"dumps": [], "refused": [], "unfinished": [], "unreachable": {}, "problem": str(stop)}
+        module.exit_json(changed=False, catalog=nothing)
     held = {store: hold for store, hold in seen["holds"].items() if hold is not None}
     more = {"uploads": seen["uploads"], "unreachable": seen["unreachable"], "held": held}
     module.exit_json(changed=False, catalog={**catalog, **more})

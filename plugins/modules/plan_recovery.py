@@ -20,8 +20,9 @@ options:
   states: {description: What was observed on each host that answers., type: dict, required: true}
   hosts: {description: 'Each host of the service with C(region), C(address) and C(root), the folder below which its clusters live.', type: dict, required: true}
   catalog: {description: What can be restored; empty where nothing is to be restored., type: dict, default: {}}
+  dumps: {description: 'The dumps that can be restored; from M(pgrescue.runbooks.dump_catalog).', type: dict, default: {}}
   methods:
-    description: The ways the procedure may take. C(promote) a standby, C(restore) a backup, C(return) to the primary that a run left.
+    description: The ways the procedure may take. C(promote) a standby, C(restore) a backup or a dump, C(return) to the primary that a run left.
     type: list
     elements: str
     default: [restore]
@@ -110,6 +111,7 @@ def main() -> None:
             "states": {"type": "dict", "required": True},
             "hosts": {"type": "dict", "required": True},
             "catalog": {"type": "dict", "default": {}},
+            "dumps": {"type": "dict", "default": {}},
             "methods": {"type": "list", "elements": "str", "default": ["restore"]},
             "method": {"type": "str"},
             "planned": {"type": "bool", "default": False},

@@ -78,6 +78,7 @@ read_whole:
   type: list
   elements: str
 manifest: {description: The manifest of the dump., returned: success, type: dict}
+promised: {description: 'What the manifest says that the databases hold, as M(pgrescue.runbooks.prove_copy) expects it.', returned: success, type: dict}
 disproves: {description: 'Whether the dump could not be loaded, and the host is not to blame.', returned: 'failure, when it is so', type: bool}
 """
 
@@ -161,6 +162,7 @@ def main() -> None:
             payload, plan, root, tool, whole = first_whole(module, server, fetch, passed_over)
             named = [{"name": name, "dumped_as": entry["name"]} for entry, name in plan]
             about = {"id": payload["id"], "passed_over": passed_over, "manifest": payload, "read_whole": whole}
+            about["promised"] = dumps.promised(payload)
             if module.check_mode:
                 module.exit_json(changed=True, databases=named, roles=[], **about)
             roles = dump_restore.make_roles(url, root) if payload["globals"] else []

@@ -10,6 +10,8 @@ short_description: A PostgreSQL server that is thrown away, for a proof
 description:
   - Starts a server on a restored copy (C(started)), cuts it off when its replay is over (C(offline)), starts one on an empty cluster
     made for it (C(created)), which is cut off from the beginning, or removes it with all its data (C(absent)).
+  - One that was made for a dump can be kept (C(released)). It is stopped, written to disk, and no scratch server from then on; nothing
+    here touches it again.
   - It archives nothing, follows no primary, runs no jobs, listens on no network address, and is reached over a socket that only its
     owner may open. One that is cut off can connect to nothing either, neither to an address nor to another server's socket.
   - While a copy replays it fetches WAL from the repositories; nothing else runs in it then. To cut it off it is started again.
@@ -19,9 +21,14 @@ description:
 options:
   place: {description: 'The data directory; its socket and its log are beside it.', type: path, required: true}
   run: {description: The run it belongs to., type: str, required: true}
-  state: {description: What shall be., type: str, choices: [created, started, offline, absent], required: true}
+  state: {description: What shall be., type: str, choices: [created, started, offline, released, absent], required: true}
   evict: {description: Whether what another run left at the place may be removed., type: bool, default: false}
-  settings: {description: 'Further settings, such as shared_buffers. They cannot undo its isolation.', type: dict, default: {}}
+  settings:
+    description:
+      - Further settings, such as shared_buffers. They cannot undo its isolation. Of one that is C(released) what it is started with from
+        then on, in C(postgresql.auto.conf).
+    type: dict
+    default: {}
   programs: {description: Folder of PostgreSQL's programs; Debian's for C(version) when left out., type: path}
   version: {description: Major version of PostgreSQL., type: int, required: true}
 attributes:
@@ -50,9 +57,10 @@ EXAMPLES = """
 """
 
 RETURN = """
-socket_directory: {description: Where its socket is., returned: unless absent, type: str}
-port: {description: Its port; the name of the socket holds it., returned: unless absent, type: int}
-log: {description: Its log., returned: unless absent, type: str}
+socket_directory: {description: Where its socket is., returned: unless absent or released, type: str}
+port: {description: Its port; the name of the socket holds it., returned: unless absent or released, type: int}
+log: {description: Its log., returned: unless absent or released, type: str}
+released: {description: Whether what is there is none that is thrown away any more., returned: success, type: bool}
 disproves: {description: 'Whether the server did not start and its log says that what it read is wrong.', returned: 'failure, when it is so', type: bool}
 """
 
@@ -72,8 +80,10 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     postgres,
     records,
     scratch,
+    standby_settings,
 )
 
+STATES = ["created", "started", "offline", "released", "absent"]
 PORT = 5432
 STARTS_WITHIN_S = 10  # its first process, not its replay
 OFFLINE_WITHIN_S = 60  # until it answers, with nothing to replay
@@ -115,7 +125,9 @@ class Scratch:
         os.makedirs(os.path.dirname(self.place), exist_ok=True)
         note = {"run": self.module.params["run"], "state": "created"}
         records.write_json(places.marker_path(self.place), note)
-        self.run("initdb", "--pgdata=" + self.place, "--data-checksums", "--encoding=UTF8", "--locale=C", "--no-sync")
+        self.run(
+            "initdb", "--pgdata=" + self.place, "--data-checksums", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"
+        )
 
     def start(self, cut_off: bool) -> None:
         """Start it, alone; replay may take long, so nobody waits here for that of one that is not cut off."""
@@ -160,10 +172,40 @@ class Scratch:
         if os.path.exists(os.path.join(self.place, "recovery.signal")):
             said = "%s still replays, and needs its repository for that. Nothing was changed. Wait until it is over."
             raise guards.Stop(said % self.place, guards.PRECONDITION)
+        self.stop()
+        self.start(cut_off=True)
+
+    def stop(self) -> None:
+        """Stop it, with all it has written."""
         if postgres.is_alive(self.place):
             patience = "--timeout=%d" % STOPS_WITHIN_S
             self.run("pg_ctl", "stop", "--pgdata=" + self.place, "--mode=fast", "--wait", patience)
-        self.start(cut_off=True)
+
+    def is_released(self) -> bool:
+        """Whether what is there is in use, or about to be."""
+        return bool(places.marker(self.place).get("state") == "released")
+
+    def release(self) -> None:
+        """Make a cluster like any other of it; the note that says so is what counts, and comes last."""
+        self.stop()
+        path = os.path.join(self.place, "postgresql.auto.conf")
+        with open(path, encoding="utf-8") as source:
+            text = standby_settings.rewritten(source.read(), self.module.params["settings"])
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+        os.unlink(os.path.join(self.place, "postmaster.opts"))  # which says how it was cut off
+        self.run("initdb", "--sync-only", "--pgdata=" + self.place)
+        note = {"run": self.module.params["run"], "state": "released"}
+        records.write_json(places.marker_path(self.place), note)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove what it was started with."""
+        if os.path.isdir(self.socket_directory):
+            shutil.rmtree(self.socket_directory)
+        for ending in (".log", ".conf", ".hba", ".ident"):
+            if os.path.exists(self.place + ending):
+                os.unlink(self.place + ending)
 
     def remove(self) -> None:
         """Stop it and remove it with all its data."""
@@ -175,10 +217,11 @@ class Scratch:
         if postgres.is_alive(self.place):
             self.run("pg_ctl", "stop", "--pgdata=" + self.place, "--mode=immediate")
         beside = (places.tablespaces(self.place), places.brought(self.place), places.wal(self.place))
-        for path in (self.place, self.socket_directory, *beside):
+        for path in (self.place, *beside):
             if os.path.isdir(path):
                 shutil.rmtree(path)
-        for ending in (".log", ".conf", ".hba", ".ident", ".pgrescue.lock", ".pgrescue.json"):  # the note last
+        self.clear()
+        for ending in (".pgrescue.lock", ".pgrescue.json"):  # the note last
             if os.path.exists(self.place + ending):
                 os.unlink(self.place + ending)
 
@@ -189,7 +232,7 @@ def main() -> None:
         argument_spec={
             "place": {"type": "path", "required": True},
             "run": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["created", "started", "offline", "absent"], "required": True},
+            "state": {"type": "str", "choices": STATES, "required": True},
             "evict": {"type": "bool", "default": False},
             "settings": {"type": "dict", "default": {}},
             "programs": {"type": "path"},
@@ -198,14 +241,25 @@ def main() -> None:
         supports_check_mode=True,
     )
     server, state = Scratch(module), module.params["state"]
-    reached = {"socket_directory": server.socket_directory, "port": PORT, "log": server.log}
+    reached = {"socket_directory": server.socket_directory, "port": PORT, "log": server.log, "released": False}
     try:
         there = server.check()
+        if server.is_released():
+            if state not in ("created", "released"):
+                said = "%s was made for a dump, and is in use since. Nothing was changed."
+                raise guards.Stop(said % server.place)
+            module.exit_json(changed=False, released=True)
         alive = postgres.is_alive(server.place)
         if state == "absent":
             if there and not module.check_mode:
                 server.remove()
-            module.exit_json(changed=there)
+            module.exit_json(changed=there, released=False)
+        if state == "released":
+            if not there:
+                raise guards.Stop("There is nothing at %s." % server.place, guards.PRECONDITION)
+            if not module.check_mode:
+                server.release()
+            module.exit_json(changed=True, released=True)
         done = alive and state != "offline"  # whether it is cut off cannot be told from here
         if module.check_mode or done:
             module.exit_json(changed=not done, **reached)

@@ -36,8 +36,9 @@ def way_loss(way: Mapping[str, Any]) -> str:
 
 
 def way_name(way: Mapping[str, Any]) -> str:
-    """`promote a2`, or `restore 20261124-010000F from repository 1`."""
-    words = [str(way.get("method", "restore")), str(way.get("backup") or way.get("host") or "")]
+    """`promote a2`, `restore 20261124-010000F from repository 1` or `restore dump 20261124T010000Z`."""
+    method = str(way.get("method", "restore"))
+    words = ["restore dump" if method == "logical" else method, str(way.get("backup") or way.get("host") or "")]
     if way.get("repository"):
         words.append(f"from repository {way['repository']}")
     return " ".join(filter(None, words))

@@ -204,7 +204,7 @@ class Plan(Model):
     made: Instant | SkipJsonSchema[None] = None  # a plan that is old is not begun with
     procedure: str
     service: str
-    method: str | SkipJsonSchema[None] = None  # promote or restore; absent from proofs
+    method: str | SkipJsonSchema[None] = None  # promote, restore, logical, return or reindex; absent from proofs
     ways: list[Way] | SkipJsonSchema[None] = None  # all that were looked at, the chosen one first
     planned: bool | SkipJsonSchema[None] = None  # the primary was well and is left on purpose
     lost_regions: list[str] | SkipJsonSchema[None] = None  # of which no host answered

@@ -68,6 +68,7 @@ def request(**changes):
             "timeline": 1,
             "archive_end": {"segment": BACKUP["wal_stop"], "time": "2026-11-24T01:01:00Z"},
         },
+        "dumps": {},
         "methods": ["promote", "restore"],
         "method": None,
         "planned": False,
@@ -264,6 +265,65 @@ def test_with_no_clean_host_a_backup_is_restored_over_what_a_stopped_host_was_le
     assert plans.make(request(states=spared, method="warm_restore"), "run-1")["target_host"] == "db1"
 
 
+DUMPS = {
+    "dumps": [
+        {"id": "20261124T004000Z", "started": "2026-11-24T00:40:00Z", "size_bytes": 5},
+        {"id": "20261123T004000Z", "started": "2026-11-23T00:40:00Z", "size_bytes": 4},
+    ],
+    "refused": [{"id": "20261122T004000Z", "store": "east", "reason": "globals.sql is missing"}],
+    "unreachable": {"west": "timed out"},
+}
+NO_BACKUP = {"candidates": [], "passed_over": [], "unreachable": {}, "problem": "No repository offers a backup"}
+ARCHIVED_S = 1795482060.0  # when the catalog's last segment was, 2026-11-24T01:01:00Z
+
+
+def test_a_dump_is_the_way_where_no_backup_is_left():
+    lost = {"states": {"spare1": SPARE}, "catalog": NO_BACKUP, "last_acknowledged_s": ARCHIVED_S}
+    plan = plans.make(request(**lost, dumps=DUMPS), "run-1")
+    assert (plan["method"], plan["target_host"], plan["data_directory"]) == ("logical", "spare1", "/pg/run-1")
+    assert (plan["system_identifier"], plan["target_timeline"]) == (None, 0)
+    assert [one["label"] for one in plan["candidates"]] == ["20261124T004000Z", "20261123T004000Z"]
+    assert plan["ways"][0]["loses_s"] == 21 * 60
+    assert [line["detail"] for line in plans.decisions(plan)] == [
+        "Go on without store west, which does not answer: timed out",
+        "Dump 20261122T004000Z passed over: in east: globals.sql is missing",
+        "Restore dump 20261124T004000Z on spare1",
+    ]
+    with pytest.raises(Stop, match="No repository offers a backup; no store answers") as stop:
+        plans.make(request(**lost, dumps={**DUMPS, "dumps": [], "refused": [], "problem": "no store answers"}), "run-1")
+    assert stop.value.exit_code == PRECONDITION
+    with pytest.raises(Stop, match="sql is missing"):
+        plans.make(request(**lost, dumps={**DUMPS, "dumps": []}), "run-1")
+
+
+@pytest.mark.parametrize(
+    ("dumped", "chosen"),
+    [("2026-11-24T01:00:59Z", "restore"), ("2026-11-24T02:00:59Z", "restore"), ("2026-11-24T02:01:00Z", "logical")],
+)
+def test_a_dump_goes_before_a_backup_only_for_an_hour_of_commits(dumped, chosen):
+    dumps = {**DUMPS, "dumps": [{**DUMPS["dumps"][0], "started": dumped}]}
+    asked = request(dumps=dumps, last_acknowledged_s=ARCHIVED_S + 7200)
+    assert plans.make(asked, "run-1")["method"] == chosen
+    assert plans.make({**asked, "method": "logical"}, "run-1")["method"] == "logical"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"states": {"db2": {"role": "unresponsive"}, "spare1": SPARE}}, "still runs"),
+        ({"states": {"db1": {"role": "stopped"}}}, "no host of the service is clean"),
+        ({"target": "db1"}, "is not a clean host"),
+    ],
+)
+def test_no_dump_is_restored_beside_a_server_that_runs_or_on_a_host_that_has_a_cluster(changes, why):
+    with pytest.raises(Stop, match=why):
+        plans.make(request(catalog=NO_BACKUP, dumps=DUMPS, **changes), "run-1")
+
+
+def test_a_standby_is_promoted_where_no_repository_answers():
+    assert plans.make(request(states={"db1": STANDBY}, catalog=NO_BACKUP, dumps=DUMPS), "run-1")["method"] == "promote"
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [({"ready": False}, "not configured to start"), ({"ready": True, "system_identifier": "8"}, "another database")],
@@ -365,6 +425,15 @@ def test_a_repository_of_several_systems_must_be_told_which():
     with pytest.raises(Stop) as stop:
         repository.single_system([BACKUP, {**BACKUP, "system_identifier": "8"}], None)
     assert stop.value.exit_code == PRECONDITION
+
+
+def test_a_repository_serves_the_system_that_it_was_given_last():
+    databases = [{"repo-key": 1, "id": 1, "system-id": 7}, {"repo-key": 1, "id": 2, "system-id": 8}]
+    info = [{"db": databases, "repo": [{"key": 1}, {"key": 2}]}]
+    assert repository.served(info) == {1: "8", 2: None}
+    assert repository.present_system(info) == "8"
+    info[0]["db"].append({"repo-key": 2, "id": 1, "system-id": 7})
+    assert repository.present_system(info) is None
 
 
 def lines(*tokens):

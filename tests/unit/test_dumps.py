@@ -287,6 +287,7 @@ def test_a_store_that_is_down_does_not_keep_the_other_from_its_dump(source, stor
     assert verify(one, two)["verified_stores"] == [one.name]
     one.stop()
     assert refused(module("dump_catalog")(stores=places(one, two), **KEYS), 3, one.name, two.name)
+    assert one.name in module("dump_catalog")(stores=places(one, two), required=False, **KEYS)["catalog"]["problem"]
     assert refused(take(source, tmp_path, one, two), 5, "No store took the dump")
 
 

@@ -94,6 +94,8 @@ def test_nothing_to_restore_is_a_precondition(repositories, monkeypatch, tmp_pat
     (tmp_path / "empty.conf").write_text(config)
     monkeypatch.setenv("PGBACKREST_CONFIG", str(tmp_path / "empty.conf"))
     assert refused(catalog(), 3, "No repository offers a backup of test")
+    nothing = catalog(required=False)["catalog"]
+    assert nothing["candidates"] == [] and "No repository offers a backup of test" in nothing["problem"]
 
 
 def test_a_missing_segment_passes_over_the_backup_that_needs_it(repositories):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -274,6 +275,27 @@ def test_an_empty_server_is_cut_off_from_the_beginning(empty):
     assert not call("scratch_server", **at, state="created")["changed"]
     assert call("scratch_server", **at, state="offline")["changed"]
     assert {check["verdict"] for check in call("copy_isolation", **here)["checks"]} == {"passed"}
+
+
+def test_one_that_is_kept_starts_as_any_other_and_is_never_removed(empty):
+    call, at, _here = empty
+    kept = {**at, "settings": {"archive_command": "", "port": "6543"}}
+    assert call("scratch_server", **kept, state="released", check=True)["changed"]
+    assert postgres.is_alive(at["place"])
+    assert call("scratch_server", **kept, state="released")["released"]
+    place = Path(at["place"])
+    assert sorted(p.name for p in place.parent.iterdir()) == [place.name, place.name + ".pgrescue.json"]
+    assert not (place / "postmaster.opts").exists()
+    assert "port = '6543'" in (place / "postgresql.auto.conf").read_text()
+    for state in ("created", "released"):
+        answer = call("scratch_server", **kept, state=state)
+        assert (answer["changed"], answer["released"]) == (False, True)
+    for state in ("absent", "offline", "started"):
+        asked = {**at, "state": state}
+        answer = as_user(place.owner(), lambda asked=asked: module("scratch_server")(**asked))
+        assert refused(answer, 4, "in use since")
+    assert (place / "PG_VERSION").exists()
+    place.with_name(place.name + ".pgrescue.json").write_text('{"run": "r", "state": "created"}')  # so that it can go
 
 
 @pytest.mark.parametrize("version", VERSIONS)

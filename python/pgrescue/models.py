@@ -24,7 +24,6 @@ MILESTONES = (
     "writable",
     "validated",
     "endpoint_switched",
-    "endpoint_restored",
     "application_resumed",
     "service_healthy",
 )

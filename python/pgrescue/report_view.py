@@ -22,7 +22,6 @@ _MOMENTS = {
     "rows_back": "rows back",
     "validated": "validated",
     "endpoint_switched": "endpoint switched",
-    "endpoint_restored": "endpoint restored",
     "application_resumed": "application resumed",
 }
 _WIDE, _NARROW = 880, 356

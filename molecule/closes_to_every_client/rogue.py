@@ -1,4 +1,4 @@
-"""Close the service to its clients while one writes that stops for nobody; no transaction may begin until it is opened."""
+"""Close the service to its clients while one goes on writing; no transaction may begin until it is opened."""
 
 import json
 import subprocess

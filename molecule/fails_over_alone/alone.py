@@ -28,7 +28,7 @@ if __name__ == "__main__":
     assert json.loads((record / "run.json").read_text())["result"] == "passed"
     (approval,) = [json.loads(path.read_text()) for path in record.glob("approval-*.json")]
     assert approval["way"] == "policy"
-    fence = json.loads((record / "fence.json").read_text())
+    (fence,) = [json.loads(path.read_text()) for path in record.glob("fence-*.json")]
     assert fence["fenced"]
     assert json.loads((record / "measurement.json").read_text())["lost_acknowledged_before_recovery_point"] == 0
     assert "A person must look before" in watch()

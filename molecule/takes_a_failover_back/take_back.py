@@ -59,7 +59,7 @@ def fail_over(old: str) -> str:
     play("failover", "ada@desk", 0, run_id=name, **asked)
     new = roles()["primary"]
     assert new != [old]
-    assert json.loads((HOUSE / "runs" / name / "fence.json").read_text())["fenced"]
+    assert json.loads((HOUSE / "runs" / name / f"fence-{old}.json").read_text())["fenced"]
     return name
 
 

@@ -10,7 +10,7 @@ short_description: Refuse to go on unless an old primary is proven not to take w
 description:
   - Judges what M(pgrescue.runbooks.fence_evidence) found. Refuses (exit code 4) below two proofs of independent means, when one of
     them says the contrary, and when both are what a cut network looks like as well (silence of the port, a standby without its primary).
-  - The verdict is written as C(fence.json) into the run's directory and as a decision into its journal. Runs on the controller.
+  - The verdict is written as C(fence-HOST.json) into the run's directory and as a decision into its journal. Runs on the controller.
 options:
   host: {description: The old primary., type: str, required: true}
   evidence: {description: What each means told; what is empty is left out., type: list, elements: dict, required: true}
@@ -73,7 +73,7 @@ def main() -> None:
     fence = {"host": p["host"], **verdict, "evidence": facts}
     changed = False
     if p["run_dir"] and not module.check_mode:
-        changed = records.write_json(os.path.join(p["run_dir"], "fence.json"), fence)
+        changed = records.write_json(os.path.join(p["run_dir"], "fence-%s.json" % p["host"]), fence)
     module.exit_json(changed=changed, fence=fence, journal=[{"event": "decision", "detail": verdict["said"]}])
 
 

@@ -311,14 +311,16 @@ def test_a_verdict_is_written_down_and_a_refusal_too(tmp_path):
     off = proof("power", "the power is off").as_dict()
     silent = {"app1": "silent", "client1": "silent"}
     assert refused(judge(tmp_path, ports=silent), 4, "db1 is not proven to be fenced", "1 independent proof(s) of 2")
-    assert not (tmp_path / "fence.json").exists()
+    assert not (tmp_path / "fence-db1.json").exists()
     assert judge(tmp_path, ports=silent, check=True)["fence"]["fenced"] is False
     assert not judge(tmp_path, off, ports=silent, check=True)["changed"]
-    assert not (tmp_path / "fence.json").exists()
+    assert not (tmp_path / "fence-db1.json").exists()
     answer = judge(tmp_path, off, ports=silent)
     assert answer["journal"][0]["event"] == "decision"
-    assert json.loads((tmp_path / "fence.json").read_text())["fenced"] is True
+    assert json.loads((tmp_path / "fence-db1.json").read_text())["fenced"] is True
     assert not judge(tmp_path, off, ports=silent)["changed"]
+    module("fence_proof")(host="db2", evidence=[off], ports=silent, run_dir=str(tmp_path))
+    assert len(list(tmp_path.glob("fence-*.json"))) == 2, "each host has its own"
     assert refused(judge(tmp_path, off, ports={**silent, "app1": "accepted"}), 4, "disproved")
     overridden = judge(tmp_path, ports=silent, override="the rack burnt down")
     assert overridden["fence"]["overridden"] == "the rack burnt down"
@@ -403,7 +405,7 @@ def test_a_host_that_is_gone_is_fenced_by_its_power(rack, vantage, tmp_path):
     assert "The power of db1 was switched off" in decisions[0]
     assert "db1 is fenced. Proven: the power is off" in decisions[1]
     assert "refused from app1, refused from client1" in decisions[1]
-    assert json.loads((tmp_path / "runs/run-1/fence.json").read_text())["fenced"] is True
+    assert json.loads((tmp_path / "runs/run-1/fence-db1.json").read_text())["fenced"] is True
 
 
 def test_that_one_host_is_fenced_counts_for_no_other_one(rack, vantage, tmp_path):

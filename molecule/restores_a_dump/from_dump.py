@@ -17,6 +17,7 @@ WITH_DUMPS = ("-i", INVENTORY, "-i", "inventories/dumps", "-e", "service=shop")
 SYSTEM = "psql -XAtc 'SELECT system_identifier FROM pg_control_system()'"
 LOAD = """
 psql -XAt -v ON_ERROR_STOP=1 -d shop <<'END'
+DROP SCHEMA IF EXISTS dumped CASCADE;
 CREATE SCHEMA dumped;
 CREATE TABLE dumped.kept AS SELECT n, md5(n::text) AS said FROM generate_series(1, 20000) AS n;
 END
@@ -27,7 +28,8 @@ HELD = "psql -XAtd shop -c 'SELECT count(*), sum(hashtext(said)) FROM dumped.kep
 def play(playbook: str, code: int = 0, **variables: object) -> str:
     """Run a playbook on the service; its output, when it ended as it should."""
     command = ["ansible-playbook", playbook, *WITH_DUMPS, "-e", json.dumps(variables)]
-    done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=False)
+    plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(command, cwd=HOUSE, env=plain, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == code, f"{playbook} ended with {done.returncode}: {said}"
     return " ".join(said.split())

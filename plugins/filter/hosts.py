@@ -26,10 +26,13 @@ def standbys_to_build(hosts: Iterable[str], hostvars: Mapping[str, Any], wanted:
     if any(state.get("managed_by") for state in seen.values()):
         return []
     begun = {"standby of " + host for host, state in seen.items() if state["role"] == "primary"}
+    systems = {state.get("system_identifier") for state in seen.values() if state["role"] == "primary"}
     build = []
     for region, count in wanted.items():
         here = {host: state for host, state in seen.items() if hostvars[host]["region"] == region}
-        standing = [host for host, state in here.items() if state["role"] == "standby"]
+        standbys = {host: state.get("system_identifier") for host, state in here.items() if state["role"] == "standby"}
+        # one of another system was left by a recovery from a dump
+        standing = [host for host, system in standbys.items() if not systems or system in systems]
         unstarted = [host for host, state in here.items() if (state.get("unstarted") or {}).get("run") in begun]
         spare = [host for host, state in here.items() if state["role"] == "spare" and state.get("ready")]
         build += (unstarted + spare)[: max(int(count) - len(standing), 0)]
@@ -50,6 +53,7 @@ def not_following(hosts: Iterable[str], hostvars: Mapping[str, Any], primary: st
         host
         for host, state in seen.items()
         if state["role"] == "standby"
+        and state.get("system_identifier") == seen[primary].get("system_identifier")  # of another one it is no standby
         and not state.get("managed_by")  # whoever manages it lets it follow
         and state.get("upstream")
         and (state["upstream"] not in names or state.get("timeline") != line)

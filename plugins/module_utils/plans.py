@@ -6,7 +6,7 @@ from typing import Any, Mapping, Optional
 
 from . import journal, managers
 from .guards import PRECONDITION, Stop
-from .ways import LOGICAL, NO_SPARE, PROMOTE, RESTORE, RETURN, WARM, ways
+from .ways import LOGICAL, NO_SPARE, PROMOTE, RESTORE, RETURN, WARM, dumps_offered, lacking, newest_line, ways
 
 # what becomes of the clients while a plan is carried out
 CLIENTS = {
@@ -248,8 +248,14 @@ def reload(request: Mapping[str, Any], _way: Mapping[str, Any], run: str) -> "di
         "data_directory": "%s/%s" % (host["root"], run),
         "target_timeline": 0,
         "candidates": [
-            {"label": dump["id"], "type": "dump", "started": dump["started"], "size_bytes": dump["size_bytes"]}
-            for dump in catalog["dumps"]
+            {
+                "label": dump["id"],
+                "type": "dump",
+                "started": dump["started"],
+                "size_bytes": dump["size_bytes"],
+                "system_identifier": dump.get("system_identifier"),
+            }
+            for dump in dumps_offered(request)
         ],
         "passed_over": [
             {"label": refused["id"], "reason": "in %(store)s: %(reason)s" % refused} for refused in catalog["refused"]
@@ -263,6 +269,7 @@ def reload(request: Mapping[str, Any], _way: Mapping[str, Any], run: str) -> "di
         ],
         "irreversible": [
             "commits after the dump was begun are given up",
+            *["database %s is not in the dump" % name for name in lacking(dumps_offered(request)[0])],
             "roles have the passwords that the inventory gives them (dump_role_passwords), and no others",
         ],
     }
@@ -272,13 +279,12 @@ def resumption(request: Mapping[str, Any], way: Mapping[str, Any], _run: str) ->
     """What a plan says of the old primary that goes on."""
     target = way["host"]
     seen, host = request["states"][target], request["hosts"][target]
-    lines = [int(known["timeline"]) for known in request["states"].values() if known.get("timeline")]
     return {
         "system_identifier": seen["system_identifier"],
         "target_host": target,
         "target_address": host["address"],
         "data_directory": seen["place"],
-        "target_timeline": max(lines),
+        "target_timeline": newest_line(request, seen["system_identifier"]),
         "received": seen["lsn"],
         "undoes": request["undoes"]["run"],
         "candidates": [],

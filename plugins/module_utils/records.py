@@ -61,8 +61,8 @@ def keep_plan(run_dir: str, plan: Any) -> None:
     """Write the plan of a run, and into its record which plan and database system it is bound to."""
     write_json(os.path.join(run_dir, "plan.json"), plan)
     run = os.path.join(run_dir, "run.json")
-    facts = {"plan_digest": digest(plan), "system_identifier": plan["system_identifier"]}
-    write_json(run, {**read_json(run), **facts})
+    system = {"system_identifier": plan["system_identifier"]} if plan["system_identifier"] else {}
+    write_json(run, {**read_json(run), "plan_digest": digest(plan), **system})
 
 
 def link_latest(run_dir: str) -> None:

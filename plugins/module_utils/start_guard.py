@@ -23,12 +23,17 @@ class Heard:
     timeline: Optional[int] = None
     primary: bool = False
     said: str = ""
+    succeeded: bool = (
+        False  # another database system is there instead: a repository goes on with it, a host's primary is it
+    )
 
 
 def against(own: int, heard: Sequence[Heard]) -> "list[str]":
-    """What speaks against a start: a newer timeline, or another primary on the same one."""
+    """What speaks against a start: a newer timeline, another primary on the same one, or another system in its place."""
     found = []
     for one in heard:
+        if one.answered and one.succeeded and one.kind == REPOSITORY:
+            found.append("%s goes on with another database system" % one.who)
         if not one.answered or one.timeline is None:
             continue
         if one.timeline > own:
@@ -42,8 +47,11 @@ def is_sure(heard: Sequence[Heard]) -> bool:
     """Whether a newer primary would have been heard of.
 
     Every repository would know it, for a promotion archives its history file first. Or every other host was there to be asked
-    and one at least, or a repository, knows the database: a host that is up without a server is no primary now.
+    and one at least, or a repository, knows the database: a host that is up without a server is no primary now. A primary of
+    another database system may have been made for a dump when this one was given up; which of the two is right a person knows.
     """
+    if any(one.kind == HOST and one.succeeded for one in heard):
+        return False
     repositories = [one for one in heard if one.kind == REPOSITORY]
     hosts = [one for one in heard if one.kind == HOST]
     if repositories and all(one.answered for one in repositories):
@@ -78,7 +86,7 @@ def decide(own: int, heard: Sequence[Heard], unsure: str) -> Verdict:
         return Verdict(
             True, True, "This server starts as a primary on timeline %d: %s know(s) of no newer one" % (own, answered)
         )
-    silent = "; ".join("%s: %s" % (one.who, one.said or "silent") for one in heard if not one.answered)
+    silent = "; ".join("%s: %s" % (one.who, one.said or "silent") for one in heard if not one.answered or one.succeeded)
     if unsure == START:
         return Verdict(True, False, "This server starts as a primary although not all could be asked (%s)" % silent)
     return Verdict(

@@ -15,8 +15,6 @@ from .trend import median
 PROMOTE, RESTORE, RETURN = "promote", "restore", "return"
 WARM = "warm_restore"  # a restore that fetches only what an older copy on the host has not
 LOGICAL = "logical"  # a dump, restored into a cluster that is made for it
-# A dump brings no passwords and no settings, and the cluster is another one: it goes before a backup only for so many seconds of commits.
-DUMP_GAINS_S = 3600
 NO_SPARE = "no host of the service is clean and configured: add a spare to the inventory and run protect.yml"
 
 
@@ -28,7 +26,8 @@ def ways(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
     warm = _warm(request, restores)
     for way in restores:
         way["closed"] = way["closed"] or _no_clean_host(request, warm)
-    for way in _promotions(request) + restores + warm + _reloads(request) + _returns(request):
+    others = _promotions(request) + restores + warm + _returns(request)
+    for way in others + _reloads(request, others):
         if (RESTORE if way["method"] in (WARM, LOGICAL) else way["method"]) not in request["methods"]:
             continue
         if request["manager"] and way["method"] != PROMOTE:
@@ -36,19 +35,13 @@ def ways(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
         if wanted and way["method"] != wanted and not way["closed"]:
             way["closed"] = "a person chose to %s" % wanted
         found.append({key: value for key, value in way.items() if value is not None})
-    lost = [way["loses_s"] for way in found if way["method"] != LOGICAL and "closed" not in way and "loses_s" in way]
-    return sorted(found, key=lambda way: _rank(way, request, min(lost, default=None)))
+    return sorted(found, key=lambda way: _rank(way, request))
 
 
-def _rank(way: Mapping[str, Any], request: Mapping[str, Any], least_s: Optional[float]) -> "tuple[Any, ...]":
-    """Open before closed, least loss, promotion before restore, a clean host before one that was left, the preferred region.
-
-    `least_s`: what the best of the others loses, where one says it; a dump says no bytes.
-    """
-    gained_s = (least_s or 0) - way.get("loses_s", 0) if way["method"] == LOGICAL and "loses_s" in way else 0
+def _rank(way: Mapping[str, Any], request: Mapping[str, Any]) -> "tuple[Any, ...]":
+    """Open before closed, a dump last, least loss, promotion before restore, a clean host before one that was left, the preferred region."""
     return (
         "closed" in way,
-        gained_s < DUMP_GAINS_S,
         way["method"] == LOGICAL,
         way.get("loses_bytes", 0),
         (PROMOTE, RESTORE, WARM, LOGICAL, RETURN).index(way["method"]),
@@ -60,12 +53,11 @@ def _rank(way: Mapping[str, Any], request: Mapping[str, Any], least_s: Optional[
 
 def _promotions(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
     """A way for each standby that was seen."""
-    newest = newest_position(request)
-    lines = [int(seen["timeline"]) for seen in request["states"].values() if seen.get("timeline")]
     found = []
     for host, seen in request["states"].items():
         if seen["role"] != "standby":
             continue
+        newest = newest_position(request, seen["system_identifier"])
         received = parse_lsn(seen.get("received") or seen["lsn"])
         found.append(
             {
@@ -74,7 +66,7 @@ def _promotions(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
                 "loses_bytes": max(newest - received, 0),
                 "loses_s": _since(seen.get("replayed_s"), request),
                 "takes_s": _took(request["runs"], PROMOTE),
-                "closed": _unfit(host, seen, request, max(lines)),
+                "closed": _unfit(host, seen, request, newest_line(request, seen["system_identifier"])),
             }
         )
     return found
@@ -123,7 +115,9 @@ def _restores(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
                 "method": RESTORE,
                 "repository": repository,
                 "backup": first["label"],
-                "loses_bytes": max(newest_position(request) - reached, 0) if reached else None,
+                "loses_bytes": max(newest_position(request, catalog.get("system_identifier")) - reached, 0)
+                if reached
+                else None,
                 "loses_s": _since(epoch_s(end["time"]) if end.get("time") else None, request),
                 "takes_s": known.get("back_p50_s"),
                 "closed": closed,
@@ -160,9 +154,9 @@ def _warm(request: Mapping[str, Any], restores: "list[dict[str, Any]]") -> "list
     return found
 
 
-def _reloads(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
+def _reloads(request: Mapping[str, Any], others: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
     """The way of a dump: at most one, for an older one loses more."""
-    offered = (request["dumps"] or {}).get("dumps", [])
+    offered = dumps_offered(request)
     if not offered:
         return []
     return [
@@ -171,9 +165,48 @@ def _reloads(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
             "backup": offered[0]["id"],
             "loses_s": _since(epoch_s(offered[0]["started"]), request),
             "takes_s": _took(request["runs"], LOGICAL),
-            "closed": _still_running(request) or _no_clean_host(request, []),
+            "closed": _still_running(request)
+            or _no_clean_host(request, [])
+            or _not_chosen(request, others, offered[0]),
         }
     ]
+
+
+def dumps_offered(request: Mapping[str, Any]) -> "list[Mapping[str, Any]]":
+    """The dumps of the database system that is wanted, newest first; those that failed a proof after all others."""
+    wanted, named = request["system_identifier"], request["dump"]
+    offered = [
+        dump
+        for dump in (request["dumps"] or {}).get("dumps", [])
+        if not wanted or str(dump.get("system_identifier") or wanted) == str(wanted)
+        if not named or dump["id"] == named
+    ]
+    return sorted(offered, key=lambda dump: (dump.get("proof") or {}).get("state") == "failed")
+
+
+def lacking(dump: Mapping[str, Any]) -> "list[str]":
+    """The databases that a dump has not, though they held something."""
+    return sorted(str(one["name"]) for one in dump.get("excluded") or [] if one["reason"] != "empty")
+
+
+def _not_chosen(request: Mapping[str, Any], others: "list[dict[str, Any]]", dump: Mapping[str, Any]) -> Optional[str]:
+    """Why a dump is taken only when a person says so; None when one did, or nothing else is left.
+
+    It brings no passwords and no settings, and makes another database system: whatever a person could open goes before it.
+    """
+    if request["method"] == LOGICAL:
+        return None
+    catalog = request["catalog"] or {}
+    left_out = lacking(dump)
+    reasons = (
+        (any(way["closed"] for way in others), "what is said of the others may be mended"),
+        (catalog.get("unreachable"), "a repository did not answer"),
+        (catalog.get("passed_over"), "there are backups that were passed over"),
+        (catalog.get("problem") and not catalog.get("empty"), "the repositories could not be looked at"),
+        (left_out, "it has not all databases: %s" % ", ".join(left_out)),
+    )
+    why = next((why for holds, why in reasons if holds), None)
+    return "%s; a person can choose it, -e recovery_method=%s" % (why, LOGICAL) if why else None
 
 
 def _no_clean_host(request: Mapping[str, Any], warm: "list[dict[str, Any]]") -> Optional[str]:
@@ -207,16 +240,33 @@ def _returns(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
         {
             "method": RETURN,
             "host": host,
-            "loses_bytes": max(newest_position(request) - position(seen), 0),
+            "loses_bytes": max(newest_position(request, undone["system_identifier"]) - position(seen), 0),
             "takes_s": _took(request["runs"], RETURN),
             "closed": next((why for holds, why in reasons if holds), None),
         }
     ]
 
 
-def newest_position(request: Mapping[str, Any]) -> int:
-    """The highest WAL position (bytes) that any host that answers is known to have."""
-    return max([position(seen) for seen in request["states"].values()], default=0)
+def _copies(request: Mapping[str, Any], system: Any) -> "list[Mapping[str, Any]]":
+    """What was seen of the copies of one database system, and of those that do not say of which they are.
+
+    A host may keep a copy of a system that was given up for a dump.
+    """
+    return [
+        seen
+        for seen in request["states"].values()
+        if seen.get("system_identifier") is None or str(seen["system_identifier"]) == str(system)
+    ]
+
+
+def newest_line(request: Mapping[str, Any], system: Any) -> int:
+    """The newest timeline that any host knows of a database system."""
+    return max([int(seen["timeline"]) for seen in _copies(request, system) if seen.get("timeline")], default=0)
+
+
+def newest_position(request: Mapping[str, Any], system: Any) -> int:
+    """The highest WAL position (bytes) that any host that answers is known to have of a database system."""
+    return max([position(seen) for seen in _copies(request, system)], default=0)
 
 
 def position(seen: Mapping[str, Any]) -> int:

@@ -49,10 +49,15 @@ catalog:
     archive_end: {description: Last segment that can be replayed from the newest candidate, and when it was archived., type: dict}
     unreachable: {description: Repositories that did not answer, each with what was said., type: dict}
     problem: {description: 'Why nothing can be restored, where that is so and nothing needs to be.', type: str}
+    empty: {description: 'Whether every repository was looked at and none has a backup; beside C(problem).', type: bool}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, repository
+
+
+class NoBackup(guards.Stop):
+    """No repository that answered has one."""
 
 
 def observe(
@@ -74,7 +79,7 @@ def observe(
     backups = repository.candidates(info, [int(repo) for repo in unreachable])
     if not backups:
         said = "; ".join("repository %s: %s" % item for item in sorted(unreachable.items())) or "they hold no backup"
-        raise guards.Stop(
+        raise NoBackup(
             "No repository offers a backup of %s (%s)." % (engine.module.params["stanza"], said), guards.PRECONDITION
         )
     system = repository.single_system(backups, wanted or repository.present_system(info))
@@ -110,6 +115,7 @@ def main() -> None:
         if module.params["required"]:
             guards.fail(module, stop)
         catalog = {"candidates": [], "passed_over": [], "unreachable": unreachable, "problem": str(stop)}
+        catalog["empty"] = isinstance(stop, NoBackup) and not unreachable
     module.exit_json(changed=False, catalog=catalog)
 
 

@@ -73,7 +73,8 @@ def main() -> None:
     try:
         seen = dump_store.observe(p["stores"], p["service"], p["public_keys"])
         catalog = dumps.catalog(seen["copies"], datetime.now(timezone.utc), p["stale_after_days"])
-    except guards.Stop as stop:
+    except (guards.Stop, ImportError) as error:  # a host may lack what only dumps need
+        stop = error if isinstance(error, guards.Stop) else guards.Stop(str(error), guards.PRECONDITION)
         if p["required"]:
             guards.fail(module, stop)
         nothing = {"dumps": [], "refused": [], "unfinished": [], "unreachable": {}, "problem": str(stop)}

@@ -21,6 +21,7 @@ options:
   hosts: {description: 'Each host of the service with C(region), C(address) and C(root), the folder below which its clusters live.', type: dict, required: true}
   catalog: {description: What can be restored; empty where nothing is to be restored., type: dict, default: {}}
   dumps: {description: 'The dumps that can be restored; from M(pgrescue.runbooks.dump_catalog).', type: dict, default: {}}
+  dump: {description: The dump to restore; the newest that is whole when left out., type: str}
   methods:
     description: The ways the procedure may take. C(promote) a standby, C(restore) a backup or a dump, C(return) to the primary that a run left.
     type: list
@@ -112,6 +113,7 @@ def main() -> None:
             "hosts": {"type": "dict", "required": True},
             "catalog": {"type": "dict", "default": {}},
             "dumps": {"type": "dict", "default": {}},
+            "dump": {"type": "str"},
             "methods": {"type": "list", "elements": "str", "default": ["restore"]},
             "method": {"type": "str"},
             "planned": {"type": "bool", "default": False},

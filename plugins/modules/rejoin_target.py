@@ -62,7 +62,7 @@ def left_behind(runs_dir: str, run: str) -> bool:
         for path in glob.glob(os.path.join(runs_dir, "*"))
         if os.path.basename(path) > run and not os.path.islink(path)
     ]
-    moves = (ways.PROMOTE, ways.RESTORE, ways.RETURN)
+    moves = (ways.PROMOTE, ways.RESTORE, ways.LOGICAL, ways.RETURN)
     return any(one.get("service") == plan.get("service") and one.get("method") in moves for one in later)
 
 

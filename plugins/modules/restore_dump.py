@@ -93,6 +93,7 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     guards,
     libpq,
     locks,
+    places,
     stores,
 )
 
@@ -114,6 +115,8 @@ def first_whole(
             tool = dump_restore.tool(module, server["version"], payload)
             if module.check_mode:
                 return payload, plan, root, tool, []
+            size = sum(int(entry["dump_bytes"]) for entry, _name in plan)
+            places.check_room({root: size}, True, "dump %s" % dump)
             fetch.hold(dump)
             whole = fetch.files(payload, root, names + ([dumps.GLOBALS] if payload["globals"] else []))
             return payload, plan, root, tool, whole

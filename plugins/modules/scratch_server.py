@@ -11,7 +11,9 @@ description:
   - Starts a server on a restored copy (C(started)), cuts it off when its replay is over (C(offline)), starts one on an empty cluster
     made for it (C(created)), which is cut off from the beginning, or removes it with all its data (C(absent)).
   - One that was made for a dump can be kept (C(released)). It is stopped, written to disk, and no scratch server from then on; nothing
-    here touches it again.
+    here touches it again. Whoever keeps it presents the C(token) that it was made with, so that what was loaded and looked at is what is
+    kept.
+  - C(created) makes it anew where an attempt of the same run left one, running or not.
   - It archives nothing, follows no primary, runs no jobs, listens on no network address, and is reached over a socket that only its
     owner may open. One that is cut off can connect to nothing either, neither to an address nor to another server's socket.
   - While a copy replays it fetches WAL from the repositories; nothing else runs in it then. To cut it off it is started again.
@@ -23,6 +25,7 @@ options:
   run: {description: The run it belongs to., type: str, required: true}
   state: {description: What shall be., type: str, choices: [created, started, offline, released, absent], required: true}
   evict: {description: Whether what another run left at the place may be removed., type: bool, default: false}
+  token: {description: 'What C(created) answered; needed for C(released).', type: str}
   settings:
     description:
       - Further settings, such as shared_buffers. They cannot undo its isolation. Of one that is C(released) what it is started with from
@@ -60,6 +63,7 @@ RETURN = """
 socket_directory: {description: Where its socket is., returned: unless absent or released, type: str}
 port: {description: Its port; the name of the socket holds it., returned: unless absent or released, type: int}
 log: {description: Its log., returned: unless absent or released, type: str}
+token: {description: Tells the server that was made from one that is made later at its place., returned: when created, type: str}
 released: {description: Whether what is there is none that is thrown away any more., returned: success, type: bool}
 disproves: {description: 'Whether the server did not start and its log says that what it read is wrong.', returned: 'failure, when it is so', type: bool}
 """
@@ -67,6 +71,7 @@ disproves: {description: 'Whether the server did not start and its log says that
 import contextlib
 import glob
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -120,14 +125,16 @@ class Scratch:
             )
         return bool(there)
 
-    def create(self) -> None:
-        """Make an empty cluster there."""
+    def create(self) -> str:
+        """Make an empty cluster there; its token."""
         os.makedirs(os.path.dirname(self.place), exist_ok=True)
-        note = {"run": self.module.params["run"], "state": "created"}
+        token = secrets.token_hex(8)
+        note = {"run": self.module.params["run"], "state": "created", "token": token}
         records.write_json(places.marker_path(self.place), note)
         self.run(
             "initdb", "--pgdata=" + self.place, "--data-checksums", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"
         )
+        return token
 
     def start(self, cut_off: bool) -> None:
         """Start it, alone; replay may take long, so nobody waits here for that of one that is not cut off."""
@@ -187,17 +194,25 @@ class Scratch:
 
     def release(self) -> None:
         """Make a cluster like any other of it; the note that says so is what counts, and comes last."""
-        self.stop()
-        path = os.path.join(self.place, "postgresql.auto.conf")
-        with open(path, encoding="utf-8") as source:
-            text = standby_settings.rewritten(source.read(), self.module.params["settings"])
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(text)
-        os.unlink(os.path.join(self.place, "postmaster.opts"))  # which says how it was cut off
-        self.run("initdb", "--sync-only", "--pgdata=" + self.place)
-        note = {"run": self.module.params["run"], "state": "released"}
-        records.write_json(places.marker_path(self.place), note)
-        self.clear()
+        # who makes one at this place ends whoever holds its lock
+        with locks.alone(self.place + ".pgrescue.lock", "a cluster of what is at %s" % self.place):
+            if places.marker(self.place).get("token") != self.module.params["token"]:
+                raise guards.Stop("Another server was made at %s since. Nothing was changed." % self.place)
+            self.stop()
+            control = postgres.control_data(self.module, self.place, self.programs)
+            if control.get("Database cluster state") != "shut down":
+                said = "The server at %s did not end well (%s); what was loaded into it counts for nothing."
+                raise guards.Stop(said % (self.place, control.get("Database cluster state")), guards.STEP_FAILED)
+            path = os.path.join(self.place, "postgresql.auto.conf")
+            with open(path, encoding="utf-8") as source:
+                text = standby_settings.rewritten(source.read(), self.module.params["settings"])
+            with open(path, "w", encoding="utf-8") as out:
+                out.write(text)
+            os.unlink(os.path.join(self.place, "postmaster.opts"))  # which says how it was cut off
+            self.run("initdb", "--sync-only", "--pgdata=" + self.place)
+            note = {"run": self.module.params["run"], "state": "released"}
+            records.write_json(places.marker_path(self.place), note)
+            self.clear()
 
     def clear(self) -> None:
         """Remove what it was started with."""
@@ -233,11 +248,13 @@ def main() -> None:
             "place": {"type": "path", "required": True},
             "run": {"type": "str", "required": True},
             "state": {"type": "str", "choices": STATES, "required": True},
+            "token": {"type": "str", "no_log": False},
             "evict": {"type": "bool", "default": False},
             "settings": {"type": "dict", "default": {}},
             "programs": {"type": "path"},
             "version": {"type": "int", "required": True},
         },
+        required_if=[("state", "released", ["token"])],
         supports_check_mode=True,
     )
     server, state = Scratch(module), module.params["state"]
@@ -260,7 +277,7 @@ def main() -> None:
             if not module.check_mode:
                 server.release()
             module.exit_json(changed=True, released=True)
-        done = alive and state != "offline"  # whether it is cut off cannot be told from here
+        done = alive and state == "started"  # whether it is cut off cannot be told from here
         if module.check_mode or done:
             module.exit_json(changed=not done, **reached)
         if state == "offline":
@@ -269,7 +286,7 @@ def main() -> None:
         if state == "created":
             if there:
                 server.remove()  # what an attempt that was interrupted left
-            server.create()
+            reached["token"] = server.create()
         server.start(cut_off=state == "created")
     except guards.Stop as stop:
         guards.fail(module, stop)

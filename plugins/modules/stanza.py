@@ -11,10 +11,15 @@ description:
   - Makes the stanza in each repository that has none. Run it on the primary, as the user that owns the cluster.
   - A repository that serves another database system is refused with exit code 4, unless O(adopt) is given. Then it goes on with the
     cluster at hand, as after a new one was made for a dump; the backups that it has stay.
-  - Fails with exit code 5 when a repository does not serve the cluster afterwards.
+  - Fails with exit code 5 when a repository does not answer, or does not serve the cluster afterwards. The engine makes and upgrades all
+    repositories or none.
 options:
   stanza: {description: Name of the stanza., type: str, required: true}
   adopt: {description: Whether a repository goes on with another database system than the one it served., type: bool, default: false}
+  endpoints:
+    description: Number and C(host[:port]) of each repository's object store. One that does not speak TLS at once is not waited for.
+    type: dict
+    default: {}
   timeout_s: {description: How long a repository may stay silent in seconds., type: int, default: 15}
 extends_documentation_fragment: [pgrescue.runbooks.connection]
 attributes:
@@ -35,8 +40,9 @@ backed_up: {description: Numbers of the repositories that have a backup of the c
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, pgbackrest, postgres, repository
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, postgres, repository
 
+NOT_ALL = "Not every repository serves this cluster, and WAL is archived nowhere before all do: %s"
 IDENTITY = "SELECT system_identifier::text FROM pg_control_system()"
 
 
@@ -50,10 +56,7 @@ def settle(module: AnsibleModule, engine: pgbackrest.Repositories, system: str, 
         served = repository.served(engine.ask("info"))
         if served and set(served.values()) == {system}:
             return
-    raise guards.Stop(
-        "Not every repository serves this cluster, and WAL is archived nowhere before all do: %s" % said,
-        guards.STEP_FAILED,
-    )
+    raise guards.Stop(NOT_ALL % said, guards.STEP_FAILED)
 
 
 def main() -> None:
@@ -63,12 +66,17 @@ def main() -> None:
             **postgres.CONNECTION_ARGUMENTS,
             "stanza": {"type": "str", "required": True},
             "adopt": {"type": "bool", "default": False},
+            "endpoints": pgbackrest.ENDPOINTS,
             "timeout_s": {"type": "int", "default": 15},
         },
         supports_check_mode=True,
     )
     engine, adopt = pgbackrest.Repositories(module), module.params["adopt"]
     try:
+        silent = network.tls_problems(module.params["endpoints"])
+        if silent:
+            said = "; ".join("repository %s: %s" % item for item in sorted(silent.items()))
+            raise guards.Stop(NOT_ALL % said, guards.STEP_FAILED)
         info = engine.ask("info")
         served = repository.served(info)
         with postgres.connect(module) as connection:

@@ -69,6 +69,7 @@ def request(**changes):
             "archive_end": {"segment": BACKUP["wal_stop"], "time": "2026-11-24T01:01:00Z"},
         },
         "dumps": {},
+        "dump": None,
         "methods": ["promote", "restore"],
         "method": None,
         "planned": False,
@@ -267,13 +268,20 @@ def test_with_no_clean_host_a_backup_is_restored_over_what_a_stopped_host_was_le
 
 DUMPS = {
     "dumps": [
-        {"id": "20261124T004000Z", "started": "2026-11-24T00:40:00Z", "size_bytes": 5},
-        {"id": "20261123T004000Z", "started": "2026-11-23T00:40:00Z", "size_bytes": 4},
+        {
+            "id": "20261124T004000Z",
+            "started": "2026-11-24T00:40:00Z",
+            "size_bytes": 5,
+            "system_identifier": "8",
+            "excluded": [{"name": "postgres", "reason": "empty"}],
+        },
+        {"id": "20261123T004000Z", "started": "2026-11-23T00:40:00Z", "size_bytes": 4, "system_identifier": "7"},
     ],
     "refused": [{"id": "20261122T004000Z", "store": "east", "reason": "globals.sql is missing"}],
     "unreachable": {"west": "timed out"},
 }
-NO_BACKUP = {"candidates": [], "passed_over": [], "unreachable": {}, "problem": "No repository offers a backup"}
+PROBLEM = {"candidates": [], "passed_over": [], "unreachable": {}, "problem": "No repository offers a backup"}
+NO_BACKUP = {**PROBLEM, "empty": True}
 ARCHIVED_S = 1795482060.0  # when the catalog's last segment was, 2026-11-24T01:01:00Z
 
 
@@ -297,14 +305,57 @@ def test_a_dump_is_the_way_where_no_backup_is_left():
 
 
 @pytest.mark.parametrize(
-    ("dumped", "chosen"),
-    [("2026-11-24T01:00:59Z", "restore"), ("2026-11-24T02:00:59Z", "restore"), ("2026-11-24T02:01:00Z", "logical")],
+    "changes",
+    [
+        {"states": {"spare1": SPARE, "db1": {**STANDBY, "replay": "paused"}}},  # which a person can let go on
+        {"catalog": PROBLEM},  # of several systems, say
+        {"catalog": {**NO_BACKUP, "unreachable": {"1": "silent"}}},
+        {"catalog": {**NO_BACKUP, "passed_over": [{"label": "F", "repo": 1, "reason": "belongs to system 7"}]}},
+        {
+            "dumps": {
+                **DUMPS,
+                "dumps": [{**DUMPS["dumps"][0], "excluded": [{"name": "stock", "reason": "not granted"}]}],
+            }
+        },
+    ],
 )
-def test_a_dump_goes_before_a_backup_only_for_an_hour_of_commits(dumped, chosen):
-    dumps = {**DUMPS, "dumps": [{**DUMPS["dumps"][0], "started": dumped}]}
-    asked = request(dumps=dumps, last_acknowledged_s=ARCHIVED_S + 7200)
-    assert plans.make(asked, "run-1")["method"] == chosen
-    assert plans.make({**asked, "method": "logical"}, "run-1")["method"] == "logical"
+def test_a_dump_waits_for_a_person_where_anything_else_may_be_opened(changes):
+    asked = request(**{"states": {"spare1": SPARE}, "catalog": NO_BACKUP, "dumps": DUMPS, **changes})
+    with pytest.raises(Stop, match="a person can choose it, -e recovery_method=logical") as stop:
+        plans.make(asked, "run-1")
+    assert stop.value.exit_code == PRECONDITION
+    plan = plans.make({**asked, "method": "logical"}, "run-1")
+    assert plan["method"] == "logical"
+    lacks = [line for line in plan["irreversible"] if "is not in the dump" in line]
+    assert lacks == (["database stock is not in the dump"] if "dumps" in changes else [])
+
+
+def test_a_dump_is_the_last_of_the_open_ways_whatever_it_loses():
+    late = request(dumps={**DUMPS, "dumps": [{**DUMPS["dumps"][0], "started": "2026-11-26T00:00:00Z"}]})
+    late["last_acknowledged_s"] = ARCHIVED_S + 200_000
+    assert plans.make(late, "run-1")["method"] == "restore"
+    assert (
+        plans.make({**late, "states": {"spare1": SPARE, "db1": {**STANDBY, "replayed_s": 1.0}}}, "run-1")["method"]
+        == "promote"
+    )
+
+
+def test_the_dump_that_is_named_and_none_of_another_system():
+    asked = request(states={"spare1": SPARE}, catalog=NO_BACKUP, dumps=DUMPS, method="logical")
+    older = plans.make({**asked, "dump": "20261123T004000Z"}, "run-1")["candidates"]
+    assert [one["label"] for one in older] == ["20261123T004000Z"]
+    own = plans.make({**asked, "system_identifier": "7"}, "run-1")["candidates"]
+    assert [one["label"] for one in own] == ["20261123T004000Z"]
+    bad = {**DUMPS, "dumps": [{**DUMPS["dumps"][0], "proof": {"state": "failed"}}, DUMPS["dumps"][1]]}
+    last = plans.make({**asked, "dumps": bad}, "run-1")["candidates"]
+    assert [one["label"] for one in last] == ["20261123T004000Z", "20261124T004000Z"]
+
+
+def test_a_copy_of_a_system_that_was_given_up_is_no_measure_for_the_one_that_took_its_place():
+    old = {"role": "stopped", "system_identifier": "6", "timeline": 9, "lsn": "7/0"}
+    asked = request(states={"db1": STANDBY, "spare1": old}, system_identifier="7")
+    way = plans.make(asked, "run-1")["ways"][0]
+    assert (way["method"], way["loses_bytes"]) == ("promote", 0)
 
 
 @pytest.mark.parametrize(

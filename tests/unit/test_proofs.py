@@ -272,24 +272,40 @@ def test_an_empty_server_is_cut_off_from_the_beginning(empty):
     checks = call("copy_isolation", **here)["checks"]
     assert len(checks) == 5
     assert {check["name"]: check["observed"] for check in checks if check["verdict"] != "passed"} == {}
-    assert not call("scratch_server", **at, state="created")["changed"]
     assert call("scratch_server", **at, state="offline")["changed"]
     assert {check["verdict"] for check in call("copy_isolation", **here)["checks"]} == {"passed"}
 
 
 def test_one_that_is_kept_starts_as_any_other_and_is_never_removed(empty):
     call, at, _here = empty
-    kept = {**at, "settings": {"archive_command": "", "port": "6543"}}
-    assert call("scratch_server", **kept, state="released", check=True)["changed"]
-    assert postgres.is_alive(at["place"])
-    assert call("scratch_server", **kept, state="released")["released"]
     place = Path(at["place"])
-    assert sorted(p.name for p in place.parent.iterdir()) == [place.name, place.name + ".pgrescue.json"]
+
+    def keep(token):
+        settings = {"archive_command": "", "port": "6543"}
+        asked = {**at, "settings": settings, "state": "released", "token": token}
+        return as_user(place.owner(), lambda: module("scratch_server")(**asked))
+
+    first = call("scratch_server", **at, state="created")["token"]
+    with psycopg.connect(f"host={place}.socket user=postgres dbname=postgres", autocommit=True) as connection:
+        connection.execute("CREATE TABLE half_loaded ()")
+    made = call("scratch_server", **at, state="created")  # gone on with after a kill
+    assert made["changed"] and made["token"] != first
+    with psycopg.connect(f"host={place}.socket user=postgres dbname=postgres") as connection:
+        assert connection.execute("SELECT to_regclass('half_loaded')").fetchone() == (None,)
+    assert refused(keep(first), 4, "Another server was made")  # by the controller that was thought dead
+    assert call("scratch_server", **at, state="released", token="", check=True)["changed"]
+    assert postgres.is_alive(str(place))
+
+    os.kill(int((place / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    until(lambda: not postgres.is_alive(str(place)), 20, "it is dead")
+    assert refused(keep(made["token"]), 5, "did not end well (in production)")
+
+    assert keep(call("scratch_server", **at, state="created")["token"])["released"]
+    beside = [place.name, place.name + ".pgrescue.json", place.name + ".pgrescue.lock"]
+    assert sorted(p.name for p in place.parent.iterdir()) == beside
     assert not (place / "postmaster.opts").exists()
     assert "port = '6543'" in (place / "postgresql.auto.conf").read_text()
-    for state in ("created", "released"):
-        answer = call("scratch_server", **kept, state=state)
-        assert (answer["changed"], answer["released"]) == (False, True)
+    assert (call("scratch_server", **at, state="created")["changed"], keep("")["released"]) == (False, True)
     for state in ("absent", "offline", "started"):
         asked = {**at, "state": state}
         answer = as_user(place.owner(), lambda asked=asked: module("scratch_server")(**asked))

@@ -49,6 +49,13 @@ def test_every_repository_goes_on_with_another_cluster_and_keeps_its_backups(mad
         assert offered["candidates"] == [] and "belongs to system" in offered["passed_over"][0]["reason"]
 
 
+def test_a_store_that_does_not_answer_is_named_before_anything_is_made(made, monkeypatch):
+    monkeypatch.setenv("PGBACKREST_CONFIG", str(made.config))
+    at = {"stanza": "test", "version": VERSION, "port": made.server.port, "socket_directory": str(made.server.folder)}
+    answer = module("stanza")(endpoints={"2": "127.0.0.1:1"}, **at)
+    assert refused(answer, 5, "Not every repository serves this cluster", "repository 2: ")
+
+
 def test_a_repository_that_cannot_be_made_is_named(made, monkeypatch):
     broken = made.config.with_name("broken.conf")
     broken.write_text(made.config.read_text().replace(f"repo2-path={made.folder}/repo2", "repo2-path=/dev/null"))

@@ -12,7 +12,7 @@ import yaml
 from backups import repositories_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modules import collection
+from modules import collection, module
 from postgres import PostgresServer, free_port, programs, until
 
 HOUSE = Path(__file__).parents[2]
@@ -39,6 +39,8 @@ SILENT = {"answered": False}
         ([host("db2", timeline=2), store(1, timeline=1), store(2, timeline=1)], False),  # a standby of a new primary
         ([host("db2", timeline=1, primary=True), store(1, timeline=1)], False),
         ([host("db2", **SILENT), store(1, timeline=2), store(2, **SILENT)], False),
+        ([host("db2", succeeded=True), store(1, timeline=1), store(2, timeline=1)], None),  # made for a dump, perhaps
+        ([host("db2", **SILENT), store(1, timeline=1, succeeded=True), store(2, timeline=1)], False),
         ([host("db2", timeline=1), store(1, **SILENT)], True),
         ([host("db2", **SILENT), store(1, timeline=1), store(2, timeline=1)], True),
         ([host("db2", **SILENT), store(1, timeline=1), store(2, **SILENT)], None),  # its own side of a cut
@@ -57,7 +59,14 @@ def test_it_starts_only_where_a_newer_primary_would_have_been_heard_of(heard, st
 
 kinds = st.sampled_from([guard.HOST, guard.REPOSITORY])
 voices = st.builds(
-    guard.Heard, st.just("x"), kinds, st.booleans(), st.one_of(st.none(), st.integers(1, 5)), st.booleans(), st.just("")
+    guard.Heard,
+    st.just("x"),
+    kinds,
+    st.booleans(),
+    st.one_of(st.none(), st.integers(1, 5)),
+    st.booleans(),
+    st.just(""),
+    st.booleans(),
 )
 
 
@@ -65,7 +74,10 @@ voices = st.builds(
 @given(st.integers(1, 5), st.lists(voices, max_size=6), st.sampled_from(["refuse", "start"]))
 def test_it_never_starts_below_a_newer_timeline_and_never_alone_by_silence(own, heard, unsure):
     verdict = guard.decide(own, heard, unsure)
-    if any(one.answered and (one.timeline or 0) > own for one in heard):
+    if any(
+        one.answered and ((one.timeline or 0) > own or (one.succeeded and one.kind == guard.REPOSITORY))
+        for one in heard
+    ):
         assert not verdict.start
     if heard and not any(one.answered for one in heard):
         assert verdict.start == (unsure == "start")
@@ -91,9 +103,13 @@ def failed_over():
 
 
 @pytest.fixture
-def ask(failed_over, tmp_path):
+def ask(failed_over):
     """Run the installed program for the old primary; what it said, and whether it let it start."""
-    made, old, _ = failed_over
+    return installed(*failed_over[:2])
+
+
+def installed(made, old):
+    """The program beside the repositories of a server."""
     core = made.folder / "guard/pgrescue_core"
     core.mkdir(parents=True, exist_ok=True)
     names = next(t["vars"]["postgres_core"] for t in yaml.safe_load(TASKS.read_text()) if "vars" in t)
@@ -218,3 +234,25 @@ def test_systemd_understands_what_is_laid_down(tmp_path):
     command = ["systemd-analyze", "verify", "postgresql@17-main.service"]
     checked = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert "pgrescue" not in checked.stderr, checked.stderr
+
+
+def test_an_old_primary_does_not_start_beside_a_cluster_that_was_made_for_a_dump(monkeypatch):
+    monkeypatch.setenv("PGUSER", "postgres")
+    with repositories_of() as made, PostgresServer(settings={"archive_mode": "on"}) as other:
+        ask = installed(made, made.server)
+        said, may = ask({"db9": nobody()})
+        assert may, said
+        said, may = ask({"db9": reach(other)})  # the repositories do not know yet
+        assert not may
+        assert "db9: another database runs there" in said
+        made.archive_of(other)
+        monkeypatch.setenv("PGBACKREST_CONFIG", str(made.config_of(other)))
+        made.own()
+        at = {"version": VERSION, "port": other.port, "socket_directory": str(other.folder)}
+        assert module("stanza")(stanza="test", adopt=True, **at)["changed"]
+        made.own()
+        said, may = ask({"db9": nobody()})
+        assert not may
+        assert "repository 1 goes on with another database system" in said
+        said, may = ask({"db1": nobody()}, data_directory=str(other.data))
+        assert may, said

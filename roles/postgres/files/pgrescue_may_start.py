@@ -56,12 +56,16 @@ def ask_host(name: str, reach: "dict[str, str]", system_identifier: str) -> star
         return start_guard.Heard(name, start_guard.HOST, False, said=" ".join((err or out).split())[:200])
     identifier, timeline = lines[0].split(",")[:2]
     if identifier != system_identifier:
-        return start_guard.Heard(name, start_guard.HOST, True, said="another database runs there")
+        primary = lines[1] == "off"
+        return start_guard.Heard(name, start_guard.HOST, True, succeeded=primary, said="another database runs there")
     return start_guard.Heard(name, start_guard.HOST, True, int(timeline), lines[1] == "off")
 
 
-def newest_in(stanza: str, number: int, system_identifier: str) -> "int | None":
-    """The newest timeline that a repository knows of the database system: by its segments, and by history files before them."""
+def known_to(stanza: str, number: int, system_identifier: str) -> "tuple[int | None, bool]":
+    """The newest timeline that a repository knows of the database system, and whether it serves another one since.
+
+    The former by its segments, and by history files before them.
+    """
     engine = pgbackrest.Repositories(Host(stanza=stanza, timeout_s=10))
     info = engine.ask("--repo=%d" % number, "info")
     for status in (repo["status"] for one in info for repo in one.get("repo", [])):
@@ -77,7 +81,9 @@ def newest_in(stanza: str, number: int, system_identifier: str) -> "int | None":
     for repo, archive in archives:
         names = engine.ask("--repo=%d" % repo, "repo-ls", engine.folder(archive))
         known += [int(found.group(1), 16) for found in map(HISTORY.match, names) if found]
-    return max(known, default=None)
+    # one that never served this system is another service's, or the cluster is new
+    served_once = any(str(one["system-id"]) == system_identifier for told in info for one in told.get("db", []))
+    return max(known, default=None), served_once and repository.served(info).get(number) != system_identifier
 
 
 def ask_repository(stanza: str, number: int, endpoint: str, system_identifier: str) -> start_guard.Heard:
@@ -87,10 +93,10 @@ def ask_repository(stanza: str, number: int, endpoint: str, system_identifier: s
     if problem:
         return start_guard.Heard(name, start_guard.REPOSITORY, False, said=problem)
     try:
-        newest = newest_in(stanza, number, system_identifier)
+        newest, succeeded = known_to(stanza, number, system_identifier)
     except (guards.Stop, ValueError, LookupError) as error:
         return start_guard.Heard(name, start_guard.REPOSITORY, False, said=" ".join(str(error).split())[:200])
-    return start_guard.Heard(name, start_guard.REPOSITORY, True, newest)
+    return start_guard.Heard(name, start_guard.REPOSITORY, True, newest, succeeded=succeeded)
 
 
 def ask_all(guard: "dict[str, Any]", system_identifier: str) -> "list[start_guard.Heard]":

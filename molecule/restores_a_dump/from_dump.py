@@ -52,6 +52,8 @@ if __name__ == "__main__":
         inside("store-west", "systemctl", "stop", "rclone-s3")
 
         said = play("playbooks/complete_loss.yml", code=2, confirm="shop")
+        assert "a person can choose it, -e recovery_method=logical" in said, said
+        said = play("playbooks/complete_loss.yml", code=2, confirm="shop", recovery_method="logical")
         assert "WAL is archived nowhere before all do" in said, said
         begun = record()
         plan = begun["plan"]

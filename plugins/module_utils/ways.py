@@ -200,9 +200,8 @@ def _not_chosen(request: Mapping[str, Any], others: "list[dict[str, Any]]", dump
     left_out = lacking(dump)
     reasons = (
         (any(way["closed"] for way in others), "what is said of the others may be mended"),
-        (catalog.get("unreachable"), "a repository did not answer"),
         (catalog.get("passed_over"), "there are backups that were passed over"),
-        (catalog.get("problem") and not catalog.get("empty"), "the repositories could not be looked at"),
+        (not catalog.get("empty"), "not every repository could be looked at"),
         (left_out, "it has not all databases: %s" % ", ".join(left_out)),
     )
     why = next((why for holds, why in reasons if holds), None)

@@ -57,7 +57,7 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, n
 
 
 class NoBackup(guards.Stop):
-    """No repository that answered has one."""
+    """Every repository was looked at, and none has one."""
 
 
 def observe(
@@ -68,18 +68,16 @@ def observe(
     unreachable.update(network.tls_problems(endpoints))
     answering = ["--repo=%s" % repo for repo in endpoints if str(repo) not in unreachable] if unreachable else [None]
     info = [stanza for repo in answering for stanza in engine.ask(*filter(None, [repo]), "info")]
+    known = [repo for stanza in info for repo in stanza.get("repo", [])]
+    # 0 ok, 1 no such stanza, 2 no valid backups
+    unseen = bool(unreachable) or any(repo["status"]["code"] not in (0, 1, 2) for repo in known)
     unreachable.update(
-        {
-            str(repo["key"]): repo["status"]["message"]
-            for stanza in info
-            for repo in stanza.get("repo", [])
-            if repo["status"]["code"] not in (0, 2)  # 0 ok, 2 no valid backups
-        }
+        {str(repo["key"]): repo["status"]["message"] for repo in known if repo["status"]["code"] not in (0, 2)}
     )
     backups = repository.candidates(info, [int(repo) for repo in unreachable])
     if not backups:
         said = "; ".join("repository %s: %s" % item for item in sorted(unreachable.items())) or "they hold no backup"
-        raise NoBackup(
+        raise (guards.Stop if unseen else NoBackup)(
             "No repository offers a backup of %s (%s)." % (engine.module.params["stanza"], said), guards.PRECONDITION
         )
     system = repository.single_system(backups, wanted or repository.present_system(info))
@@ -115,7 +113,7 @@ def main() -> None:
         if module.params["required"]:
             guards.fail(module, stop)
         catalog = {"candidates": [], "passed_over": [], "unreachable": unreachable, "problem": str(stop)}
-        catalog["empty"] = isinstance(stop, NoBackup) and not unreachable
+        catalog["empty"] = isinstance(stop, NoBackup)
     module.exit_json(changed=False, catalog=catalog)
 
 

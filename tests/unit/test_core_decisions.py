@@ -309,7 +309,7 @@ def test_a_dump_is_the_way_where_no_backup_is_left():
     [
         {"states": {"spare1": SPARE, "db1": {**STANDBY, "replay": "paused"}}},  # which a person can let go on
         {"catalog": PROBLEM},  # of several systems, say
-        {"catalog": {**NO_BACKUP, "unreachable": {"1": "silent"}}},
+        {"catalog": {**PROBLEM, "unreachable": {"1": "silent"}}},
         {"catalog": {**NO_BACKUP, "passed_over": [{"label": "F", "repo": 1, "reason": "belongs to system 7"}]}},
         {
             "dumps": {

@@ -96,6 +96,9 @@ def test_nothing_to_restore_is_a_precondition(repositories, monkeypatch, tmp_pat
     assert refused(catalog(), 3, "No repository offers a backup of test")
     nothing = catalog(required=False)["catalog"]
     assert nothing["candidates"] == [] and "No repository offers a backup of test" in nothing["problem"]
+    assert nothing["empty"]
+    silent = catalog(required=False, endpoints={"1": "127.0.0.1:1", "2": ""})["catalog"]
+    assert "No repository offers a backup of test" in silent["problem"] and not silent["empty"]
 
 
 def test_a_missing_segment_passes_over_the_backup_that_needs_it(repositories):

@@ -75,8 +75,7 @@ def _about_the_proof(record: Record) -> Iterator[Advice]:
         )
     if measured.human_wait_s and measured.rta_s and measured.human_wait_s > measured.rta_s / 2:
         yield Advice(f"People were waited for during {hms(measured.human_wait_s)}: more than half of the outage.")
-    undone = [e.detail for e in (*record.story.failures, *record.story.notes) if e.phase == "protect" and e.detail]
-    for said in undone:
+    for said in _undone(record):
         yield Advice(f"After the recovery something was left undone: {said}")
     if run.result == "passed" and run.kind != "proof":
         yield Advice(
@@ -87,3 +86,10 @@ def _about_the_proof(record: Record) -> Iterator[Advice]:
         yield Advice(
             "Check that this record is unchanged before you file it.", f"pgrescue evidence verify runs/{run.id}"
         )
+
+
+def _undone(record: Record) -> list[str]:
+    """What the phase after the recovery failed to do or noted, the last time it was gone through."""
+    began = [phase.intervals[-1].start for phase in record.story.phases if phase.name == "protect"]
+    said = (*record.story.failures, *record.story.notes)
+    return [e.detail for e in said if e.phase == "protect" and e.detail and began and e.wall >= began[0]]

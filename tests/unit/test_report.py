@@ -129,3 +129,20 @@ def test_words_for_figures():
     assert [size(0), size(1500), size(1610612736), size(None)] == ["0 B", "1.5 kB", "1.6 GB", "not measured"]
     assert ranges([5, 3, 4, 9]) == ["3-5", "9"]
     assert moment(ZERO) == "2026-11-24 01:20:50 UTC"
+
+
+def test_what_an_attempt_left_undone_is_advised_until_a_later_one_has_done_it(tmp_path):
+    timeline = Timeline()
+    timeline.start(0)
+    timeline.event(1, "start", "protect")
+    timeline.event(2, "note", "protect", "Mirror the record", detail="one store did not answer")
+    timeline.event(3, "end", "protect", status="failed")
+    timeline.event(3, "end", status="failed")
+    assert "one store did not answer" in page(tmp_path / "one", timeline=timeline)[1]
+    timeline.start(10)
+    timeline.event(11, "start", "protect")
+    timeline.event(12, "note", "protect", "Mirror the record", detail="the other did not answer")
+    timeline.event(13, "end", "protect", status="ok")
+    advice = page(tmp_path / "two", timeline=timeline)[1].split("## Phases")[0]
+    assert "the other did not answer" in advice
+    assert "one store did not answer" not in advice

@@ -51,9 +51,9 @@ bench: venv tools  ## what backups, dumps, a synchronous standby and the witness
 	python bench/witness_cost.py
 
 campaign: lab  ## each drill five times at random instants, the controller killed at every step, twenty partitions (5 hours; goes on where it stopped)
-	for drill in complete_loss switchover failover corruption partial_loss "region_failure failback"; do python tests/campaigns/drills.py $$drill; done
+	for drill in complete_loss switchover failover rollback corruption partial_loss "region_failure failback"; do python tests/campaigns/drills.py $$drill; done
 	python tests/campaigns/partitions.py && pgrescue lab up
-	for drill in complete_loss switchover failover corruption partial_loss region_failure failback; do python tests/campaigns/kill_at_every_step.py $$drill --report; done
+	for drill in complete_loss switchover failover rollback corruption partial_loss region_failure failback; do python tests/campaigns/kill_at_every_step.py $$drill --report; done
 	python tests/campaigns/regression_database.py
 
 campaign-archive: venv tools  ## 10,000 segments archived while archivers are killed, without the lab (18 minutes)

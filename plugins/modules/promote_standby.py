@@ -15,6 +15,7 @@ description:
     pg_rewind of the old primary needs, and reads the new timeline back. Another one than expected is a failure (exit code 5).
   - A server that is the result of this very promotion already is left as it is. One that is a primary otherwise, or whose replay
     somebody paused, is refused (exit code 4).
+  - While it is promoted it asks only repositories that answer for WAL; one that is cut off would hold it up for minutes.
   - Promotes with C(pg_promote()), or by the trigger file that PostgreSQL 15 and before look for where C(promote_trigger_file) is set.
 options:
   seen:
@@ -30,6 +31,7 @@ options:
   accept_loss: {description: Why a person accepts more., type: str, default: ""}
   expected_timeline: {description: The timeline that it shall make; the next one of its own when left out., type: int}
   way: {description: How to promote., type: str, choices: [function, trigger_file], default: function}
+  endpoints: {description: "Number and C(host[:port]) of each repository's object store.", type: dict, default: {}}
   replay_deadline_s: {description: How long the replay of what was received may take in seconds., type: int, default: 300}
   plan:
     description:
@@ -72,13 +74,17 @@ reconciliation: {description: Acknowledged tokens against rows., returned: 'succ
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     cluster_validation,
+    fetching,
     guards,
     losses,
     lsn,
+    network,
+    pgbackrest,
     postgres,
     promotion,
     timelines,
@@ -96,6 +102,7 @@ SELECT pg_is_in_recovery() AS in_recovery,
        current_setting('data_directory') AS data_directory, current_setting('promote_trigger_file', true) AS trigger_file
 """
 WITNESS = "SELECT to_regclass('pgrescue.witness') IS NOT NULL AS there"
+STORE_PATIENCE_S = 1.3  # clients wait
 EARLIER = "It was promoted before; no traffic was moved."
 TOKEN = "SELECT coalesce(max(token), 0) AS token FROM pgrescue.witness"
 
@@ -150,6 +157,15 @@ def promote(module: AnsibleModule, connection: object, state: "dict[str, object]
         pass  # that it is there says it all
 
 
+def await_promotion(module: AnsibleModule, connection: object) -> None:
+    """Wait until it is out of recovery."""
+    asked = "SELECT NOT pg_is_in_recovery() AS out"
+    limit = module.params["deadline_s"]
+    if not postgres.wait_until(lambda: connection.execute(asked).fetchone()["out"], limit, poll_s=0.05):
+        said = "The standby was told to promote and is still in recovery after %d s. Run this again."
+        raise guards.Stop(said % limit, guards.STEP_FAILED)
+
+
 def answer(state: "dict[str, object]", way: str, began: float) -> "dict[str, object]":
     """What was made of the standby."""
     left = timelines.forks(str(state["history"]))
@@ -167,7 +183,8 @@ def work(module: AnsibleModule) -> "dict[str, object]":
     unknown = sorted(set(module.params["limits"]) - set(losses.LIMITS))
     if unknown:
         raise guards.Stop("There is no limit on %s." % ", ".join(unknown), guards.PRECONDITION)
-    with postgres.connect(module, row_factory=dict_row) as connection:
+    with ThreadPoolExecutor(max_workers=1) as pool, postgres.connect(module, row_factory=dict_row) as connection:
+        silent = pool.submit(network.tls_problems, module.params["endpoints"], STORE_PATIENCE_S)
         state = observed(connection)
         expected = module.params["expected_timeline"] or state["timeline"] + int(state["in_recovery"])
         if promotion.already(state, expected):
@@ -182,16 +199,12 @@ def work(module: AnsibleModule) -> "dict[str, object]":
         if module.check_mode:
             way = {"way": module.params["way"], "timeline": expected}
             return {"changed": True, "promotion": way, **judged(module, state)}
-        replayed = replay(module, connection)
-        promotion.check_quiet(state["heard"], replayed["heard"])
-        given_up = judged(module, replayed)
-        promote(module, connection, state)
-        asked = "SELECT NOT pg_is_in_recovery() AS out"
-        if not postgres.wait_until(
-            lambda: connection.execute(asked).fetchone()["out"], module.params["deadline_s"], poll_s=0.05
-        ):
-            said = "The standby was told to promote and is still in recovery after %d s. Run this again."
-            raise guards.Stop(said % module.params["deadline_s"], guards.STEP_FAILED)
+        with fetching.from_those_that_answer(connection, module.params["endpoints"], silent.result()):
+            replayed = replay(module, connection)
+            promotion.check_quiet(state["heard"], replayed["heard"])
+            given_up = judged(module, replayed)
+            promote(module, connection, state)
+            await_promotion(module, connection)
         state = observed(connection)
         promotion.check_result(int(state["timeline"]), expected)
         connection.execute(
@@ -227,6 +240,7 @@ def main() -> None:
                 "choices": [promotion.FUNCTION, promotion.TRIGGER_FILE],
                 "default": promotion.FUNCTION,
             },
+            "endpoints": pgbackrest.ENDPOINTS,
             "replay_deadline_s": {"type": "int", "default": 300},
             "plan": {"type": "dict"},
             "accepted_losses": {"type": "list", "elements": "int", "default": []},

@@ -9,6 +9,7 @@ from versions import Version
 
 losses = collection("plugins.module_utils.losses")
 guards = collection("plugins.module_utils.guards")
+pgbackrest = collection("plugins.module_utils.pgbackrest")
 
 
 @pytest.fixture(params=[15, 17])
@@ -54,6 +55,44 @@ def test_a_standby_is_promoted_once_and_its_timeline_is_read_back(version, pair)
     assert again["promotion"]["left_at"] == answer["promotion"]["left_at"]
     assert not promote(version, standby)["changed"]
     assert refused(promote(version, standby, expected_timeline=3), 4, "a primary on timeline 2", "to make timeline 3")
+
+
+HANGS = """#!/bin/sh
+case "$*" in *--repo=2*) exit 1;; esac
+trap 'exit 63' TERM
+while :; do sleep 1; done
+"""
+
+
+def test_a_repository_that_is_cut_off_holds_up_no_promotion(version, pair):
+    """The engine waits minutes for one, whenever the server asks the archive; so it is not asked any more."""
+    primary, standby = pair
+    engine = standby.folder / "pgbackrest"
+    engine.write_text(HANGS)
+    engine.chmod(0o755)
+    command = f'{engine} --stanza=test archive-get %f "%p"'
+    standby.psql(f"ALTER SYSTEM SET restore_command = '{command}'")
+    standby.psql("SELECT pg_reload_conf()")
+    primary.stop()
+    until(lambda: asking(standby), 20, "it asks the archive")
+    answer = promote(version, standby, endpoints={"1": "127.0.0.1:1"}, expected_timeline=2, deadline_s=20)
+    assert answer.get("promotion", {}).get("timeline") == 2, answer  # without that it hangs for good
+    assert standby.psql("SHOW restore_command")[0][0] == command
+
+
+def asking(server):
+    """Whether its recovery has the engine ask the archive."""
+    pid = server.psql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'")[0][0]
+    return len(pgbackrest.family(pid)) > 1
+
+
+def test_a_standby_asks_one_repository_that_answers_alone():
+    fetching = collection("plugins.module_utils.fetching")
+    ours = 'pgbackrest --stanza=shop archive-get %f "%p"'
+    assert fetching.limited(ours, ["2", "3"]) == 'pgbackrest --repo=2 --stanza=shop archive-get %f "%p"'
+    assert fetching.limited(ours, []) == ""
+    for other in ("cp /archive/%f %p", "pgbackrest --repo=1 --stanza=shop archive-get %f %p", ""):
+        assert fetching.limited(other, []) == other
 
 
 def test_a_promotion_that_is_told_the_plan_asks_at_once_what_must_hold(version, pair):

@@ -75,6 +75,22 @@ def check_called_for(request: Mapping[str, Any]) -> None:
     raise Stop(said % ", ".join(running))
 
 
+def present_system(request: Mapping[str, Any]) -> Optional[str]:
+    """The database system that is meant where hosts hold several: that of the one primary, else what the repositories serve."""
+    held = {
+        host: str(seen["system_identifier"])
+        for host, seen in request["states"].items()
+        if seen.get("system_identifier")
+    }
+    if len(set(held.values())) < 2:
+        return None
+    running = {system for host, system in held.items() if request["states"][host]["role"] == "primary"}
+    served = (request["catalog"] or {}).get("system_identifier")
+    if len(running) == 1:
+        return running.pop()
+    return str(served) if served and str(served) in held.values() else None
+
+
 def check_one_system(request: Mapping[str, Any]) -> None:
     """Refuse to choose among copies of different database systems."""
     systems = {
@@ -94,6 +110,7 @@ def check_one_system(request: Mapping[str, Any]) -> None:
 def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
     """The plan that answers `request`, the arguments of M(plan_recovery)."""
     managers.agreed(request["states"], request["manager"])
+    request = {**request, "system_identifier": request["system_identifier"] or present_system(request)}
     check_called_for(request)
     check_one_system(request)
     found = ways(request)
@@ -144,7 +161,12 @@ def role(request: Mapping[str, Any], host: str) -> str:
 
 def upstreams(request: Mapping[str, Any]) -> "list[str]":
     """The hosts that the standbys stream from, as far as they are the service's."""
-    named = {seen.get("upstream") for seen in request["states"].values() if seen["role"] == "standby"}
+    wanted = request["system_identifier"]
+    named = {
+        seen.get("upstream")
+        for seen in request["states"].values()
+        if seen["role"] == "standby" and (not wanted or str(seen.get("system_identifier")) == str(wanted))
+    }
     return sorted(host for host, known in request["hosts"].items() if named & set(known["names"]))
 
 

@@ -29,11 +29,9 @@ class Heard:
 
 
 def against(own: int, heard: Sequence[Heard]) -> "list[str]":
-    """What speaks against a start: a newer timeline, another primary on the same one, or another system in its place."""
+    """What speaks against a start: a newer timeline, or another primary on the same one."""
     found = []
     for one in heard:
-        if one.answered and one.succeeded and one.kind == REPOSITORY:
-            found.append("%s goes on with another database system" % one.who)
         if not one.answered or one.timeline is None:
             continue
         if one.timeline > own:
@@ -47,11 +45,8 @@ def is_sure(heard: Sequence[Heard]) -> bool:
     """Whether a newer primary would have been heard of.
 
     Every repository would know it, for a promotion archives its history file first. Or every other host was there to be asked
-    and one at least, or a repository, knows the database: a host that is up without a server is no primary now. A primary of
-    another database system may have been made for a dump when this one was given up; which of the two is right a person knows.
+    and one at least, or a repository, knows the database: a host that is up without a server is no primary now.
     """
-    if any(one.kind == HOST and one.succeeded for one in heard):
-        return False
     repositories = [one for one in heard if one.kind == REPOSITORY]
     hosts = [one for one in heard if one.kind == HOST]
     if repositories and all(one.answered for one in repositories):
@@ -70,8 +65,17 @@ class Verdict:
     said: str
 
 
-def decide(own: int, heard: Sequence[Heard], unsure: str) -> Verdict:
-    """The verdict on a start as a primary on timeline `own`; `unsure` says what to do when too few answer."""
+def successors(heard: Sequence[Heard]) -> "list[str]":
+    """Who has another database system in the place of this one: it may have been made for a dump when this one was given up."""
+    said = {REPOSITORY: "%s goes on with another database system", HOST: "%s is a primary of another database system"}
+    return [said[one.kind] % one.who for one in heard if one.answered and one.succeeded]
+
+
+def decide(own: int, heard: Sequence[Heard], unsure: str, anyway: bool = False) -> Verdict:
+    """The verdict on a start as a primary on timeline `own`.
+
+    `unsure` says what to do when too few answer; `anyway` is a person's word, which counts against silence and successors.
+    """
     problems = against(own, heard)
     if problems:
         return Verdict(
@@ -81,13 +85,22 @@ def decide(own: int, heard: Sequence[Heard], unsure: str) -> Verdict:
             "here would be lost. Nothing was changed. Take it back as a standby: ansible-playbook playbooks/rejoin.yml -e "
             "service=<service> -e rejoin_host=<this host>" % (own, "; ".join(problems)),
         )
+    replaced = successors(heard)
+    if replaced and not anyway:
+        return Verdict(
+            False,
+            True,
+            "This server does not start: %s. It may have been given up for a dump, and what is written here would be lost. Nothing "
+            "was changed. Which of the two is right a person knows; if it is this one: touch /run/pgrescue-start-anyway, start it, "
+            "and remove the file." % "; ".join(replaced),
+        )
     answered = ", ".join(one.who for one in heard if one.answered) or "nobody"
     if is_sure(heard):
         return Verdict(
             True, True, "This server starts as a primary on timeline %d: %s know(s) of no newer one" % (own, answered)
         )
-    silent = "; ".join("%s: %s" % (one.who, one.said or "silent") for one in heard if not one.answered or one.succeeded)
-    if unsure == START:
+    silent = "; ".join("%s: %s" % (one.who, one.said or "silent") for one in heard if not one.answered)
+    if anyway or unsure == START:
         return Verdict(True, False, "This server starts as a primary although not all could be asked (%s)" % silent)
     return Verdict(
         False,

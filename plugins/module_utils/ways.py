@@ -102,7 +102,7 @@ def _restores(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
     """A way for each repository that offers a backup."""
     catalog = request["catalog"] or {}
     end = catalog.get("archive_end") or {}
-    closed = _still_running(request)
+    closed = _still_running(request) or _of_another_system(request, catalog.get("system_identifier"))
     found = []
     for repository in sorted({candidate["repo"] for candidate in catalog.get("candidates", [])}):
         first = next(c for c in catalog["candidates"] if c["repo"] == repository)
@@ -132,6 +132,17 @@ def _still_running(request: Mapping[str, Any]) -> Optional[str]:
     if not running or request["despite_copies"]:
         return None
     return "%s still runs and may hold what the archive does not" % ", ".join(sorted(running))
+
+
+def _of_another_system(request: Mapping[str, Any], system: Any) -> Optional[str]:
+    """Why a backup is not restored where the hosts hold copies of other systems alone; None where they do not, or it was asked for."""
+    held = {str(seen["system_identifier"]) for seen in request["states"].values() if seen.get("system_identifier")}
+    if request["system_identifier"] or not held or system is None or str(system) in held:
+        return None
+    said = (
+        "the repositories hold database system %s, and the hosts %s; -e system_identifier=%s restores it all the same"
+    )
+    return said % (system, ", ".join(sorted(held)), system)
 
 
 def _warm(request: Mapping[str, Any], restores: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
@@ -181,7 +192,15 @@ def dumps_offered(request: Mapping[str, Any]) -> "list[Mapping[str, Any]]":
         if not wanted or str(dump.get("system_identifier") or wanted) == str(wanted)
         if not named or dump["id"] == named
     ]
-    return sorted(offered, key=lambda dump: (dump.get("proof") or {}).get("state") == "failed")
+    ranked = sorted(offered, key=_failed)
+    if request["method"] == LOGICAL or not ranked or lacking(ranked[0]) or _failed(ranked[0]):
+        return ranked
+    return [dump for dump in ranked if not lacking(dump) and not _failed(dump)]  # what is taken unasked
+
+
+def _failed(dump: Mapping[str, Any]) -> bool:
+    """Whether a proof found it wrong."""
+    return bool((dump.get("proof") or {}).get("state") == "failed")
 
 
 def lacking(dump: Mapping[str, Any]) -> "list[str]":
@@ -202,6 +221,7 @@ def _not_chosen(request: Mapping[str, Any], others: "list[dict[str, Any]]", dump
         (any(way["closed"] for way in others), "what is said of the others may be mended"),
         (catalog.get("passed_over"), "there are backups that were passed over"),
         (not catalog.get("empty"), "not every repository could be looked at"),
+        (_failed(dump), "it failed its proof"),
         (left_out, "it has not all databases: %s" % ", ".join(left_out)),
     )
     why = next((why for holds, why in reasons if holds), None)

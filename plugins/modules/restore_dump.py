@@ -100,6 +100,15 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
 DEFAULT = "postgres"  # the database that every new server has
 
 
+def check_room(p: "dict[str, object]", root: str, plan: "list[tuple[dict, str]]", dump: str) -> None:
+    """Refuse what would fill the disk; no older dump is taken because it is smaller. A local server's databases grow beside the dump."""
+    size = sum(int(entry["dump_bytes"]) + (0 if p["url"] else int(entry["size_bytes"])) for entry, _name in plan)
+    try:
+        places.check_room({root: size}, True, "dump %s" % dump)
+    except guards.Stop as full:
+        raise guards.Stop(str(full), guards.STEP_FAILED) from full
+
+
 def first_whole(
     module: AnsibleModule, server: "dict[str, object]", fetch: dump_fetch.Fetch, passed_over: "list[dict[str, str]]"
 ) -> "tuple[dict, list, str, str, list]":
@@ -115,8 +124,7 @@ def first_whole(
             tool = dump_restore.tool(module, server["version"], payload)
             if module.check_mode:
                 return payload, plan, root, tool, []
-            size = sum(int(entry["dump_bytes"]) for entry, _name in plan)
-            places.check_room({root: size}, True, "dump %s" % dump)
+            check_room(p, root, plan, dump)
             fetch.hold(dump)
             whole = fetch.files(payload, root, names + ([dumps.GLOBALS] if payload["globals"] else []))
             return payload, plan, root, tool, whole

@@ -10,10 +10,11 @@ short_description: A PostgreSQL server that is thrown away, for a proof
 description:
   - Starts a server on a restored copy (C(started)), cuts it off when its replay is over (C(offline)), starts one on an empty cluster
     made for it (C(created)), which is cut off from the beginning, or removes it with all its data (C(absent)).
-  - One that was made for a dump can be kept (C(released)). It is stopped, written to disk, and no scratch server from then on; nothing
+  - One that was made for a dump, loaded and compared can be marked so (C(loaded)); it runs on, and an attempt that is gone on with finds it.
+    It can be kept (C(released)). It is stopped, written to disk, and no scratch server from then on; nothing
     here touches it again. Whoever keeps it presents the C(token) that it was made with, so that what was loaded and looked at is what is
     kept.
-  - C(created) makes it anew where an attempt of the same run left one, running or not.
+  - C(created) makes it anew where an attempt of the same run left one, running or not, unless that is loaded.
   - It archives nothing, follows no primary, runs no jobs, listens on no network address, and is reached over a socket that only its
     owner may open. One that is cut off can connect to nothing either, neither to an address nor to another server's socket.
   - While a copy replays it fetches WAL from the repositories; nothing else runs in it then. To cut it off it is started again.
@@ -23,9 +24,10 @@ description:
 options:
   place: {description: 'The data directory; its socket and its log are beside it.', type: path, required: true}
   run: {description: The run it belongs to., type: str, required: true}
-  state: {description: What shall be., type: str, choices: [created, started, offline, released, absent], required: true}
+  state: {description: What shall be., type: str, choices: [created, started, offline, loaded, released, absent], required: true}
   evict: {description: Whether what another run left at the place may be removed., type: bool, default: false}
-  token: {description: 'What C(created) answered; needed for C(released).', type: str}
+  token: {description: 'What C(created) answered; needed for C(loaded) and C(released). With it C(absent) leaves one that was made since.', type: str}
+  note: {description: 'With C(loaded), what shall be known of it later, such as what was loaded.', type: dict, default: {}}
   settings:
     description:
       - Further settings, such as shared_buffers. They cannot undo its isolation. Of one that is C(released) what it is started with from
@@ -64,6 +66,8 @@ socket_directory: {description: Where its socket is., returned: unless absent or
 port: {description: Its port; the name of the socket holds it., returned: unless absent or released, type: int}
 log: {description: Its log., returned: unless absent or released, type: str}
 token: {description: Tells the server that was made from one that is made later at its place., returned: when created, type: str}
+loaded: {description: Whether what is there was loaded and compared., returned: when created, type: bool}
+note: {description: What was noted of it., returned: when created or released, type: dict}
 released: {description: Whether what is there is none that is thrown away any more., returned: success, type: bool}
 disproves: {description: 'Whether the server did not start and its log says that what it read is wrong.', returned: 'failure, when it is so', type: bool}
 """
@@ -88,7 +92,7 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     standby_settings,
 )
 
-STATES = ["created", "started", "offline", "released", "absent"]
+STATES = ["created", "started", "offline", "loaded", "released", "absent"]
 PORT = 5432
 STARTS_WITHIN_S = 10  # its first process, not its replay
 OFFLINE_WITHIN_S = 60  # until it answers, with nothing to replay
@@ -188,16 +192,32 @@ class Scratch:
             patience = "--timeout=%d" % STOPS_WITHIN_S
             self.run("pg_ctl", "stop", "--pgdata=" + self.place, "--mode=fast", "--wait", patience)
 
-    def is_released(self) -> bool:
-        """Whether what is there is in use, or about to be."""
-        return bool(places.marker(self.place).get("state") == "released")
+    def noted(self) -> "dict[str, object]":
+        """What the note beside the place says."""
+        return places.marker(self.place)
+
+    def is_loaded(self) -> bool:
+        """Whether it was loaded, and runs since; one that ended may not have written it all."""
+        return self.noted().get("state") == "loaded" and postgres.is_alive(self.place)
+
+    def check_token(self) -> None:
+        """Refuse to speak of a server that was made at the place since."""
+        if self.noted().get("token") != self.module.params["token"]:
+            raise guards.Stop("Another server was made at %s since. Nothing was changed." % self.place)
+
+    def mark_loaded(self) -> None:
+        """Note that it was loaded and compared."""
+        with locks.alone(self.place + ".pgrescue.lock", "a cluster of what is at %s" % self.place):
+            self.check_token()
+            records.write_json(
+                places.marker_path(self.place), {**self.noted(), "state": "loaded", "note": self.module.params["note"]}
+            )
 
     def release(self) -> None:
         """Make a cluster like any other of it; the note that says so is what counts, and comes last."""
         # who makes one at this place ends whoever holds its lock
         with locks.alone(self.place + ".pgrescue.lock", "a cluster of what is at %s" % self.place):
-            if places.marker(self.place).get("token") != self.module.params["token"]:
-                raise guards.Stop("Another server was made at %s since. Nothing was changed." % self.place)
+            self.check_token()
             self.stop()
             control = postgres.control_data(self.module, self.place, self.programs)
             if control.get("Database cluster state") != "shut down":
@@ -210,7 +230,7 @@ class Scratch:
                 out.write(text)
             os.unlink(os.path.join(self.place, "postmaster.opts"))  # which says how it was cut off
             self.run("initdb", "--sync-only", "--pgdata=" + self.place)
-            note = {"run": self.module.params["run"], "state": "released"}
+            note = {"run": self.module.params["run"], "state": "released", "note": self.noted().get("note") or {}}
             records.write_json(places.marker_path(self.place), note)
             self.clear()
 
@@ -249,34 +269,39 @@ def main() -> None:
             "run": {"type": "str", "required": True},
             "state": {"type": "str", "choices": STATES, "required": True},
             "token": {"type": "str", "no_log": False},
+            "note": {"type": "dict", "default": {}},
             "evict": {"type": "bool", "default": False},
             "settings": {"type": "dict", "default": {}},
             "programs": {"type": "path"},
             "version": {"type": "int", "required": True},
         },
-        required_if=[("state", "released", ["token"])],
+        required_if=[("state", "released", ["token"]), ("state", "loaded", ["token"])],
         supports_check_mode=True,
     )
     server, state = Scratch(module), module.params["state"]
     reached = {"socket_directory": server.socket_directory, "port": PORT, "log": server.log, "released": False}
     try:
         there = server.check()
-        if server.is_released():
-            if state not in ("created", "released"):
+        noted = server.noted()
+        if noted.get("state") == "released":
+            if state not in ("created", "loaded", "released"):
                 said = "%s was made for a dump, and is in use since. Nothing was changed."
                 raise guards.Stop(said % server.place)
-            module.exit_json(changed=False, released=True)
+            module.exit_json(changed=False, released=True, loaded=True, note=noted.get("note") or {})
+        if state == "created" and server.is_loaded():
+            module.exit_json(changed=False, loaded=True, token=noted["token"], note=noted["note"], **reached)
         alive = postgres.is_alive(server.place)
         if state == "absent":
+            there = there and module.params["token"] in (None, noted.get("token"))
             if there and not module.check_mode:
                 server.remove()
             module.exit_json(changed=there, released=False)
-        if state == "released":
+        if state in ("loaded", "released"):
             if not there:
                 raise guards.Stop("There is nothing at %s." % server.place, guards.PRECONDITION)
             if not module.check_mode:
-                server.release()
-            module.exit_json(changed=True, released=True)
+                (server.release if state == "released" else server.mark_loaded)()
+            module.exit_json(changed=True, released=state == "released", note=server.noted().get("note") or {})
         done = alive and state == "started"  # whether it is cut off cannot be told from here
         if module.check_mode or done:
             module.exit_json(changed=not done, **reached)
@@ -286,7 +311,7 @@ def main() -> None:
         if state == "created":
             if there:
                 server.remove()  # what an attempt that was interrupted left
-            reached["token"] = server.create()
+            reached.update(token=server.create(), loaded=False, note={})
         server.start(cut_off=state == "created")
     except guards.Stop as stop:
         guards.fail(module, stop)

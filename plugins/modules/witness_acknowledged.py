@@ -13,6 +13,7 @@ description:
 options:
   journal: {description: Directory of the journal., type: path, required: true}
   hours: {description: How far back from the newest acknowledged commit to read., type: float, default: 2}
+  since: {description: 'An instant (RFC 3339); what was acknowledged since five minutes before it is read instead.', type: str}
   recent: {description: For how many of the newest tokens to return times too., type: int, default: 2000}
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}
@@ -38,7 +39,7 @@ acknowledged:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import acknowledged
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import acknowledged, times
 
 
 def main() -> None:
@@ -47,12 +48,14 @@ def main() -> None:
         argument_spec={
             "journal": {"type": "path", "required": True},
             "hours": {"type": "float", "default": 2},
+            "since": {"type": "str"},
             "recent": {"type": "int", "default": 2000},
         },
         supports_check_mode=True,
     )
     p = module.params
-    module.exit_json(changed=False, acknowledged=acknowledged.read(p["journal"], p["hours"], p["recent"]))
+    since = times.moment(p["since"]) if p["since"] else None
+    module.exit_json(changed=False, acknowledged=acknowledged.read(p["journal"], p["hours"], p["recent"], since))
 
 
 if __name__ == "__main__":

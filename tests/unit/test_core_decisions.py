@@ -102,7 +102,7 @@ def test_a_plan_restores_to_a_new_place_on_the_clean_host():
     [
         ({"states": {"db2": {"role": "primary"}, "spare1": SPARE}}, REFUSED),
         ({"states": {"db2": {"role": "primary"}, "db1": STANDBY}, "methods": ["promote"]}, REFUSED),
-        ({"states": {"db1": STANDBY, "spare1": {**STANDBY, "system_identifier": "8"}}}, REFUSED),
+        ({"catalog": {}, "states": {"db1": STANDBY, "spare1": {**STANDBY, "system_identifier": "8"}}}, REFUSED),
         ({"states": {"db2": {"role": "unresponsive"}, "spare1": SPARE}}, PRECONDITION),
         ({"planned": True, "states": {"db1": STANDBY}}, PRECONDITION),  # a switchover needs a primary to leave
         (
@@ -344,11 +344,35 @@ def test_the_dump_that_is_named_and_none_of_another_system():
     asked = request(states={"spare1": SPARE}, catalog=NO_BACKUP, dumps=DUMPS, method="logical")
     older = plans.make({**asked, "dump": "20261123T004000Z"}, "run-1")["candidates"]
     assert [one["label"] for one in older] == ["20261123T004000Z"]
+    unasked = {**asked, "method": None}
+    lame = {**DUMPS["dumps"][1], "excluded": [{"name": "stock", "reason": "no right"}]}
+    taken = plans.make({**unasked, "dumps": {**DUMPS, "dumps": [DUMPS["dumps"][0], lame]}}, "run-1")["candidates"]
+    assert [one["label"] for one in taken] == ["20261124T004000Z"]
     own = plans.make({**asked, "system_identifier": "7"}, "run-1")["candidates"]
     assert [one["label"] for one in own] == ["20261123T004000Z"]
     bad = {**DUMPS, "dumps": [{**DUMPS["dumps"][0], "proof": {"state": "failed"}}, DUMPS["dumps"][1]]}
     last = plans.make({**asked, "dumps": bad}, "run-1")["candidates"]
     assert [one["label"] for one in last] == ["20261123T004000Z", "20261124T004000Z"]
+
+
+def test_the_system_of_the_one_primary_is_meant_and_standbys_of_another_name_nobody_to_fence():
+    stray = {**STANDBY, "system_identifier": "6", "upstream": "db1"}
+    primary = {**STANDBY, "role": "primary", "received": None}
+    follows = {**STANDBY, "upstream": "spare1"}
+    asked = request(states={"spare1": primary, "spare2": follows, "stray": stray}, methods=["promote"], planned=True)
+    plan = plans.make(asked, "run-1")
+    assert (plan["target_host"], plan["left"], plan["fence"]) == ("spare2", "spare1", ["spare1"])
+    lost = request(states={"spare2": follows, "stray": stray}, methods=["promote"])
+    with pytest.raises(Stop, match="several database systems"):
+        plans.make({**lost, "catalog": {}}, "run-1")
+    assert plans.make(lost, "run-1")["fence"] == ["spare1"]  # by what the repositories serve; db1 is of the other
+
+
+def test_a_backup_of_another_system_than_the_hosts_hold_is_restored_only_by_name():
+    asked = request(states={"spare1": SPARE, "db1": {"role": "stopped", "system_identifier": "8"}})
+    with pytest.raises(Stop, match="the repositories hold database system 7, and the hosts 8"):
+        plans.make(asked, "run-1")
+    assert plans.make({**asked, "system_identifier": "7"}, "run-1")["method"] == "restore"
 
 
 def test_a_copy_of_a_system_that_was_given_up_is_no_measure_for_the_one_that_took_its_place():
@@ -377,7 +401,7 @@ def test_a_standby_is_promoted_where_no_repository_answers():
 
 @pytest.mark.parametrize(
     ("changes", "why"),
-    [({"ready": False}, "not configured to start"), ({"ready": True, "system_identifier": "8"}, "another database")],
+    [({"ready": False}, "not configured to start"), ({"ready": True, "system_identifier": "8"}, "and the hosts 8")],
 )
 def test_what_a_host_was_left_with_must_be_the_same_database_where_a_restore_can_be_put(changes, why):
     with pytest.raises(Stop, match=why):

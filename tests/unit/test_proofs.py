@@ -293,6 +293,11 @@ def test_one_that_is_kept_starts_as_any_other_and_is_never_removed(empty):
     with psycopg.connect(f"host={place}.socket user=postgres dbname=postgres") as connection:
         assert connection.execute("SELECT to_regclass('half_loaded')").fetchone() == (None,)
     assert refused(keep(first), 4, "Another server was made")  # by the controller that was thought dead
+    assert not call("scratch_server", **at, state="absent", token=first)["changed"]  # nor does that one remove it
+    note = {"dump": "20261124T012050Z", "checks": []}
+    assert call("scratch_server", **at, state="loaded", token=made["token"], note=note)["changed"]
+    found = call("scratch_server", **at, state="created")  # gone on with after it was loaded
+    assert (found["changed"], found["loaded"], found["token"], found["note"]) == (False, True, made["token"], note)
     assert call("scratch_server", **at, state="released", token="", check=True)["changed"]
     assert postgres.is_alive(str(place))
 
@@ -306,6 +311,7 @@ def test_one_that_is_kept_starts_as_any_other_and_is_never_removed(empty):
     assert not (place / "postmaster.opts").exists()
     assert "port = '6543'" in (place / "postgresql.auto.conf").read_text()
     assert (call("scratch_server", **at, state="created")["changed"], keep("")["released"]) == (False, True)
+    assert keep("")["note"] == {}
     for state in ("absent", "offline", "started"):
         asked = {**at, "state": state}
         answer = as_user(place.owner(), lambda asked=asked: module("scratch_server")(**asked))

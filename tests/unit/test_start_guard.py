@@ -39,7 +39,7 @@ SILENT = {"answered": False}
         ([host("db2", timeline=2), store(1, timeline=1), store(2, timeline=1)], False),  # a standby of a new primary
         ([host("db2", timeline=1, primary=True), store(1, timeline=1)], False),
         ([host("db2", **SILENT), store(1, timeline=2), store(2, **SILENT)], False),
-        ([host("db2", succeeded=True), store(1, timeline=1), store(2, timeline=1)], None),  # made for a dump, perhaps
+        ([host("db2", succeeded=True), store(1, timeline=1), store(2, timeline=1)], False),  # made for a dump, perhaps
         ([host("db2", **SILENT), store(1, timeline=1, succeeded=True), store(2, timeline=1)], False),
         ([host("db2", timeline=1), store(1, **SILENT)], True),
         ([host("db2", **SILENT), store(1, timeline=1), store(2, timeline=1)], True),
@@ -74,10 +74,7 @@ voices = st.builds(
 @given(st.integers(1, 5), st.lists(voices, max_size=6), st.sampled_from(["refuse", "start"]))
 def test_it_never_starts_below_a_newer_timeline_and_never_alone_by_silence(own, heard, unsure):
     verdict = guard.decide(own, heard, unsure)
-    if any(
-        one.answered and ((one.timeline or 0) > own or (one.succeeded and one.kind == guard.REPOSITORY))
-        for one in heard
-    ):
+    if any(one.answered and ((one.timeline or 0) > own or one.succeeded) for one in heard):
         assert not verdict.start
     if heard and not any(one.answered for one in heard):
         assert verdict.start == (unsure == "start")
@@ -212,11 +209,11 @@ def test_a_host_that_answers_nothing_useful_is_no_voice(ask):
     assert "db2:" in said
 
 
-def test_another_database_is_no_voice_either(ask):
+def test_another_database_in_its_place_wants_a_person(ask):
     with PostgresServer() as other:
         said, may = ask({"db2": reach(other)}, ("127.0.0.1:1",))
         assert not may
-        assert "not all could be asked" in said
+        assert "is a primary of another database system" in said
 
 
 def test_systemd_understands_what_is_laid_down(tmp_path):
@@ -244,7 +241,7 @@ def test_an_old_primary_does_not_start_beside_a_cluster_that_was_made_for_a_dump
         assert may, said
         said, may = ask({"db9": reach(other)})  # the repositories do not know yet
         assert not may
-        assert "db9: another database runs there" in said
+        assert "db9 is a primary of another database system" in said
         made.archive_of(other)
         monkeypatch.setenv("PGBACKREST_CONFIG", str(made.config_of(other)))
         made.own()
@@ -254,5 +251,10 @@ def test_an_old_primary_does_not_start_beside_a_cluster_that_was_made_for_a_dump
         said, may = ask({"db9": nobody()})
         assert not may
         assert "repository 1 goes on with another database system" in said
+        anyway = made.folder / "anyway"
+        anyway.touch()  # a person's word
+        said, may = ask({"db9": nobody()})
+        assert may, said
+        anyway.unlink()
         said, may = ask({"db1": nobody()}, data_directory=str(other.data))
         assert may, said

@@ -122,9 +122,9 @@ def verdict(guard: "dict[str, Any]") -> start_guard.Verdict:
     own, identifier = rewinding.own_timeline(control), control["Database system identifier"]
     end = time.monotonic() + guard["wait_s"]
     while True:
-        unsure = start_guard.START if os.path.exists(guard["anyway"]) else guard["unsure"]
-        found = start_guard.decide(own, ask_all(guard, identifier), unsure)
-        if found.sure or time.monotonic() >= end or os.path.exists(guard["anyway"]):
+        anyway = os.path.exists(guard["anyway"])
+        found = start_guard.decide(own, ask_all(guard, identifier), guard["unsure"], anyway)
+        if found.sure or time.monotonic() >= end or anyway:
             return found
         time.sleep(1)  # between two rounds: others may be booting as well
 

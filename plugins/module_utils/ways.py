@@ -218,7 +218,8 @@ def _not_chosen(request: Mapping[str, Any], others: "list[dict[str, Any]]", dump
     catalog = request["catalog"] or {}
     left_out = lacking(dump)
     reasons = (
-        (any(way["closed"] for way in others), "what is said of the others may be mended"),
+        (any(not way["closed"] for way in others), "another way is open"),
+        (others, "what is said of the others may be mended"),
         (catalog.get("passed_over"), "there are backups that were passed over"),
         (not catalog.get("empty"), "not every repository could be looked at"),
         (_failed(dump), "it failed its proof"),

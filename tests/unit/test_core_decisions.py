@@ -333,6 +333,7 @@ def test_a_dump_waits_for_a_person_where_anything_else_may_be_opened(changes):
 def test_a_dump_is_the_last_of_the_open_ways_whatever_it_loses():
     late = request(dumps={**DUMPS, "dumps": [{**DUMPS["dumps"][0], "started": "2026-11-26T00:00:00Z"}]})
     late["last_acknowledged_s"] = ARCHIVED_S + 200_000
+    assert "another way is open" in plans.make(late, "run-1")["ways"][-1]["closed"]
     assert plans.make(late, "run-1")["method"] == "restore"
     assert (
         plans.make({**late, "states": {"spare1": SPARE, "db1": {**STANDBY, "replayed_s": 1.0}}}, "run-1")["method"]

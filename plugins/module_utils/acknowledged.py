@@ -21,11 +21,12 @@ def read(journal: str, hours: float, recent: int, since: Optional[datetime] = No
 
     Looks back `hours` from the newest commit, which may be long ago where the service is down, or to shortly before `since`.
     """
-    now = datetime.now(timezone.utc)
-    newest = witness_files.last_successes(journal, now, ["commit"]).get("commit", now)
-    lines = witness_files.texts(
-        journal, since - MARGIN if since else newest - timedelta(hours=hours), '"probe":"commit"'
-    )
+    if since:
+        start = since - MARGIN
+    else:
+        now = datetime.now(timezone.utc)
+        start = witness_files.last_successes(journal, now, ["commit"]).get("commit", now) - timedelta(hours=hours)
+    lines = witness_files.texts(journal, start, '"probe":"commit"')
     seen = asdict(fold(lines, recent))
     seen["ranges"] = ranges.subtract(seen["ranges"], witness_files.accepted_losses(journal))
     return seen

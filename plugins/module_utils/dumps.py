@@ -204,6 +204,13 @@ def catalog(copies: "Iterable[Facts]", now: datetime, stale_after_days: int) -> 
     return {"dumps": dumps, "refused": refused, "unfinished": unfinished}
 
 
+def passed_over(found: Facts) -> "list[dict[str, str]]":
+    """The copies that a catalog refuses, as a plan has them."""
+    return [
+        {"label": refused["id"], "reason": "in %(store)s: %(reason)s" % refused} for refused in found.get("refused", [])
+    ]
+
+
 def holds(copies: "Iterable[Facts]") -> "dict[str, list[dict[str, Any]]]":
     """What keeps each dump that is held: a hold in one store holds every copy, those that cannot be used included."""
     found: "dict[str, dict[str, dict[str, Any]]]" = {}

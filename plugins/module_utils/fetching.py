@@ -30,8 +30,8 @@ def limited(command: str, answering: "Sequence[str]") -> str:
 @contextmanager
 def from_those_that_answer(
     connection: Any, endpoints: "Mapping[str, str]", silent: "Mapping[str, str]"
-) -> Iterator[bool]:
-    """Let the standby behind the connection ask no silent repository meanwhile; whether that changed anything.
+) -> Iterator[None]:
+    """Let the standby behind the connection ask no silent repository meanwhile.
 
     `connection` returns rows as mappings.
     """
@@ -39,7 +39,7 @@ def from_those_that_answer(
     answering = [str(number) for number in endpoints if str(number) not in silent]
     wanted = limited(before, answering) if silent else before
     if wanted == before:
-        yield False
+        yield
         return
     _set(connection, wanted)
     found = connection.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'").fetchone()
@@ -48,7 +48,7 @@ def from_those_that_answer(
     ending = threading.Thread(target=_end_questions, args=(found["pid"] if found else 0, over), daemon=True)
     ending.start()
     try:
-        yield True
+        yield
     finally:
         over.set()
         ending.join()

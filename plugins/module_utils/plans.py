@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
-from . import journal, managers
+from . import dumps, journal, managers
 from .guards import PRECONDITION, Stop
-from .ways import LOGICAL, NO_SPARE, PROMOTE, RESTORE, RETURN, WARM, dumps_offered, lacking, newest_line, ways
+from .ways import (
+    LOGICAL,
+    NO_SPARE,
+    PROMOTE,
+    RESTORE,
+    RETURN,
+    WARM,
+    dumps_offered,
+    lacking,
+    newest_line,
+    systems_held,
+    ways,
+)
 
 # what becomes of the clients while a plan is carried out
 CLIENTS = {
@@ -77,11 +89,7 @@ def check_called_for(request: Mapping[str, Any]) -> None:
 
 def present_system(request: Mapping[str, Any]) -> Optional[str]:
     """The database system that is meant where hosts hold several: that of the one primary, else what the repositories serve."""
-    held = {
-        host: str(seen["system_identifier"])
-        for host, seen in request["states"].items()
-        if seen.get("system_identifier")
-    }
+    held = systems_held(request)
     if len(set(held.values())) < 2:
         return None
     running = {system for host, system in held.items() if request["states"][host]["role"] == "primary"}
@@ -93,9 +101,7 @@ def present_system(request: Mapping[str, Any]) -> Optional[str]:
 
 def check_one_system(request: Mapping[str, Any]) -> None:
     """Refuse to choose among copies of different database systems."""
-    systems = {
-        seen["system_identifier"]: host for host, seen in request["states"].items() if seen.get("system_identifier")
-    }
+    systems = {system: host for host, system in systems_held(request).items()}
     wanted = request["system_identifier"]
     if PROMOTE in request["methods"] and not wanted and len(systems) > 1:
         said = ", ".join(
@@ -143,15 +149,10 @@ def no_way(request: Mapping[str, Any], found: "list[dict[str, Any]]") -> str:
     for catalog in (request["catalog"] or {}, request["dumps"] or {}):
         reasons += [catalog["problem"]] if catalog.get("problem") else []
     reasons += ["%(label)s: %(reason)s" % b for b in (request["catalog"] or {}).get("passed_over", [])]
-    reasons += [_refused(refused) for refused in (request["dumps"] or {}).get("refused", [])]
+    reasons += ["dump %(label)s %(reason)s" % over for over in dumps.passed_over(request["dumps"] or {})]
     if RESTORE not in request["methods"]:
         reasons.append("from the backups: playbooks/complete_loss.yml")
     return "No standby and no backup can be used (%s). Nothing was changed." % ("; ".join(reasons) or "none was seen")
-
-
-def _refused(refused: Mapping[str, Any]) -> str:
-    """Why a copy of a dump cannot be used."""
-    return "dump %(id)s in %(store)s: %(reason)s" % refused
 
 
 def role(request: Mapping[str, Any], host: str) -> str:
@@ -279,9 +280,7 @@ def reload(request: Mapping[str, Any], _way: Mapping[str, Any], run: str) -> "di
             }
             for dump in dumps_offered(request)
         ],
-        "passed_over": [
-            {"label": refused["id"], "reason": "in %(store)s: %(reason)s" % refused} for refused in catalog["refused"]
-        ],
+        "passed_over": dumps.passed_over(catalog),
         "unreachable": catalog["unreachable"],
         "changes": [
             "%s: a new cluster in %s/%s, into which the dump is restored" % (target, host["root"], run),

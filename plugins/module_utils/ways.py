@@ -136,7 +136,7 @@ def _still_running(request: Mapping[str, Any]) -> Optional[str]:
 
 def _of_another_system(request: Mapping[str, Any], system: Any) -> Optional[str]:
     """Why a backup is not restored where the hosts hold copies of other systems alone; None where they do not, or it was asked for."""
-    held = {str(seen["system_identifier"]) for seen in request["states"].values() if seen.get("system_identifier")}
+    held = set(systems_held(request).values())
     if request["system_identifier"] or not held or system is None or str(system) in held:
         return None
     said = (
@@ -265,6 +265,15 @@ def _returns(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
             "closed": next((why for holds, why in reasons if holds), None),
         }
     ]
+
+
+def systems_held(request: Mapping[str, Any]) -> "dict[str, str]":
+    """The database system that each host holds a copy of; a host that holds none is left out."""
+    return {
+        host: str(seen["system_identifier"])
+        for host, seen in request["states"].items()
+        if seen.get("system_identifier")
+    }
 
 
 def _copies(request: Mapping[str, Any], system: Any) -> "list[Mapping[str, Any]]":

@@ -43,7 +43,7 @@ plan: {description: 'The plan; its schema is docs/schema/plan.schema.json.', ret
 import random
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, proofs
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import dumps, guards, proofs
 
 
 def make(p: "dict[str, object]", run: str, seed: int) -> "dict[str, object]":
@@ -65,9 +65,7 @@ def make(p: "dict[str, object]", run: str, seed: int) -> "dict[str, object]":
         "data_directory": p["place"],
         "postgres_version": p["postgres_version"],
         "candidates": [{"label": dump["id"], "type": "dump", "size_bytes": dump["size_bytes"]}],
-        "passed_over": [
-            {"label": refused["id"], "reason": "in %(store)s: %(reason)s" % refused} for refused in catalog["refused"]
-        ],
+        "passed_over": dumps.passed_over(catalog),
         "unreachable": catalog["unreachable"],
         "changes": ["%s: a server that is removed again" % p["host"]],
         "irreversible": [],

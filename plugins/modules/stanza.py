@@ -46,11 +46,10 @@ NOT_ALL = "Not every repository serves this cluster, and WAL is archived nowhere
 IDENTITY = "SELECT system_identifier::text FROM pg_control_system()"
 
 
-def settle(module: AnsibleModule, engine: pgbackrest.Repositories, system: str, adopt: bool) -> None:
+def settle(module: AnsibleModule, engine: pgbackrest.Repositories, system: str, repositories: int) -> None:
     """Have the engine make and upgrade the stanza until each repository serves the system; it stops at the first that it cannot."""
     said = ""
-    served = repository.served(engine.ask("info"))
-    for command in ["stanza-create", *(["stanza-upgrade"] if adopt else [])] * max(len(served), 1):
+    for command in ["stanza-create", *(["stanza-upgrade"] if module.params["adopt"] else [])] * max(repositories, 1):
         code, out, err = pgbackrest.run(module, module.params["stanza"], "--log-level-console=warn", command)
         said = repository.reason((err + out).strip()) if code else said
         served = repository.served(engine.ask("info"))
@@ -89,7 +88,7 @@ def main() -> None:
             )
         done = bool(served) and set(served.values()) == {system}
         if not done and not module.check_mode:
-            settle(module, engine, system, adopt)
+            settle(module, engine, system, len(served))
     except guards.Stop as stop:
         guards.fail(module, stop)
     backed_up = sorted({b["repo"] for b in repository.candidates(info) if b["system_identifier"] == system})

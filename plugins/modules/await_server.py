@@ -11,9 +11,10 @@ description:
   - Waits inside itself, asking every tenth of a second, and says at the deadline where the server stood. Only looks.
 options:
   until:
-    description: What to wait for. A server that was promoted since is past its pause, and not waited for.
+    description:
+      - What to wait for. A server that was promoted since is past its pause, and not waited for. C(answering) is either side of a promotion.
     type: str
-    choices: [following, paused, streaming, writable]
+    choices: [answering, following, paused, streaming, writable]
     required: true
   place: {description: 'Its data directory; when its server ends, that is said at once, with the end of its log.', type: path}
   log: {description: Its log; the one beside its data directory when left out., type: path}
@@ -43,6 +44,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, postgres
 
 QUESTIONS = {
+    "answering": "SELECT true, ''",
     "following": "SELECT pg_is_in_recovery(), coalesce('replayed to ' || pg_last_wal_replay_lsn(), 'nothing replayed')",
     "paused": "SELECT NOT pg_is_in_recovery() OR pg_get_wal_replay_pause_state() = 'paused',"
     " coalesce('replayed to ' || pg_last_wal_replay_lsn(), 'nothing replayed')",

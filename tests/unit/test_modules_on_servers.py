@@ -82,6 +82,9 @@ def test_waiting_ends_at_its_deadline_and_says_where_the_server_stood(pair):
     assert wait_for(primary, "writable")["journal"][0]["step"] == "writable"
     assert refused(wait_for(standby, "writable", 1), 5, "was not writable within 1 s", "replayed to")
     assert refused(wait_for(primary, "streaming", 1), 5, "was not streaming within 1 s")
+    for server in pair:  # one that an attempt before promoted is not waited for
+        assert not wait_for(server, "answering", 1).get("failed")
+    assert refused(wait_for(primary, "following", 1), 5, "was not following within 1 s")
     nowhere = {"version": VERSION, "port": 1, "socket_directory": "/tmp", "until": "writable", "deadline_s": 1}
     assert refused(module("await_server")(**nowhere), 5, "it stood at")
 

@@ -1,0 +1,88 @@
+#!/usr/bin/python
+# Copyright: the pgrescue authors. Apache-2.0
+"""Let archiving go on past a partial segment that the archive holds from another server."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: partial_segment
+short_description: Let archiving go on past a partial segment that the archive holds from another server
+description:
+  - A server that is promoted archives the last segment of the timeline that it leaves as C(.partial). Where another server was promoted from
+    the same segment before, as when a failover is taken back, the archive holds one of that name and other bytes beyond the common end, and
+    refuses this one for ever; nothing after it is archived.
+  - Asks the engine to archive each such segment that waits. One that it refuses as a duplicate is noted as done. All that is valid of it
+    is in the first segment of the new timeline, and the file itself stays until PostgreSQL recycles it. Any other segment, and any other
+    error, is left to PostgreSQL's archiver.
+options:
+  stanza: {description: Name of the stanza., type: str, required: true}
+  data_directory: {description: Data directory of the server., type: path, required: true}
+attributes:
+  check_mode: {support: full, description: Says which segments wait, and archives nothing.}
+author: [The pgrescue authors]
+"""
+
+EXAMPLES = """
+- name: Let archiving go on past a segment that another server has archived
+  pgrescue.runbooks.partial_segment:
+    stanza: shop
+    data_directory: /var/lib/postgresql/17/current
+  become: true
+  become_user: postgres
+"""
+
+RETURN = """
+passed_over: {description: Partial segments that the archive has from another server., returned: success, type: list, elements: str}
+"""
+
+import contextlib
+import os
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import pgbackrest
+
+WAITS = re.compile(r"^([0-9A-F]{24}\.partial)\.ready$")
+DUPLICATE = 45  # pgBackRest's exit code for a segment of that name and other content
+PATIENCE_S = 60
+
+
+def waiting(data_directory: str) -> "list[str]":
+    """The partial segments that wait to be archived."""
+    status = os.path.join(data_directory, "pg_wal/archive_status")
+    found = [WAITS.match(name) for name in sorted(os.listdir(status))] if os.path.isdir(status) else []
+    return [match.group(1) for match in found if match]
+
+
+def is_refused(module: AnsibleModule, segment: str) -> bool:
+    """Whether the archive holds another one of that name."""
+    path = os.path.join(module.params["data_directory"], "pg_wal", segment)
+    code, _out, _err = pgbackrest.run(module, module.params["stanza"], "archive-push", path, limit_s=PATIENCE_S)
+    return bool(code == DUPLICATE)
+
+
+def main() -> None:
+    """Ask the engine, note."""
+    module = AnsibleModule(
+        argument_spec={
+            "stanza": {"type": "str", "required": True},
+            "data_directory": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    place = module.params["data_directory"]
+    segments = waiting(place)
+    if module.check_mode:
+        module.exit_json(changed=bool(segments), passed_over=segments)
+    refused = [segment for segment in segments if is_refused(module, segment)]
+    for segment in refused:
+        note = os.path.join(place, "pg_wal/archive_status", segment)
+        with contextlib.suppress(FileNotFoundError):  # the archiver was quicker
+            os.rename(note + ".ready", note + ".done")
+    said = "%s is in the archive as another server wrote it; archiving goes on with the new timeline, which has all that is valid of it"
+    journal = [{"event": "decision", "detail": said % segment} for segment in refused]
+    module.exit_json(changed=bool(refused), passed_over=refused, journal=journal)
+
+
+if __name__ == "__main__":
+    main()

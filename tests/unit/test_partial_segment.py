@@ -1,0 +1,99 @@
+"""An old primary that a rollback promotes archives on, though the archive has its last segment from another server."""
+
+import re
+import shutil
+
+import pytest
+from backups import repositories_of
+from modules import as_user, module
+from postgres import until
+
+FAILS = "SELECT 1 FROM pg_stat_archiver WHERE last_failed_wal LIKE '%.partial'"
+
+
+def recycle(segment):
+    """Let the unused end of a segment hold what an older one left there, as one that PostgreSQL uses again does."""
+    with segment.open("r+b") as file:
+        file.seek(-8192, 2)
+        if not file.read(8192).strip(b"\0"):
+            file.seek(-8192, 2)
+            file.write(b"old!" * 2048)
+
+
+def archived(made, timeline):
+    return [path for path in made.of_timeline(timeline) if ".partial" not in path.name]
+
+
+@pytest.fixture
+def taken_back(monkeypatch):
+    """A failover, and the old primary promoted again, whose last segment holds old bytes beyond its end."""
+    monkeypatch.setenv("PGUSER", "postgres")
+    with repositories_of() as made:
+        old = made.server
+        made.backup(1)
+        new = old.standby_of()
+        try:
+            made.archive_of(new)
+            new.start()
+            until(lambda: new.psql("SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'"), 20, "it streams")
+            old.stop()
+            new.psql("SELECT pg_promote()")
+            until(
+                lambda: [path for path in made.of_timeline(1) if ".partial" in path.name],
+                30,
+                "the partial one is archived",
+            )
+            new.stop()
+            for segment in (old.data / "pg_wal").iterdir():
+                if re.fullmatch("[0-9A-F]{24}", segment.name):
+                    recycle(segment)
+            (old.data / "standby.signal").touch()
+            with (old.data / "postgresql.auto.conf").open("a") as settings:
+                fetch = f'pgbackrest --config={made.config} --stanza=test archive-get %f "%p"'
+                settings.write(f"recovery_target_timeline = 'current'\nrestore_command = '{fetch}'\n")
+            old.start()
+            old.psql("SELECT pg_promote()")
+            monkeypatch.setenv("PGBACKREST_CONFIG", str(made.config))
+            made.own()
+            yield made, old
+        finally:
+            new.remove()
+
+
+def test_archiving_goes_on_past_a_segment_that_the_archive_has_from_another_server(taken_back):
+    made, old = taken_back
+    until(lambda: old.psql(FAILS), 60, "the archiver stands at the partial segment")
+    (named,) = old.psql("SELECT pg_walfile_name(pg_current_wal_lsn())")[0]
+    timeline = int(named[:8], 16)
+    old.psql("CREATE TABLE after_it (); SELECT pg_switch_wal()")
+    asked = {"stanza": "test", "data_directory": str(old.data)}
+    assert not archived(made, timeline)
+
+    would = as_user(old.user, lambda: module("partial_segment")(check=True, **asked))
+    assert would["changed"] and len(would["passed_over"]) == 1
+    done = as_user(old.user, lambda: module("partial_segment")(**asked))
+    assert done["passed_over"] == would["passed_over"], done
+    assert "another server wrote it" in done["journal"][0]["detail"]
+    assert (old.data / "pg_wal" / done["passed_over"][0]).exists()  # nothing is deleted
+    old.psql("SELECT pg_switch_wal()")
+    until(lambda: archived(made, timeline), 90, "what comes after is archived")
+    again = as_user(old.user, lambda: module("partial_segment")(**asked))
+    assert not again["changed"] and again["passed_over"] == []
+
+
+def test_a_partial_segment_that_the_archive_takes_is_left_to_the_archiver(monkeypatch):
+    monkeypatch.setenv("PGUSER", "postgres")
+    with repositories_of() as made:
+        monkeypatch.setenv("PGBACKREST_CONFIG", str(made.config))
+        server = made.server
+        (current,) = server.psql("SELECT pg_walfile_name(pg_current_wal_lsn())")[0]
+        whole = (server.data / "pg_wal" / current).read_bytes()
+        segment = server.data / "pg_wal" / f"{current}.partial"
+        segment.write_bytes(whole)
+        (server.data / "pg_wal/archive_status" / f"{current}.partial.ready").touch()
+        made.own()
+        for path in (segment, server.data / "pg_wal/archive_status" / f"{current}.partial.ready"):
+            shutil.chown(path, server.user, server.user)
+        asked = {"stanza": "test", "data_directory": str(server.data)}
+        done = as_user(server.user, lambda: module("partial_segment")(**asked))
+        assert not done["changed"] and done["passed_over"] == []

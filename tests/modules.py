@@ -48,7 +48,7 @@ def as_user(user: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     import psycopg
     import psycopg.rows  # noqa: F401
 
-    for lazy in ("encodings.ascii", "concurrent.futures.thread"):
+    for lazy in ("encodings.ascii", "concurrent.futures.thread", "secrets"):
         importlib.import_module(lazy)  # here, for that user may not be able to read the files of our Python
 
     account = pwd.getpwnam(user)

@@ -100,6 +100,21 @@ class Repositories:
 
 
 @contextmanager
+def left_by_its_primary(made: Repositories) -> Iterator[PostgresServer]:
+    """A standby that archives to the same repositories and streamed until its primary was stopped."""
+    standby = made.server.standby_of()
+    try:
+        made.archive_of(standby)
+        standby.start()
+        streams = "SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'"
+        until(lambda: standby.psql(streams), 20, "it streams")
+        made.server.stop()
+        yield standby
+    finally:
+        standby.remove()
+
+
+@contextmanager
 def failed_over() -> Iterator[tuple[Repositories, PostgresServer, str, str]]:
     """After a failover the old primary came back, archived and took a backup; the new primary goes on meanwhile.
 
@@ -109,12 +124,7 @@ def failed_over() -> Iterator[tuple[Repositories, PostgresServer, str, str]]:
         old = made.server
         old.psql("CREATE TABLE things (said text)")
         good = made.backup(1)
-        new = old.standby_of()
-        try:
-            made.archive_of(new)
-            new.start()
-            until(lambda: new.psql("SELECT 1 FROM pg_class WHERE relname = 'things'"), 20, "the standby follows")
-            old.stop()
+        with left_by_its_primary(made) as new:
             new.psql("SELECT pg_promote()")
             for _ in range(2):
                 new.psql("INSERT INTO things VALUES ('after the failover')")
@@ -125,8 +135,6 @@ def failed_over() -> Iterator[tuple[Repositories, PostgresServer, str, str]]:
             bad = made.backup(1)
             made.archive()
             yield made, new, good, bad
-        finally:
-            new.remove()
 
 
 @contextmanager

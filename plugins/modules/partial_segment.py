@@ -32,7 +32,7 @@ EXAMPLES = """
 """
 
 RETURN = """
-passed_over: {description: Partial segments that the archive has from another server., returned: success, type: list, elements: str}
+passed_over: {description: 'Partial segments that the archive has from another server; in check mode those that wait.', returned: success, type: list, elements: str}
 """
 
 import contextlib
@@ -58,7 +58,7 @@ def is_refused(module: AnsibleModule, segment: str) -> bool:
     """Whether the archive holds another one of that name."""
     path = os.path.join(module.params["data_directory"], "pg_wal", segment)
     code, _out, _err = pgbackrest.run(module, module.params["stanza"], "archive-push", path, limit_s=PATIENCE_S)
-    return bool(code == DUPLICATE)
+    return code == DUPLICATE
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from backups import repositories_of
+from backups import left_by_its_primary, repositories_of
 from modules import as_user, module
 from postgres import until
 
@@ -28,36 +28,23 @@ def archived(made, timeline):
 def taken_back(monkeypatch):
     """A failover, and the old primary promoted again, whose last segment holds old bytes beyond its end."""
     monkeypatch.setenv("PGUSER", "postgres")
-    with repositories_of() as made:
+    with repositories_of() as made, left_by_its_primary(made) as new:
         old = made.server
-        made.backup(1)
-        new = old.standby_of()
-        try:
-            made.archive_of(new)
-            new.start()
-            until(lambda: new.psql("SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'"), 20, "it streams")
-            old.stop()
-            new.psql("SELECT pg_promote()")
-            until(
-                lambda: [path for path in made.of_timeline(1) if ".partial" in path.name],
-                30,
-                "the partial one is archived",
-            )
-            new.stop()
-            for segment in (old.data / "pg_wal").iterdir():
-                if re.fullmatch("[0-9A-F]{24}", segment.name):
-                    recycle(segment)
-            (old.data / "standby.signal").touch()
-            with (old.data / "postgresql.auto.conf").open("a") as settings:
-                fetch = f'pgbackrest --config={made.config} --stanza=test archive-get %f "%p"'
-                settings.write(f"recovery_target_timeline = 'current'\nrestore_command = '{fetch}'\n")
-            old.start()
-            old.psql("SELECT pg_promote()")
-            monkeypatch.setenv("PGBACKREST_CONFIG", str(made.config))
-            made.own()
-            yield made, old
-        finally:
-            new.remove()
+        new.psql("SELECT pg_promote()")
+        until(lambda: any(".partial" in path.name for path in made.of_timeline(1)), 30, "the partial one is archived")
+        new.stop()
+        for segment in (old.data / "pg_wal").iterdir():
+            if re.fullmatch("[0-9A-F]{24}", segment.name):
+                recycle(segment)
+        (old.data / "standby.signal").touch()
+        with (old.data / "postgresql.auto.conf").open("a") as settings:
+            fetch = f'pgbackrest --config={made.config} --stanza=test archive-get %f "%p"'
+            settings.write(f"recovery_target_timeline = 'current'\nrestore_command = '{fetch}'\n")
+        old.start()
+        old.psql("SELECT pg_promote()")
+        monkeypatch.setenv("PGBACKREST_CONFIG", str(made.config))
+        made.own()
+        yield made, old
 
 
 def test_archiving_goes_on_past_a_segment_that_the_archive_has_from_another_server(taken_back):
@@ -87,12 +74,12 @@ def test_a_partial_segment_that_the_archive_takes_is_left_to_the_archiver(monkey
         monkeypatch.setenv("PGBACKREST_CONFIG", str(made.config))
         server = made.server
         (current,) = server.psql("SELECT pg_walfile_name(pg_current_wal_lsn())")[0]
-        whole = (server.data / "pg_wal" / current).read_bytes()
         segment = server.data / "pg_wal" / f"{current}.partial"
-        segment.write_bytes(whole)
-        (server.data / "pg_wal/archive_status" / f"{current}.partial.ready").touch()
+        ready = server.data / "pg_wal/archive_status" / f"{current}.partial.ready"
+        shutil.copyfile(segment.with_suffix(""), segment)
+        ready.touch()
         made.own()
-        for path in (segment, server.data / "pg_wal/archive_status" / f"{current}.partial.ready"):
+        for path in (segment, ready):
             shutil.chown(path, server.user, server.user)
         asked = {"stanza": "test", "data_directory": str(server.data)}
         done = as_user(server.user, lambda: module("partial_segment")(**asked))

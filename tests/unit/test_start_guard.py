@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from backups import repositories_of
+from backups import left_by_its_primary, repositories_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from modules import collection, module
@@ -86,17 +86,8 @@ def test_it_never_starts_below_a_newer_timeline_and_never_alone_by_silence(own, 
 @pytest.fixture(scope="module")
 def failed_over():
     """A repository, the old primary on timeline 1, and the new one on timeline 2, whose history file is archived."""
-    with repositories_of() as made:
-        old = made.server
-        new = old.standby_of()
-        try:
-            made.archive_of(new)
-            new.start()
-            until(lambda: new.psql("SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'"), 20, "it streams")
-            old.stop()
-            yield made, old, new
-        finally:
-            new.remove()
+    with repositories_of() as made, left_by_its_primary(made) as new:
+        yield made, made.server, new
 
 
 @pytest.fixture

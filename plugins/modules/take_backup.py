@@ -24,6 +24,11 @@ options:
     type: dict
     default: {}
   timeout_s: {description: How long a repository may stay silent in seconds., type: int, default: 20}
+  archive_timeout_s: {description: How long a backup may wait for its WAL to be archived in seconds., type: int, default: 60}
+  archive_timeout_beside_silent_s:
+    description: The same while another repository does not answer, for every segment is tried there first, and waited for.
+    type: int
+    default: 600
 attributes:
   check_mode: {support: full, description: Takes nothing in check mode.}
 author: [The pgrescue authors]
@@ -47,13 +52,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, repository
 
 
-def backup(module: AnsibleModule, repo: int) -> "str | None":
-    """Take one backup; why it could not be taken."""
+def backup(module: AnsibleModule, repo: int, patience_s: int) -> "str | None":
+    """Take one backup, whose WAL may take so long to be archived; why it could not be taken."""
     p = module.params
     options = [
         "--repo=%d" % repo,
         "--type=" + p["type"],
         "--io-timeout=%d" % p["timeout_s"],
+        "--archive-timeout=%d" % patience_s,
         "--log-level-console=warn",
         "--no-expire-auto",  # the schedule expires, by its policy
     ]
@@ -82,15 +88,19 @@ def main() -> None:
             "after_timeline": {"type": "int"},
             "endpoints": pgbackrest.ENDPOINTS,
             "timeout_s": {"type": "int", "default": 20},
+            "archive_timeout_s": {"type": "int", "default": 60},
+            "archive_timeout_beside_silent_s": {"type": "int", "default": 600},
         },
         supports_check_mode=True,
     )
     wanted = module.params["repositories"]
     if module.check_mode:
         module.exit_json(changed=bool(wanted), taken=[], failed_repositories={})
-    silent = network.tls_problems({k: v for k, v in module.params["endpoints"].items() if int(k) in wanted})
+    everywhere = network.tls_problems(module.params["endpoints"])
+    silent = {number: why for number, why in everywhere.items() if int(number) in wanted}
+    patience_s = module.params["archive_timeout_beside_silent_s" if everywhere else "archive_timeout_s"]
     there = [repo for repo in wanted if str(repo) not in silent and holds(module, repo)]
-    answers = {repo: silent.get(str(repo)) or backup(module, repo) for repo in wanted if repo not in there}
+    answers = {repo: silent.get(str(repo)) or backup(module, repo, patience_s) for repo in wanted if repo not in there}
     failed = {repo: why for repo, why in answers.items() if why}
     taken = [repo for repo in answers if repo not in failed]
     said = ["Repository %d took no backup: %s" % item for item in sorted(failed.items())]

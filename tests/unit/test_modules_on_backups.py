@@ -304,6 +304,25 @@ def test_a_repeated_attempt_takes_no_second_backup_and_none_is_expired(repositor
         repositories.run("--repo=1", f"--set={repositories.labels(1)[-1]}", "expire")
 
 
+def test_a_backup_waits_longer_for_its_wal_while_another_repository_is_silent(repositories):
+    """Every segment is tried at the silent one first, here for as long as the archiver sleeps."""
+    take = {"stanza": "test", "type": "incr", "timeout_s": 5, "archive_timeout_s": 1}
+    server, before = repositories.server, repositories.labels(1)
+    quick = server.psql("SHOW archive_command")[0][0]
+    slow = f"sleep 5; {quick}"
+    server.psql(f"ALTER SYSTEM SET archive_command = $${slow}$$")
+    server.psql("SELECT pg_reload_conf()")
+    try:
+        assert refused(module("take_backup")(repositories=[1], **take), 5, "was not archived")
+        answer = module("take_backup")(repositories=[1], endpoints={"2": "127.0.0.1:1"}, **take)
+        assert answer["taken"] == [1]
+    finally:
+        server.psql(f"ALTER SYSTEM SET archive_command = $${quick}$$")
+        server.psql("SELECT pg_reload_conf()")
+        for label in set(repositories.labels(1)) - set(before):
+            repositories.run("--repo=1", f"--set={label}", "expire")
+
+
 def test_a_backup_is_taken_to_every_repository_that_can_be_written(repositories):
     take = {"stanza": "test", "type": "incr", "timeout_s": 5}
     assert module("take_backup")(check=True, repositories=[1, 2], **take)["changed"]

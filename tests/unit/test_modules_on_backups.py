@@ -306,7 +306,7 @@ def test_a_repeated_attempt_takes_no_second_backup_and_none_is_expired(repositor
 
 def test_a_backup_waits_longer_for_its_wal_while_another_repository_is_silent(repositories):
     """Every segment is tried at the silent one first, here for as long as the archiver sleeps."""
-    take = {"stanza": "test", "type": "incr", "timeout_s": 5, "archive_timeout_s": 1}
+    take = {"stanza": "test", "timeout_s": 5, "archive_timeout_s": 1}
     server, before = repositories.server, repositories.labels(1)
     quick = server.psql("SHOW archive_command")[0][0]
     slow = f"sleep 5; {quick}"

@@ -96,9 +96,8 @@ def main() -> None:
     wanted = module.params["repositories"]
     if module.check_mode:
         module.exit_json(changed=bool(wanted), taken=[], failed_repositories={})
-    everywhere = network.tls_problems(module.params["endpoints"])
-    silent = {number: why for number, why in everywhere.items() if int(number) in wanted}
-    patience_s = module.params["archive_timeout_beside_silent_s" if everywhere else "archive_timeout_s"]
+    silent = network.tls_problems(module.params["endpoints"])  # of those that shall take none too: WAL is tried there
+    patience_s = module.params["archive_timeout_beside_silent_s" if silent else "archive_timeout_s"]
     there = [repo for repo in wanted if str(repo) not in silent and holds(module, repo)]
     answers = {repo: silent.get(str(repo)) or backup(module, repo, patience_s) for repo in wanted if repo not in there}
     failed = {repo: why for repo, why in answers.items() if why}

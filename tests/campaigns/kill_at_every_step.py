@@ -31,7 +31,7 @@ from pgrescue import drill  # noqa: E402 - as that
 
 PHASES = {"detect", "decide", "prepare", "restore", "validate", "resume", "protect"}
 IN_PLACE = {"detect", "decide", "restore", "validate"}  # of a partial loss, which stops nobody
-DEADLINE_S = 3600
+DEADLINE_S = 7200  # a region failure asks the archiver, which tries the silent repository first, on every attempt
 ONCE = ("prepare", "Mirror the record to every store")
 ENVIRONMENT = {
     **os.environ,

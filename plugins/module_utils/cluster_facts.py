@@ -31,7 +31,7 @@ SELECT pg_is_in_recovery() AS in_recovery,
 """
 
 
-def observe(module: Any, in_use: "Optional[str]") -> "dict[str, Any]":
+def observe(module: Any, in_use: "Optional[str]", questions: str = QUESTIONS) -> "dict[str, Any]":
     """Its state, as M(cluster_state) answers it; `in_use` is the path by which the server should know its data.
 
     `module` has PostgreSQL's connection arguments. A server that does not answer is an observation, not an error.
@@ -42,7 +42,7 @@ def observe(module: Any, in_use: "Optional[str]") -> "dict[str, Any]":
     facts: "dict[str, Any]" = {"running": False, "problem": None}
     try:
         with postgres.connect(module, row_factory=dict_row) as connection:
-            facts.update(connection.execute(QUESTIONS).fetchone(), running=True)
+            facts.update(connection.execute(questions).fetchone(), running=True)
     except psycopg.OperationalError as error:
         managed = postgres.in_use(module) if managers.manages(in_use) else None
         directory = managed or postgres.data_directory(module)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional, Sequence
 
-from .trend import median, quantile, slope
+from .trend import median, slope, worst_likely
 
 FAR_APART = 2.0  # sizes that differ by this factor tell fixed cost and throughput apart
 FAR = 4.0  # times the size that was measured: what is said beyond that is a guess
-WORST = 0.95
 
 
 class Line:
@@ -62,12 +61,12 @@ def predict(runs: Sequence[Mapping[str, Any]], data_bytes: float, wal_bytes: flo
         "runs": len(known),
         "measured_bytes": max(run["fetched_bytes"] for run in known),
         "restore_p50_s": round(median(worse), 3),
-        "restore_p95_s": round(quantile(worse, WORST), 3),
+        "restore_p95_s": round(worst_likely(worse), 3),
     }
     others = [max(run["rta_s"] - run["fetch_s"] - run["replay_s"], 0.0) for run in known if "rta_s" in run]
     if others:
         found["back_p50_s"] = round(found["restore_p50_s"] + median(others), 3)
-        found["back_p95_s"] = round(found["restore_p95_s"] + quantile(others, WORST), 3)
+        found["back_p95_s"] = round(found["restore_p95_s"] + worst_likely(others), 3)
     return found
 
 

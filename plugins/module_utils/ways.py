@@ -10,7 +10,7 @@ from typing import Any, Mapping, Optional, Sequence
 from .lsn import DEFAULT_SEGMENT_BYTES, parse_lsn, segment_number
 from .prediction import predict
 from .times import epoch_s
-from .trend import median
+from .trend import median, worst_likely
 
 PROMOTE, RESTORE, RETURN = "promote", "restore", "return"
 WARM = "warm_restore"  # a restore that fetches only what an older copy on the host has not
@@ -65,7 +65,7 @@ def _promotions(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
                 "host": host,
                 "loses_bytes": max(newest - received, 0),
                 "loses_s": _since(seen.get("replayed_s"), request),
-                "takes_s": _took(request["runs"], PROMOTE),
+                **_took(request["runs"], PROMOTE),
                 "closed": _unfit(host, seen, request, newest_line(request, seen["system_identifier"])),
             }
         )
@@ -120,6 +120,7 @@ def _restores(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
                 else None,
                 "loses_s": _since(epoch_s(end["time"]) if end.get("time") else None, request),
                 "takes_s": known.get("back_p50_s"),
+                "takes_p95_s": known.get("back_p95_s"),
                 "closed": closed,
             }
         )
@@ -160,7 +161,7 @@ def _warm(request: Mapping[str, Any], restores: "list[dict[str, Any]]") -> "list
         )
         cold = next((why for holds, why in reasons if holds), None)
         for way in restores:
-            took = {"takes_s": _took(request["runs"], WARM)}
+            took = {"takes_s": None, "takes_p95_s": None, **_took(request["runs"], WARM)}
             found.append({**way, **took, "method": WARM, "host": host, "closed": way["closed"] or cold})
     return found
 
@@ -175,7 +176,7 @@ def _reloads(request: Mapping[str, Any], others: "list[dict[str, Any]]") -> "lis
             "method": LOGICAL,
             "backup": offered[0]["id"],
             "loses_s": _since(epoch_s(offered[0]["started"]), request),
-            "takes_s": _took(request["runs"], LOGICAL),
+            **_took(request["runs"], LOGICAL),
             "closed": _still_running(request)
             or _no_clean_host(request, [])
             or _not_chosen(request, others, offered[0]),
@@ -261,7 +262,7 @@ def _returns(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
             "method": RETURN,
             "host": host,
             "loses_bytes": max(newest_position(request, undone["system_identifier"]) - position(seen), 0),
-            "takes_s": _took(request["runs"], RETURN),
+            **_took(request["runs"], RETURN),
             "closed": next((why for holds, why in reasons if holds), None),
         }
     ]
@@ -311,7 +312,7 @@ def _since(moment_s: Optional[float], request: Mapping[str, Any]) -> Optional[fl
     return round(max(float(request["last_acknowledged_s"]) - float(moment_s), 0.0), 3)
 
 
-def _took(runs: Sequence[Mapping[str, Any]], method: str) -> Optional[float]:
-    """The usual recovery time of earlier runs that took this way; None when none measured it."""
+def _took(runs: Sequence[Mapping[str, Any]], method: str) -> "dict[str, float]":
+    """What earlier runs that took this way took, usually and at worst; nothing when none measured it."""
     took = [run["rta_s"] for run in runs if run.get("method") == method and "rta_s" in run]
-    return round(median(took), 3) if took else None
+    return {"takes_s": round(median(took), 3), "takes_p95_s": round(worst_likely(took), 3)} if took else {}

@@ -182,6 +182,7 @@ class Way(Model):
     loses_bytes: int | SkipJsonSchema[None] = None
     loses_s: Seconds | SkipJsonSchema[None] = None
     takes_s: Seconds | SkipJsonSchema[None] = None
+    takes_p95_s: Seconds | SkipJsonSchema[None] = None  # what all but one in twenty would not exceed
     changes: list[str] | SkipJsonSchema[None] = None
     closed: str | SkipJsonSchema[None] = None  # why it is not taken
 

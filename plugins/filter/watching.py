@@ -1,0 +1,122 @@
+# Copyright: the pgrescue authors. Apache-2.0
+"""What places see of a service: gathered, judged, and what can be done about it."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping
+
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import proposals, scene, situations
+from ansible_collections.pgrescue.runbooks.plugins.module_utils.times import epoch_s
+
+SSH = (
+    "-T",
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "ConnectTimeout=5",
+    "-o",
+    "ServerAliveInterval=2",
+    "-o",
+    "ServerAliveCountMax=2",
+)
+
+
+def named_probes(endpoints: "Mapping[str, str]") -> "dict[str, dict[str, str]]":
+    """Endpoints, name and URL, as probes that want status 200 and JSON without an error."""
+    return {name: {"url": url} for name, url in endpoints.items()}
+
+
+def watch_promise(
+    service: str,
+    places: "Iterable[str]",
+    hostvars: "Mapping[str, Any]",
+    hosts: "Mapping[str, Any]",
+    more: "Mapping[str, Any]",
+) -> "dict[str, Any]":
+    """What a scene needs to know of a service. `hosts` as the filter C(service_hosts) gives them; `more`: C(limits), C(proxies)."""
+    return {
+        "service": service,
+        "hosts": dict(hosts),
+        "places": {place: hostvars[place]["region"] for place in places},
+        "addresses": {facts["address"]: host for host, facts in hosts.items()},
+        "proxies": list(more.get("proxies") or []),
+        "limits": {key: float(value) for key, value in more["limits"].items()},
+    }
+
+
+def watch_looks(places: "Iterable[str]", hostvars: "Mapping[str, Any]", answering: "Iterable[str]") -> "dict[str, Any]":
+    """The look of each place; of one that could not be looked at, why."""
+    there, found = set(answering), {}
+    for place in places:
+        seen = hostvars[place].get("watch_seen") or {}
+        gone = {
+            "place": place,
+            "unreachable": "it could not be looked at" if place in there else "no answer on its SSH port",
+        }
+        found[place] = seen if seen.get("place") else gone
+    return found
+
+
+def situation(looks: "Mapping[str, Any]", promise: "Mapping[str, Any]", known: "Mapping[str, Any]") -> "dict[str, Any]":
+    """What has happened, with the facts for it and what was refuted."""
+    return situations.judge(scene.Scene(promise, looks, known))
+
+
+def seen_states(looks: "Mapping[str, Any]", promise: "Mapping[str, Any]") -> "dict[str, Any]":
+    """The state of each database host that answered, as M(pgrescue.runbooks.cluster_state) says it."""
+    return dict(scene.Scene(promise, looks, {}).states())
+
+
+def proposed(found: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "dict[str, Any]":
+    """What can be done about a situation, ranked, and why other things are not offered."""
+    return proposals.propose(found, request)
+
+
+def newest_instant(instants: "Mapping[str, str]") -> "float | None":
+    """The newest of several instants, in epoch seconds; None when there is none."""
+    return max((epoch_s(instant) for instant in instants.values()), default=None)
+
+
+def ssh_commands(
+    places: "Iterable[str]", hostvars: "Mapping[str, Any]", program: "Iterable[str]"
+) -> "dict[str, list[str]]":
+    """How a program is run on each place, as its own user, over SSH that is told everything the inventory says of it."""
+    found = {}
+    for place in places:
+        known = hostvars[place]
+        port = ["-p", str(known["ansible_port"])] if known.get("ansible_port") else []
+        key = ["-i", str(known["ansible_ssh_private_key_file"])] if known.get("ansible_ssh_private_key_file") else []
+        more = (
+            str(known.get("ansible_ssh_common_args", "")).split() + str(known.get("ansible_ssh_extra_args", "")).split()
+        )
+        who = str(known.get("ansible_user") or "")
+        address = str(known.get("ansible_host", place))
+        become = ["sudo", "-n", "-u", str(known["watch_runs_as"])]
+        found[place] = [
+            "ssh",
+            *SSH,
+            *port,
+            *key,
+            *more,
+            "%s@%s" % (who, address) if who else address,
+            *become,
+            *program,
+        ]
+    return found
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> "dict[str, Any]":
+        """Their names."""
+        return {
+            "named_probes": named_probes,
+            "watch_promise": watch_promise,
+            "watch_looks": watch_looks,
+            "situation": situation,
+            "seen_states": seen_states,
+            "proposed": proposed,
+            "newest_instant": newest_instant,
+            "ssh_commands": ssh_commands,
+        }

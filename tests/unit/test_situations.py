@@ -1,0 +1,402 @@
+"""What is concluded from what all places see, and what is proposed then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pgrescue.core import proposals, scene, situations
+from scenes import LIMITS, PROMISE, cut, fail_calls, fail_writes, knock, server, spare, stopped, well
+
+KNOWN: dict[str, Any] = {
+    "primary": "db1",
+    "standbys": ["db2", "db3"],
+    "power": {},
+    "baseline": {},
+    "checksum_failures": {},
+}
+OFF = {"on": False, "said": "the host is exited"}
+ON = {"on": True, "said": "the host is running"}
+GONE = "connection to server at 10.0.1.11, port 5432 failed: timeout expired"
+
+
+def judge(looks: dict[str, Any], promise: dict[str, Any] | None = None, **known: Any) -> dict[str, Any]:
+    return situations.judge(scene.Scene(promise or PROMISE, looks, {**KNOWN, **known}))
+
+
+def request(looks: dict[str, Any], **more: Any) -> dict[str, Any]:
+    backup = {
+        "label": "20261124-010000F",
+        "repo": 1,
+        "wal_start": "000000030000000000000004",
+        "size_bytes": 30 << 20,
+        "segment_bytes": 16 << 20,
+    }
+    catalog = {
+        "candidates": [backup],
+        "passed_over": [],
+        "unreachable": {},
+        "system_identifier": "7432",
+        "timeline": 3,
+        "archive_end": {"segment": "000000030000000000000005", "time": "2026-11-24T01:00:00Z"},
+    }
+    return {
+        "service": "shop",
+        "inventory": "inventories/prod",
+        "states": scene.Scene(PROMISE, looks, KNOWN).states(),
+        "hosts": PROMISE["hosts"],
+        "catalog": catalog,
+        "dumps": {},
+        "runs": [],
+        "prefer_region": "east",
+        "manager": "",
+        "last_acknowledged_s": None,
+        **more,
+    }
+
+
+def region_gone() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    cut(looks, "db1", "db2", "spare1", "app1")
+    looks["db3"]["server"]["streaming"] = False
+    fail_writes(looks, GONE)
+    fail_calls(looks, "timed out")
+    return looks, {}
+
+
+def everything_lost() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    cut(looks, "db1", "db2", "db3")
+    fail_writes(looks, GONE)
+    return looks, {"power": dict.fromkeys(("db1", "db2", "db3"), OFF)}
+
+
+def isolated() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    cut(looks, "db1")
+    fail_writes(looks, GONE)
+    for host in ("db2", "db3"):
+        looks[host]["server"]["streaming"] = False
+    return looks, {"power": {"db1": ON}}
+
+
+def cut_from_clients() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    fail_writes(looks, GONE)
+    for place in ("app1", "app2", "client1"):
+        looks[place]["ports"]["db1"] = "silent"
+    return looks, {}
+
+
+def host_gone() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    cut(looks, "db1")
+    fail_writes(looks, GONE)
+    for host in ("db2", "db3"):
+        looks[host]["server"]["streaming"] = False
+    return looks, {"power": {"db1": OFF}}
+
+
+def recovering() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    said = "the database system is starting up"
+    looks["db1"]["server"] = stopped(role="unresponsive", status="starting", alive=True, problem="FATAL: " + said)
+    fail_writes(looks, said, "57P03")
+    return looks, {}
+
+
+def full() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    looks["db1"]["server"]["disks"][0]["free_bytes"] = 4096
+    fail_writes(looks, 'could not extend file "base/5/16384": No space left on device', "53100")
+    return looks, {}
+
+
+def full_and_stopped() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks, known = stopped_server()
+    looks["db1"]["server"]["disks"][0]["free_bytes"] = 0
+    return looks, known
+
+
+def damaged() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    said = 'invalid page in block 0 of relation "base/5/16390"'
+    fail_calls(looks, said, ("products",))
+    looks["db1"]["server"]["says"] = ["2026-11-24 01:00:00.000 UTC [77] ERROR:  " + said]
+    return looks, {}
+
+
+def stopped_server() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    looks["db1"]["server"] = stopped()
+    knock(looks, "db1", "refused")
+    fail_writes(looks, "connection refused")
+    return looks, {}
+
+
+def hung() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    looks["db1"]["server"] = {"unanswered_s": 2.0}
+    knock(looks, "db1", "silent")
+    fail_writes(looks, "no answer")
+    return looks, {}
+
+
+def no_connections() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    looks["db1"]["server"]["sessions"] = 57
+    fail_writes(looks, "remaining connection slots are reserved for roles with the SUPERUSER attribute", "53300")
+    return looks, {}
+
+
+def read_only() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    looks["db1"]["server"]["settings"]["default_transaction_read_only"] = "on"
+    fail_writes(
+        looks, "cannot execute INSERT in a read-only transaction", "25006", in_recovery=False, server="10.0.1.11"
+    )
+    return looks, {}
+
+
+def wrong_role() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    fail_writes(
+        looks, "cannot execute INSERT in a read-only transaction", "25006", in_recovery=True, server="10.0.1.12"
+    )
+    for look in looks.values():
+        look["name"]["addresses"] = ["10.0.1.12"]
+    return looks, {}
+
+
+def misled() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    for look in looks.values():
+        look["name"]["addresses"] = ["10.0.9.9"]
+    fail_writes(looks, GONE)
+    return looks, {}
+
+
+def names_silent() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    for look in looks.values():
+        look["name"] = {"addresses": [], "problem": "Temporary failure in name resolution"}
+    fail_writes(looks, "Temporary failure in name resolution")
+    return looks, {}
+
+
+def unconfirmed() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    looks["db1"]["server"].update(unconfirmed=7)
+    looks["db1"]["server"]["settings"]["synchronous_standby_names"] = "FIRST 1 (db2)"
+    fail_writes(looks, "no answer")
+    return looks, {}
+
+
+def table_gone() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    fail_calls(looks, 'relation "products" does not exist', ("products",))
+    return looks, {}
+
+
+def stale_content() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    fail_calls(looks, "its newest content is 400 s old", ("products",), age_s=400.0)
+    return looks, {}
+
+
+def application_only() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    fail_calls(looks, "connection refused")
+    return looks, {}
+
+
+def slow() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    for place in ("app1", "client1"):
+        looks[place]["write"]["took_s"] = 1.7
+    return looks, {}
+
+
+def stale() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    looks["db1"]["server"]["lsn"] = "1/0"
+    looks["db3"]["server"]["lsn"] = "1/0"
+    looks["db2"]["server"].update(replay="paused")
+    return looks, {}
+
+
+def standby_lost() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    cut(looks, "db2")
+    return looks, {}
+
+
+def unarchived() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    looks["db1"]["server"]["archiver"] = {"archived_s": 900.0, "failed_s": 950.0}
+    return looks, {}
+
+
+def filling() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    looks["db2"]["server"]["disks"][0]["free_bytes"] = 2 << 30
+    return looks, {}
+
+
+def two_primaries() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    looks["db2"]["server"] = server("primary", timeline=4)
+    return looks, {}
+
+
+def blind() -> tuple[dict[str, Any], dict[str, Any]]:
+    return {place: {"place": place, "unreachable": "Network is unreachable"} for place in well()}, {}
+
+
+def unseen() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    fail_writes(looks, "SSL error: unexpected eof while reading")
+    return looks, {}
+
+
+MATRIX = {  # what is seen: the situation, and what is proposed first
+    region_gone: ("region_gone", "region_failure"),
+    everything_lost: ("everything_lost", "complete_loss"),
+    isolated: ("partitioned", "failover"),
+    cut_from_clients: ("partitioned", "mend_path"),
+    host_gone: ("host_gone", "failover"),
+    recovering: ("recovering", "wait"),
+    full: ("full", "free_disk"),
+    full_and_stopped: ("full", "free_disk"),
+    damaged: ("damaged", "corruption"),
+    stopped_server: ("stopped", "restart"),
+    hung: ("hung", "restart"),
+    no_connections: ("no_connections", "end_sessions"),
+    read_only: ("read_only", "allow_writes"),
+    wrong_role: ("wrong_role", "point_name"),
+    misled: ("misled", "point_name"),
+    names_silent: ("names_silent", "mend_names"),
+    unconfirmed: ("unconfirmed", "let_commit"),
+    table_gone: ("table_gone", "partial_loss"),
+    stale_content: ("stale_content", "mend_application"),
+    application_only: ("application_only", "mend_application"),
+    slow: ("slow", "look"),
+    stale: ("stale", "wait"),
+    standby_lost: ("standby_lost", "rebuild_standbys"),
+    unarchived: ("unarchived", "lint"),
+    filling: ("filling", "free_disk"),
+    two_primaries: ("two_primaries", "close"),
+    blind: ("blind", "look"),
+    unseen: ("unseen", "look"),
+}
+NEEDS_IT = {"region_gone", "everything_lost", "partitioned", "host_gone", "damaged"}
+
+
+@pytest.mark.parametrize("seen", MATRIX, ids=lambda seen: seen.__name__)
+def test_each_state_is_told_from_the_others_and_gets_its_proposal(seen):
+    looks, known = seen()
+    found = judge(looks, **known)
+    state, first = MATRIX[seen]
+    assert found["state"] == state, (found["state"], found["facts"], found["refuted"])
+    offered = proposals.propose(found, request(looks))
+    assert offered["proposed"][0]["do"] == first, offered
+    assert state in NEEDS_IT or not any(way["destructive"] for way in offered["proposed"])
+
+
+@pytest.mark.parametrize("seen", MATRIX, ids=lambda seen: seen.__name__)
+def test_a_conclusion_has_two_facts_from_different_places(seen):
+    looks, known = seen()
+    found = judge(looks, **known)
+    assert len({said["by"] for said in found["facts"]}) >= (1 if found["state"] in situations.ALONE else 2)
+    order = [state for state, _level, _rule in situations.RULES]
+    assert [one["state"] for one in found["refuted"]] == order[: order.index(found["state"])]
+    assert all(one["why"] for one in found["refuted"])
+
+
+def test_every_rule_is_in_the_matrix_and_has_an_order_of_proposals():
+    states = {state for state, _level, _rule in situations.RULES}
+    assert states == {state for state, _first in MATRIX.values()}
+    assert states | {"well"} == set(proposals.ORDER)
+    wanted = {what for order in proposals.ORDER.values() for what in order} | {"mend_path"}
+    assert wanted <= set(proposals.OTHERS) | set(proposals.RUNBOOKS)
+
+
+def test_a_service_that_is_well_is_well():
+    found = judge(well())
+    assert (found["state"], found["level"], found["doubts"]) == ("well", "none", [])
+    assert proposals.propose(found, request(well()))["proposed"] == []
+
+
+def test_what_one_place_alone_sees_is_a_doubt_and_no_situation():
+    looks = well()
+    looks["app1"]["write"].update(ok=False, problem="no answer")
+    found = judge(looks)
+    assert found["state"] == "well"
+    assert found["doubts"] == [{"by": "app1", "says": "a write through the service's name fails: no answer"}]
+
+
+def test_a_look_that_is_unanswered_at_one_place_is_no_hung_server():
+    looks = well()
+    looks["db1"]["server"] = {"unanswered_s": 2.0}
+    assert judge(looks)["state"] == "well"
+
+
+def test_a_standby_that_stays_behind_on_purpose_is_not_stale():
+    looks, _known = stale()
+    looks["db2"]["server"]["settings"]["recovery_min_apply_delay"] = "3600000"
+    assert judge(looks)["state"] == "well"
+
+
+def test_a_service_behind_a_proxy_is_not_misled():
+    looks, _known = misled()
+    assert judge(looks, {**PROMISE, "proxies": ["10.0.9.9"]})["state"] == "unseen"
+
+
+def test_the_own_table_of_looks_that_is_missing_is_no_lost_table():
+    looks = well()
+    fail_writes(looks, 'relation "pgrescue.looks" does not exist', "42P01")
+    assert judge(looks)["state"] == "unseen"
+
+
+def test_the_usual_slowness_of_a_place_is_taken_into_account():
+    looks, _known = slow()
+    usual = {place: {"write": 0.5} for place in ("app1", "client1")}
+    assert judge(looks, baseline=usual)["state"] == "well"
+
+
+def test_checksum_failures_from_before_the_watch_are_old_news():
+    looks = well()
+    looks["db1"]["server"]["checksum_failures"] = 3
+    looks["db1"]["server"]["says"] = [
+        "2026-11-24 01:00:00 UTC [7] WARNING:  page verification failed, checksum verification failed"
+    ]
+    assert judge(looks, checksum_failures={"db1": 3})["state"] == "well"
+    assert judge(looks, checksum_failures={"db1": 2})["state"] == "damaged"
+
+
+def test_without_a_usable_standby_the_backup_is_proposed():
+    looks, known = host_gone()
+    cut(looks, "db2", "db3")
+    known["power"] |= {"db2": ON, "db3": ON}
+    found = judge(looks, **known)
+    offered = proposals.propose(found, request(looks))
+    assert found["state"] == "host_gone" and offered["proposed"][0]["do"] == "complete_loss"
+    assert offered["not_offered"][0]["do"] == "failover"
+
+
+def test_two_standbys_are_ranked_and_figures_come_from_earlier_runs():
+    looks, known = host_gone()
+    looks["db2"]["server"]["received"] = "0/5000000"
+    runs = [{"method": "promote", "procedure": "failover", "rta_s": took} for took in (9.0, 11.0, 12.0)]
+    first = proposals.propose(judge(looks, **known), request(looks, runs=runs, last_acknowledged_s=991.5))["proposed"][
+        0
+    ]
+    assert (first["host"], first["loses_bytes"], first["loses_s"], first["takes_s"]) == ("db3", 0, 1.5, 11.0)
+    assert first["takes_p95_s"] > 12.0
+
+
+def test_spares_alone_are_no_copy():
+    looks, known = everything_lost()
+    looks["db2"] = {"place": "db2", "at": 1.0, "server": spare(), "ports": {}}
+    assert judge(looks, **known)["state"] == "everything_lost"
+    assert LIMITS["slow_factor"] == 5.0

@@ -91,7 +91,7 @@ def ssh_commands(
         )
         who = str(known.get("ansible_user") or "")
         address = str(known.get("ansible_host", place))
-        become = ["sudo", "-n", "-u", str(known["watch_runs_as"])]
+        become = ["sudo", "-n", "-u", "postgres" if place in of_postgres else "pgrescue"]
         found[place] = [
             "ssh",
             *SSH,
@@ -103,6 +103,16 @@ def ssh_commands(
             *program,
         ]
     return found
+
+
+def power_commands(hosts: "Iterable[str]", hostvars: "Mapping[str, Any]") -> "dict[str, dict[str, Any]]":
+    """How the controller asks for the power of each host, where the inventory says so and it is asked from there."""
+    asked = {host: hostvars[host] for host in hosts}
+    return {
+        host: {"argv": [str(word) for word in known["fence_power_state"]], "off": str(known["fence_power_state_off"])}
+        for host, known in asked.items()
+        if known.get("fence_power_state") and known.get("fence_power_on_host", "localhost") == "localhost"
+    }
 
 
 class FilterModule:
@@ -119,4 +129,5 @@ class FilterModule:
             "proposed": proposed,
             "newest_instant": newest_instant,
             "ssh_commands": ssh_commands,
+            "power_commands": power_commands,
         }

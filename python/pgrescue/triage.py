@@ -1,0 +1,48 @@
+"""`pgrescue triage` and `observe`: facts first, then what can be done, ranked. Acts on nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from pgrescue import runner
+from pgrescue.triage_view import render
+
+FINE, WRONG = 0, 1
+
+
+class TriageError(Exception):
+    """The service could not be looked at; the message says why."""
+
+    def __init__(self, message: str, code: int = 3) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def look(service: str, inventory: str, known: Mapping[str, Any] | None = None, decide: bool = True) -> dict[str, Any]:
+    """What has happened and, with `decide`, what can be done. Raises TriageError when the playbook does not come to its end."""
+    began = time.monotonic()
+    variables = {"service": service, **({"watch_known": dict(known)} if known else {})}
+    play = runner.start(f"playbooks/{'decide' if decide else 'observe'}.yml", inventory, variables)
+    failed = play.wait()
+    found, said, code = play.results(), play.failures(), play.exit_code() if failed else 0
+    output = "" if said else play.output()
+    play.forget()
+    if "situation" not in found or (decide and "proposed" not in found):
+        raise TriageError(f"{'; '.join(said) or output} Nothing was changed.", code or 3)
+    return {"service": service, "took_s": round(time.monotonic() - began, 1), **found}
+
+
+def run(service: str, inventory: str, as_json: bool, decide: bool, console: Console) -> int:
+    """Look and print; the exit code: 0 when the service is well, 1 when it is not."""
+    with console.status(f"Looking at {service} from all its hosts"):
+        found = look(service, inventory, decide=decide)
+    if as_json:
+        print(json.dumps(found, indent=2), file=console.file)
+    else:
+        console.print(render(found), highlight=False, soft_wrap=False)
+    return FINE if found["situation"]["level"] == "none" else WRONG

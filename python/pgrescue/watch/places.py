@@ -1,0 +1,74 @@
+"""Places that look at a service: a program on each host, run over SSH for as long as the watch runs, a look a line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+PATIENCE_S = 0.5  # beyond what the rhythm of the looks explains
+AGAIN_S = 1.0  # until a place that ended is started again
+
+
+class Place:
+    """One host that looks. `look` gives its newest look, or why there is none."""
+
+    def __init__(self, name: str, command: Sequence[str], interval_s: float, patience_s: float) -> None:
+        self.name = name
+        self._command = [*command, "--every", str(interval_s)]
+        self._overdue_s = 1.5 * max(interval_s, patience_s) + PATIENCE_S
+        self._latest: tuple[float, dict[str, Any]] | None = None
+        self._reason = "it has not looked yet"
+        self._began = time.monotonic()
+        self._stop = threading.Event()
+        self._process: subprocess.Popen[str] | None = None
+        self._thread = threading.Thread(target=self._run, name=f"look from {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+        if self._process:
+            self._process.kill()
+        self._thread.join()
+
+    def look(self) -> dict[str, Any]:
+        """The newest look; when that is overdue, or there never was one, `unreachable` and why."""
+        latest = self._latest
+        if latest and time.monotonic() - latest[0] <= self._overdue_s:
+            return latest[1]
+        return {"place": self.name, "unreachable": self._reason}
+
+    def settled(self) -> bool:
+        """Whether it has looked, or has had the time to."""
+        return self._latest is not None or time.monotonic() - self._began > 2 * self._overdue_s + 5  # SSH's own time-out
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            process = self._process = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            said: list[str] = []
+            complaints = threading.Thread(target=_keep_last, args=(process.stderr, said), daemon=True)
+            complaints.start()
+            for line in process.stdout or ():
+                try:
+                    self._latest = (time.monotonic(), json.loads(line))
+                except ValueError:
+                    self._reason = f"it says {line.strip()[:200]!r}"
+            code = process.wait()
+            complaints.join(PATIENCE_S)
+            self._reason = said[-1] if said else f"what looks there ended with {code}"
+            self._stop.wait(AGAIN_S)
+
+
+def _keep_last(lines: Any, said: list[str]) -> None:
+    """Keep the last line of what a program complains about, so that it never waits for a reader."""
+    for line in lines:
+        said[:] = [line.strip()[:300]]

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from pgrescue import cli_steering, gate, lab, lint, record, recovery, runner, safe_state, upkeep
+from pgrescue import cli_steering, cli_watch, gate, lab, lint, record, recovery, runner, safe_state, upkeep
 from pgrescue import drill as drills
 from pgrescue.manifest import MANIFEST, verify_manifest
 from pgrescue.options import (
@@ -109,6 +109,7 @@ def abort(
 
 
 cli_steering.register(app)
+cli_watch.register(app)
 
 
 @app.command()

@@ -60,7 +60,9 @@ def watch(
     service: Service = "shop",
     inventory: Inventory = LAB,
     equip: Annotated[bool, typer.Option(help="Lay down what the hosts look with, before it begins.")] = True,
-    print_unit: Annotated[bool, typer.Option("--print-unit", help="Print a systemd unit for this machine and end.")] = False,
+    print_unit: Annotated[
+        bool, typer.Option("--print-unit", help="Print a systemd unit for this machine and end.")
+    ] = False,
 ) -> None:
     """Watch a service until told to stop: detect, page, propose. Changes nothing unless service_alone says so."""
     inventory = inventory_path(inventory)
@@ -132,7 +134,12 @@ def declare(
     except upkeep.UpkeepError as error:
         refuse(str(error), upkeep.WRONG_USE)
     who = recovery.operator()
-    situation = {"state": "declared", "says": says.strip(), "level": "page", "facts": [{"by": who, "says": says.strip()}]}
+    situation = {
+        "state": "declared",
+        "says": says.strip(),
+        "level": "page",
+        "facts": [{"by": who, "says": says.strip()}],
+    }
     case, new = incidents.begin(runner.RUNS, service, who, situation, None)
     if not new:
         incidents.note(case, who, says)
@@ -145,7 +152,8 @@ def declare(
 
 @incident.command("list")
 def list_incidents(
-    service: Annotated[str | None, typer.Option("--service", "-s", help="Only those of one service.")] = None, as_json: Json = False
+    service: Annotated[str | None, typer.Option("--service", "-s", help="Only those of one service.")] = None,
+    as_json: Json = False,
 ) -> None:
     """All incidents on this machine, newest first."""
     found = [case.incident for case in reversed(incidents.cases(runner.RUNS, service))]
@@ -164,7 +172,12 @@ def show_incident(name: IncidentName = "latest", as_json: Json = False) -> None:
     case = _case(name)
     if as_json:
         found = case.incident
-        whole = {**found.dump(), "clocks": incidents.clocks(found), "checklist": dict(incidents.checklist(found)), "timeline": case.events()}
+        whole = {
+            **found.dump(),
+            "clocks": incidents.clocks(found),
+            "checklist": dict(incidents.checklist(found)),
+            "timeline": case.events(),
+        }
         typer.echo(json.dumps(whole, indent=2))
     else:
         Console().print(incident_view.render(case), highlight=False)
@@ -188,7 +201,10 @@ def add_note(text: Annotated[str, typer.Argument(help="A sentence to keep.")], n
 
 
 @incident.command("join")
-def join(role: Annotated[str, typer.Argument(help="Your role, such as lead, hands or scribe.")], name: IncidentName = "latest") -> None:
+def join(
+    role: Annotated[str, typer.Argument(help="Your role, such as lead, hands or scribe.")],
+    name: IncidentName = "latest",
+) -> None:
     """Say that you are here, and as what."""
     case = _case(name)
     _done(lambda: incidents.join(case, recovery.operator(), role))

@@ -73,7 +73,11 @@ def _others(ways: list[dict[str, Any]], situation: Mapping[str, Any]) -> Iterato
         yield Text("NOT OFFERED", style="bold")
     for way in ways:
         yield Padding(Text(f"{way['do']}: {way['why']}", style="dim"), (0, 0, 0, 2))
-    refuted = [one for one in situation["refuted"] if one["state"] in ("region_gone", "everything_lost", "host_gone", "damaged")]
+    refuted = [
+        one
+        for one in situation["refuted"]
+        if one["state"] in ("region_gone", "everything_lost", "host_gone", "damaged")
+    ]
     if refuted:
         yield Text("REFUTED", style="bold")
     for one in refuted:

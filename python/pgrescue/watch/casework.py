@@ -30,7 +30,9 @@ class Casework:
     def __init__(self, service: str, runs: Path, policy: alert_policy.Policy, decide: Decide, say: Say) -> None:
         self._service, self._runs, self._policy, self._decide, self._say = service, runs, policy, decide, say
         self.case: incidents.Case | None = incidents.open_case(runs, service)
-        self._unkept: tuple[str, datetime] | None = None  # key and beginning of an incident that could not be written down
+        self._unkept: tuple[str, datetime] | None = (
+            None  # key and beginning of an incident that could not be written down
+        )
         self._out: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._sender = threading.Thread(target=self._send_all, name="alerts", daemon=True)
         self._sender.start()
@@ -87,7 +89,11 @@ class Casework:
         if self.case.incident.mitigated is None:
             incidents.mitigate(self.case, ACTOR)
         if self.case.incident.state == "declared":
-            self._tell("update", "Clients are served again.", ["It was declared by a person and is open until one resolves it."])
+            self._tell(
+                "update",
+                "Clients are served again.",
+                ["It was declared by a person and is open until one resolves it."],
+            )
             return
         incidents.resolve(self.case, ACTOR, "every place sees the service well again")
         self._close("Every place sees the service well again.")
@@ -115,7 +121,11 @@ class Casework:
         if found.level == "page":
             begun = max(filter(None, [found.detected, self._began_again()]))
             for level in alert_policy.due_levels(self._policy, begun, found.acknowledged, self._told.levels, now):
-                self._tell_level(level, "escalation" if level else "opened", {"says": found.says, "facts": found.facts, "level": "page"})
+                self._tell_level(
+                    level,
+                    "escalation" if level else "opened",
+                    {"says": found.says, "facts": found.facts, "level": "page"},
+                )
         self._update_when_due(found, now)
 
     def stop(self) -> None:
@@ -169,7 +179,9 @@ class Casework:
         for level in levels:
             sent = delivery.deliver_level(message, level, self._policy, told.threads)
             took = ", ".join(sent.channels)
-            said = f"{message.kind} told to {took}" if took else f"{message.kind} could be told to nobody of level {level}"
+            said = (
+                f"{message.kind} told to {took}" if took else f"{message.kind} could be told to nobody of level {level}"
+            )
             self._say(f"{said}{'' if not sent.reasons else ' (' + '; '.join(sent.reasons) + ')'}")
             if case is not None:
                 self._written(case, said, sent)
@@ -200,7 +212,9 @@ class Casework:
             self._say(f"nothing could be proposed: {error}")
             return
         ways = list(found["proposed"])
-        said = "; ".join(f"[{n}] {way['do']}: {way['says']}" for n, way in enumerate(ways, 1)) or "nothing is to be done"
+        said = (
+            "; ".join(f"[{n}] {way['do']}: {way['says']}" for n, way in enumerate(ways, 1)) or "nothing is to be done"
+        )
         case.change(ACTOR, "note", "proposed", said, proposed=ways, not_offered=list(found["not_offered"]))
         self._say(f"proposed after {found['took_s']} s: {said}")
         lines = [f"[{n}] {way['says']}{_figures(way)}" for n, way in enumerate(ways, 1)]
@@ -255,5 +269,9 @@ class Casework:
 
 
 def _figures(way: Mapping[str, Any]) -> str:
-    took = f", about {way['takes_s']:.0f} s (at worst {way.get('takes_p95_s', way['takes_s']):.0f} s)" if "takes_s" in way else ""
+    took = (
+        f", about {way['takes_s']:.0f} s (at worst {way.get('takes_p95_s', way['takes_s']):.0f} s)"
+        if "takes_s" in way
+        else ""
+    )
     return took + (f", loses at most {way['loses_s']:.1f} s" if "loses_s" in way else "")

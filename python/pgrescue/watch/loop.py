@@ -28,14 +28,17 @@ POWER_LIMIT_S = 5.0
 class Watch:
     """Watches one service. `tell` is called with `opened`, `changed`, `over` or `looked`, the situation, and when clients were last served."""
 
-    def __init__(self, setting: Setting, runs: Path, tell: Callable[[str, dict[str, Any], datetime | None], None]) -> None:
+    def __init__(
+        self, setting: Setting, runs: Path, tell: Callable[[str, dict[str, Any], datetime | None], None]
+    ) -> None:
         self._setting, self._tell = setting, tell
         self._heartbeat = runs / "watch" / f"{setting.service}.json"
         kept = records.read_json(str(self._heartbeat)) if self._heartbeat.exists() else {}
         self.memory = Memory(setting.promise, kept.get("known"))
         self.patience = Patience()
         self._places = {
-            name: Place(name, command, setting.interval_s, setting.patience_s) for name, command in setting.places.items()
+            name: Place(name, command, setting.interval_s, setting.patience_s)
+            for name, command in setting.places.items()
         }
         self._served: datetime | None = None
         self._beat_at = 0.0
@@ -86,7 +89,6 @@ class Watch:
                 threading.Thread(target=self._power, args=(host, command), daemon=True).start()
 
     def _power(self, host: str, command: Mapping[str, Any]) -> None:
-
 
         try:
             done = subprocess.run(command["argv"], capture_output=True, text=True, timeout=POWER_LIMIT_S, check=False)

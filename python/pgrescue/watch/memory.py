@@ -22,7 +22,9 @@ class Memory:
         self.standbys: list[str] = list(known.get("standbys", []))
         self._checksums: dict[str, int] = dict(known.get("checksum_failures", {}))
         self._took: dict[str, dict[str, deque[float]]] = {}
-        self._usual: dict[str, dict[str, float]] = {place: dict(probes) for place, probes in known.get("baseline", {}).items()}
+        self._usual: dict[str, dict[str, float]] = {
+            place: dict(probes) for place, probes in known.get("baseline", {}).items()
+        }
         self._seen: Mapping[str, Any] = {}
         self.power: dict[str, dict[str, Any]] = {}
 

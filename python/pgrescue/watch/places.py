@@ -47,7 +47,9 @@ class Place:
 
     def settled(self) -> bool:
         """Whether it has looked, or has had the time to."""
-        return self._latest is not None or time.monotonic() - self._began > 2 * self._overdue_s + 5  # SSH's own time-out
+        return (
+            self._latest is not None or time.monotonic() - self._began > 2 * self._overdue_s + 5
+        )  # SSH's own time-out
 
     def _run(self) -> None:
         while not self._stop.is_set():

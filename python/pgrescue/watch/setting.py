@@ -43,7 +43,9 @@ def read(service: str, inventory: str, equip: bool) -> Setting:
     said, code, found = play.failures(), play.exit_code() if failed else 0, play.results()
     play.forget()
     if failed or "watch" not in found:
-        raise WatchError(f"{'; '.join(said) or 'The playbook keep_watch.yml handed nothing over'}. Nothing is watched.", code or 3)
+        raise WatchError(
+            f"{'; '.join(said) or 'The playbook keep_watch.yml handed nothing over'}. Nothing is watched.", code or 3
+        )
     told = found["watch"]
     try:
         alerts = alert_policy.read(told["alerts"])

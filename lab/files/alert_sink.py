@@ -38,6 +38,7 @@ SCHEMAS = Path(__file__).resolve().parent / "alert_schemas"
 CHANNELS = ("slack", "discord", "pagerduty", "sns", "webhook", "smtp")
 LONGEST_HANG_S = 120
 KIBIBYTE = 1024
+SNS_NAMES = "http://sns.amazonaws.com/doc/2010-03-31/"
 SMTP_LINE = 998  # RFC 5321: a line without its end
 
 
@@ -96,6 +97,12 @@ def embed_length(embed: dict[str, Any]) -> int:
     texts += [(embed.get("author") or {}).get("name")]
     texts += [text for field in embed.get("fields") or [] for text in (field.get("name"), field.get("value"))]
     return sum(len(text) for text in texts if isinstance(text, str))
+
+
+def sns_error(code: str) -> str:
+    """A refusal in the query protocol."""
+    error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{code}</Message></Error>"
+    return f"<ErrorResponse xmlns='{SNS_NAMES}'>{error}<RequestId>{uuid.uuid4()}</RequestId></ErrorResponse>"
 
 
 def sns_arguments(form: dict[str, str]) -> dict[str, Any]:
@@ -229,7 +236,8 @@ class Handler(BaseHTTPRequestHandler):
             self.drip()
             return
         headers = {} if order.get("retry_after") is None else {"Retry-After": str(order["retry_after"])}
-        self.answer(int(order["answer"]), {"ok": False, "message": "as it was told to"}, headers)
+        said = sns_error("AsItWasTold") if channel == "sns" else {"ok": False, "message": "as it was told to"}
+        self.answer(int(order["answer"]), said, headers)
 
     def drip(self) -> None:
         """A byte now and then: each of them ends no wait for the next byte, all of them together no request."""
@@ -260,7 +268,7 @@ class Handler(BaseHTTPRequestHandler):
     def slack(self, entry: dict[str, Any]) -> None:
         if not (self.headers.get("Authorization") or "").startswith("Bearer "):
             self.answer(200, {"ok": False, "error": "not_authed"})
-        elif not entry["path"].endswith("/chat.postMessage"):
+        elif entry["path"] != "/slack/api/chat.postMessage":
             self.answer(200, {"ok": False, "error": "unknown_method"})
         elif entry["problems"]:
             self.answer(200, {"ok": False, "error": "invalid_blocks"})
@@ -288,18 +296,12 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(202, {"status": "success", "message": "Event processed", "dedup_key": key})
 
     def sns(self, entry: dict[str, Any]) -> None:
-        request = uuid.uuid4()
         if entry["problems"]:
-            error = (
-                "<Error><Type>Sender</Type><Code>InvalidParameter</Code><Message>Invalid parameter</Message></Error>"
-            )
-            said = f"<ErrorResponse xmlns='http://sns.amazonaws.com/doc/2010-03-31/'>{error}"
-            self.answer(400, f"{said}<RequestId>{request}</RequestId></ErrorResponse>")
+            self.answer(400, sns_error("InvalidParameter"))
         else:
             result = f"<PublishResult><MessageId>{uuid.uuid4()}</MessageId></PublishResult>"
-            about = f"<ResponseMetadata><RequestId>{request}</RequestId></ResponseMetadata>"
-            names = "xmlns='http://sns.amazonaws.com/doc/2010-03-31/'"
-            self.answer(200, f"<PublishResponse {names}>{result}{about}</PublishResponse>")
+            about = f"<ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId></ResponseMetadata>"
+            self.answer(200, f"<PublishResponse xmlns='{SNS_NAMES}'>{result}{about}</PublishResponse>")
 
     def webhook(self, entry: dict[str, Any]) -> None:
         self.answer(400 if entry["problems"] else 200, {"ok": not entry["problems"]})

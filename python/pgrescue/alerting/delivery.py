@@ -153,7 +153,7 @@ def _try(
             wait_s = _wait_s(number, error.retry_after_s)
             last = number + 1 == policy.retry.attempts
             # one that asks for more patience than there is would be asked in vain
-            if error.permanent or last or clock() + timedelta(seconds=wait_s) >= ends:
+            if error.permanent or last or wait_s >= (ends - clock()).total_seconds():
                 break
             pause(wait_s)
         else:

@@ -10,6 +10,7 @@ TOO_MANY = 429
 _REQUEST_TIMEOUT = 408
 _SERVER_ERROR = 500
 _SUCCESS = range(200, 300)
+_DAY_S = 86400.0
 
 
 class DeliveryError(Exception):
@@ -32,13 +33,13 @@ def refuse_status(status: int, headers: Mapping[str, str], detail: str = "") -> 
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """The header Retry-After in seconds; None when it is not there or says nothing that can be read."""
+    """The header Retry-After in seconds, a day at most; None when it is not there or says nothing that can be read."""
     said = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
     if said.replace(".", "", 1).isdecimal():
-        return float(said)
+        return min(float(said), _DAY_S)
     try:
         moment = email.utils.parsedate_to_datetime(said)
     except ValueError:
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    return min(max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()), _DAY_S)

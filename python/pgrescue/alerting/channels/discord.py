@@ -63,8 +63,9 @@ def payload(message: Message, new_thread: bool = False) -> dict[str, Any]:
         "embeds": [embed],
         "allowed_mentions": {"parse": []},
     }
-    return made | ({"thread_name": text.fit(said, THREAD_NAME_LIMIT, text.discord)} if new_thread else {})
+    return made | ({"thread_name": text.fit(said, THREAD_NAME_LIMIT, _in_code)} if new_thread else {})
 
 
 def _in_code(character: str) -> str:
+    """Where markdown has no meaning: in a block of code, and in a name."""
     return text.discord(character) if character == "@" else character

@@ -16,6 +16,7 @@ from botocore.exceptions import (
     ParamValidationError,
     PartialCredentialsError,
 )
+from botocore.parsers import ResponseParserError
 from pydantic import Field, model_validator
 
 from pgrescue.alerting import text
@@ -66,6 +67,8 @@ class Sns(Channel):
                 client.publish(**payload(message, self.phone, self.topic, self.sender_id))
         except ClientError as error:
             raise _failure(error) from None
+        except ResponseParserError:  # of something that stands before it, and has words of its own
+            raise DeliveryError("Its answer could not be read.") from None
         except BotoCoreError as error:
             reason = f"It could not be asked ({type(error).__name__})."
             raise DeliveryError(reason, permanent=isinstance(error, _HOPELESS)) from None

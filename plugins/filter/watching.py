@@ -78,9 +78,12 @@ def newest_instant(instants: "Mapping[str, str]") -> "float | None":
 
 
 def ssh_commands(
-    places: "Iterable[str]", hostvars: "Mapping[str, Any]", program: "Iterable[str]"
+    places: "Iterable[str]", hostvars: "Mapping[str, Any]", of_postgres: "Iterable[str]", program: "Iterable[str]"
 ) -> "dict[str, list[str]]":
-    """How a program is run on each place, as its own user, over SSH that is told everything the inventory says of it."""
+    """How a program is run on each place over SSH that is told everything the inventory says of it.
+
+    It runs as the owner of the cluster on those C(of_postgres), else as the user that the role makes.
+    """
     found = {}
     for place in places:
         known = hostvars[place]

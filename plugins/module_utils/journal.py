@@ -66,6 +66,16 @@ class Journal:
         seq = next((json.loads(line)["seq"] for line in reversed(tail) if _whole(line)), -1)
         return seq, hashlib.sha256(last).hexdigest()
 
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write no more; for whoever opens many of them."""
+        os.close(self._file)
+
     def write(
         self,
         event: str,

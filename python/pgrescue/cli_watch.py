@@ -45,7 +45,7 @@ def observe(service: Service = "shop", inventory: Inventory = LAB, as_json: Json
 
 
 def triage_service(service: Service = "shop", inventory: Inventory = LAB, as_json: Json = False) -> None:
-    """Facts first, then what can be done, ranked, each with time, loss and command. Acts on nothing; exit 1 when something is wrong."""
+    """Facts first, then what can be done, ranked, with time, loss and command. Acts on nothing; exit 1 if not well."""
     _look(service, inventory, as_json, decide=True)
 
 

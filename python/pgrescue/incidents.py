@@ -1,7 +1,7 @@
 """Incidents: what happened to a service, its milestones as clocks, its people and notes, in a hash-chained timeline.
 
-An incident is a folder `runs/incidents/<id>/` with `incident.json` and `timeline.jsonl`, which is written as a run's is. A service has
-one open incident at a time: whoever declares a second one joins the first.
+An incident is a folder `runs/incidents/<id>/` with `incident.json` and `timeline.jsonl`, which is written as a run's
+is. A service has one open incident at a time: whoever declares a second one joins the first.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class Case:
         """Write what happened into the timeline, and then what is so since into the file."""
         with _turn(self.folder.parent):
             found = self.incident
-            journal.Journal(str(self.folder / "timeline.jsonl"), who).write(event, step=step, detail=detail)
+            with journal.Journal(str(self.folder / "timeline.jsonl"), who) as timeline:
+                timeline.write(event, step=step, detail=detail)
             changed = found.model_copy(update=values)
             records.write_json(str(self.folder / "incident.json"), changed.dump())
         return changed
@@ -157,12 +158,12 @@ def begin(
             detected=at,
             facts=[dict(said) for said in situation.get("facts", [])],
         )
-        written = journal.Journal(str(folder / "timeline.jsonl"), who)
-        if started:
-            written.write("milestone", step="started", detail=f"clients were last served at {started.isoformat()}")
-        written.write("milestone", step="detected", detail=opened.says)
-        for said in opened.facts:
-            written.write("note", host=said["by"], detail=said["says"])
+        with journal.Journal(str(folder / "timeline.jsonl"), who) as timeline:
+            if started:
+                timeline.write("milestone", step="started", detail=f"clients were last served at {started.isoformat()}")
+            timeline.write("milestone", step="detected", detail=opened.says)
+            for said in opened.facts:
+                timeline.write("note", host=said["by"], detail=said["says"])
         records.write_json(str(folder / "incident.json"), opened.dump())
     return Case(folder), True
 
@@ -212,10 +213,18 @@ def again(case: Case, who: str, situation: Mapping[str, Any]) -> Incident:
     """Clients are cut off once more while it is open: whoever acknowledged the first outage must hear of this one."""
     found = case.incident
     return case.change(
-        who, "milestone", "detected", str(situation["says"]), state=str(situation["state"]), says=str(situation["says"]),
-        facts=[dict(said) for said in situation["facts"]], outages=found.outages + 1, mitigated=None, acknowledged=None,
+        who,
+        "milestone",
+        "detected",
+        str(situation["says"]),
+        state=str(situation["state"]),
+        says=str(situation["says"]),
+        facts=[dict(said) for said in situation["facts"]],
+        outages=found.outages + 1,
+        mitigated=None,
+        acknowledged=None,
         acknowledged_by=None,
-    )  # fmt: skip
+    )
 
 
 def resolve(case: Case, who: str, reason: str) -> None:
@@ -235,12 +244,12 @@ def _still_open(case: Case) -> Incident:
 
 
 def _one_line(text: str) -> str:
-    """What a person wrote, in one line and without what a terminal obeys; the timeline keeps 10,000 characters of it."""
+    """What a person wrote, in one line of 10,000 characters at most, without what a terminal obeys."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()[:10_000]
 
 
 def clocks(incident: Incident) -> dict[str, float]:
-    """Seconds from one milestone to the next, as far as both were reached; the first counts from when clients were last served."""
+    """Seconds from one milestone to the next, as far as both were reached; started is when clients were last served."""
     at = {name: getattr(incident, name) for name in MILESTONES}
     pairs = {
         "detection_s": ("started", "detected"),

@@ -24,7 +24,10 @@ class TriageError(Exception):
 
 
 def look(service: str, inventory: str, known: Mapping[str, Any] | None = None, decide: bool = True) -> dict[str, Any]:
-    """What has happened and, with `decide`, what can be done. Raises TriageError when the playbook does not come to its end."""
+    """What has happened and, with `decide`, what can be done.
+
+    Raises TriageError when the playbook does not come to its end.
+    """
     began = time.monotonic()
     variables = {"service": service, **({"watch_known": dict(known)} if known else {})}
     play = runner.start(f"playbooks/{'decide' if decide else 'observe'}.yml", inventory, variables)

@@ -1,4 +1,4 @@
-"""What follows from an incident: it is written down, people are told, again until somebody acknowledges, and it is closed.
+"""What follows from an incident: it is written down, people are told until somebody acknowledges, and it is closed.
 
 Telling never waits for writing down: where the record cannot be written, people are paged all the same and told so.
 """
@@ -63,9 +63,15 @@ class Casework:
         before = self.case.incident
         worse = situation["level"] == "page" and before.level == "ticket"
         self.case.change(
-            ACTOR, "note", None, f"it is about something else: {situation['says']}", state=situation["state"], says=situation["says"],
-            facts=list(situation["facts"]), level=situation["level"],
-        )  # fmt: skip
+            ACTOR,
+            "note",
+            None,
+            f"it is about something else: {situation['says']}",
+            state=situation["state"],
+            says=situation["says"],
+            facts=list(situation["facts"]),
+            level=situation["level"],
+        )
         if worse:
             self._told.begin_again()
             self._tell_level(0, "opened", situation)
@@ -244,10 +250,18 @@ class Casework:
         upcoming = now + timedelta(seconds=self._policy.update_every_s)
         message = draft.status_update(
             draft.Situation(
-                found.id, self._service, SEVERITY[found.level], found.says, found.started or found.detected or now, tuple(doing),
-                upcoming, now, lost, self._commands(),
+                found.id,
+                self._service,
+                SEVERITY[found.level],
+                found.says,
+                found.started or found.detected or now,
+                tuple(doing),
+                upcoming,
+                now,
+                lost,
+                self._commands(),
             )
-        )  # fmt: skip
+        )
         return message if found.outages == 1 else Message(**{**vars(message), "key": f"{found.id}/{found.outages}"})
 
     # --- an incident that could not be written down, or is over

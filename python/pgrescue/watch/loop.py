@@ -26,7 +26,10 @@ POWER_LIMIT_S = 5.0
 
 
 class Watch:
-    """Watches one service. `tell` is called with `opened`, `changed`, `over` or `looked`, the situation, and when clients were last served."""
+    """Watches one service.
+
+    `tell` is called with `opened`, `changed`, `over` or `looked`, the situation, and when clients were last served.
+    """
 
     def __init__(
         self, setting: Setting, runs: Path, tell: Callable[[str, dict[str, Any], datetime | None], None]
@@ -99,7 +102,7 @@ class Watch:
             self.memory.power[host] = {"on": not re.search(command["off"], said), "said": said[:200]}
 
     def _beat(self, looks: Mapping[str, Any]) -> None:
-        """Say that the watch lives, what it knows, and how the service is, for whoever asks and for itself after a restart."""
+        """Say that the watch lives, what it knows and how the service is: to whoever asks, and to itself later."""
         if time.monotonic() - self._beat_at < HEARTBEAT_S:
             return
         self._beat_at = time.monotonic()

@@ -13,7 +13,7 @@ KEPT, ENOUGH = 300, 30  # looks that tell what is usual
 
 
 class Memory:
-    """Learns from looks while the service is well. `known` is what a scene wants of it, and what is kept over a restart."""
+    """Learns from looks while the service is well. `known` is what a scene wants of it, and outlives a restart."""
 
     def __init__(self, promise: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> None:
         known = known or {}

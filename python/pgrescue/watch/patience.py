@@ -27,13 +27,14 @@ class Patience:
     def see(self, state: str, level: str, stamps: Mapping[str, float]) -> str | None:
         """Take what was concluded into account; `stamps`: when each place that looks did so last.
 
-        `opened` when an incident begins, `changed` when an open one is about something else or worse, `over` when all is well again.
-        Any state that wakes people counts towards the same incident: while a host falls silent the state changes from look to look.
+        `opened` when an incident begins, `changed` when an open one is about something else or worse, `over` when all
+        is well again. Any state that wakes people counts towards the same incident: while a host falls silent the state
+        changes from look to look.
         """
         same = level == self._level if level == "page" else state == self._candidate
         if not same:
             self._rounds, self._stamps = 1, dict(stamps)
-        elif all(at > self._stamps.get(place, 0.0) for place, at in stamps.items()):
+        elif all(at > self._stamps.get(place, float("-inf")) for place, at in stamps.items()):
             self._rounds, self._stamps = self._rounds + 1, dict(stamps)
         moved = state != self._candidate
         self._candidate, self._level = state, level

@@ -53,21 +53,26 @@ class Place:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            process = self._process = subprocess.Popen(
+            with subprocess.Popen(
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            said: list[str] = []
-            complaints = threading.Thread(target=_keep_last, args=(process.stderr, said), daemon=True)
-            complaints.start()
-            for line in process.stdout or ():
-                try:
-                    self._latest = (time.monotonic(), json.loads(line))
-                except ValueError:
-                    self._reason = f"it says {line.strip()[:200]!r}"
-            code = process.wait()
-            complaints.join(PATIENCE_S)
-            self._reason = said[-1] if said else f"what looks there ended with {code}"
+            ) as process:
+                self._process = process
+                self._read(process)
             self._stop.wait(AGAIN_S)
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        """Take its looks until it ends, and keep why it did."""
+        said: list[str] = []
+        complaints = threading.Thread(target=_keep_last, args=(process.stderr, said), daemon=True)
+        complaints.start()
+        for line in process.stdout or ():
+            try:
+                self._latest = (time.monotonic(), json.loads(line))
+            except ValueError:
+                self._reason = f"it says {line.strip()[:200]!r}"
+        code = process.wait()
+        complaints.join(PATIENCE_S)
+        self._reason = said[-1] if said else f"what looks there ended with {code}"
 
 
 def _keep_last(lines: Any, said: list[str]) -> None:

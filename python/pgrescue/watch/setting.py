@@ -52,6 +52,13 @@ def read(service: str, inventory: str, equip: bool) -> Setting:
     except alert_policy.PolicyError as error:
         raise WatchError(f"{error} Nothing is watched.", 2) from error
     return Setting(
-        service, inventory, told["promise"], told["places"], float(told["interval_s"]), float(told["patience_s"]),
-        told["power"], alerts, told.get("alone") or {},
-    )  # fmt: skip
+        service,
+        inventory,
+        told["promise"],
+        told["places"],
+        float(told["interval_s"]),
+        float(told["patience_s"]),
+        told["power"],
+        alerts,
+        told.get("alone") or {},
+    )

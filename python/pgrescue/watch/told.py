@@ -1,4 +1,4 @@
-"""What people were told of an incident: to which levels, when last, and where each channel goes on. Kept beside the incident."""
+"""What people were told of an incident: which levels, when last, and where each channel goes on. Kept beside it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,410 @@
+"""The watch: when what is seen counts, what it remembers, and what follows from an incident."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pgrescue import incidents
+from pgrescue.alerting import delivery, policy
+from pgrescue.core import scene, situations
+from pgrescue.watch import casework
+from pgrescue.watch.memory import ENOUGH, Memory
+from pgrescue.watch.patience import CHANGED, OPENED, OVER, SLOW_LOOKS, TICKET_LOOKS, WELL_LOOKS, Patience
+from pgrescue.watch.places import Place
+from scenes import PROMISE, cut, fail_writes, server, well
+
+# --- patience
+
+
+def rounds(patience: Patience, *seen: tuple[str, str], places: int = 3, start: float = 0.0) -> list[str | None]:
+    """Look so often, every place anew each time."""
+    return [
+        patience.see(state, level, {f"p{n}": start + at for n in range(places)})
+        for at, (state, level) in enumerate(seen)
+    ]
+
+
+def test_one_look_opens_nothing_and_the_second_does():
+    patience = Patience()
+    assert rounds(patience, ("hung", "page"), ("hung", "page")) == [None, OPENED]
+
+
+def test_a_look_that_is_well_between_begins_anew():
+    patience = Patience()
+    seen = [("hung", "page"), ("well", "none"), ("hung", "page"), ("well", "none")]
+    assert rounds(patience, *seen) == [None] * 4
+
+
+def test_the_same_look_counted_twice_opens_nothing():
+    patience = Patience()
+    stamps = {"p0": 1.0, "p1": 1.0}
+    assert [patience.see("hung", "page", stamps) for _ in range(10)] == [None] * 10
+    assert patience.see("hung", "page", {"p0": 2.0, "p1": 1.0}) is None  # one place has not looked anew
+    assert patience.see("hung", "page", {"p0": 2.0, "p1": 2.0}) == OPENED
+
+
+def test_what_wakes_people_counts_together_while_it_changes():
+    patience = Patience()
+    assert rounds(patience, ("unseen", "page"), ("host_gone", "page")) == [None, OPENED]
+    assert patience.state == "host_gone"
+    assert rounds(patience, ("region_gone", "page"), ("region_gone", "page"), start=10) == [None, CHANGED]
+
+
+def test_slow_and_tickets_need_longer_and_over_needs_several_looks():
+    assert rounds(Patience(), *[("slow", "page")] * SLOW_LOOKS)[-2:] == [None, OPENED]
+    assert rounds(Patience(), *[("standby_lost", "ticket")] * TICKET_LOOKS)[-2:] == [None, OPENED]
+    patience = Patience(open=True, state="hung")
+    assert rounds(patience, *[("well", "none")] * WELL_LOOKS)[-2:] == [None, OVER]
+
+
+# --- memory
+
+
+def learnt(looks: dict[str, Any], times: int = ENOUGH) -> Memory:
+    memory = Memory(PROMISE)
+    for at in range(times):
+        for look in looks.values():
+            look["at"] = float(at)
+        memory.learn(json.loads(json.dumps(looks)), well=True)
+    return memory
+
+
+def test_it_remembers_the_primary_its_standbys_and_what_is_usual():
+    looks = well()
+    looks["app1"]["write"]["took_s"] = 0.4
+    known = learnt(looks).known()
+    assert (known["primary"], known["standbys"]) == ("db1", ["db2", "db3"])
+    assert known["baseline"]["app1"]["write"] == 0.4
+    assert Memory(PROMISE, json.loads(json.dumps(known))).known() == known
+
+
+def test_what_is_lost_is_not_unlearnt_until_it_is_forgiven():
+    memory = learnt(well())
+    looks = well()
+    cut(looks, "db1", "db2")
+    fail_writes(looks, "no answer")
+    memory.learn(looks, well=False)
+    assert (memory.primary, memory.standbys) == ("db1", ["db2", "db3"])
+    memory.forgive(looks)
+    assert memory.standbys == ["db3"]
+
+
+def test_a_new_primary_is_learnt_while_things_are_wrong():
+    memory = learnt(well())
+    looks = well()
+    cut(looks, "db1")
+    looks["db2"]["server"] = server("primary", timeline=4)
+    memory.learn(looks, well=False)
+    assert memory.primary == "db2"
+
+
+# --- incidents
+
+
+SITUATION = {
+    "state": "stopped",
+    "level": "page",
+    "says": "The server does not run.",
+    "facts": [{"by": "db1", "says": "it does not run"}],
+}
+
+
+def opened(tmp_path: Path, **more: Any) -> incidents.Case:
+    case, new = incidents.begin(tmp_path, "shop", "watch", {**SITUATION, **more}, datetime(2026, 11, 24, tzinfo=UTC))
+    assert new
+    return case
+
+
+def test_one_incident_of_a_service_is_open_at_a_time_whoever_opens_it(tmp_path):
+    found = []
+    several = [
+        threading.Thread(target=lambda: found.append(incidents.begin(tmp_path, "shop", "w", SITUATION, None)))
+        for _ in range(20)
+    ]
+    for one in several:
+        one.start()
+    for one in several:
+        one.join()
+    assert sum(new for _case, new in found) == 1
+    assert len({case.folder for case, _new in found}) == 1
+
+
+def test_its_milestones_are_clocks_and_its_timeline_is_chained(tmp_path):
+    from pgrescue import journal
+
+    case = opened(tmp_path)
+    assert incidents.acknowledge(case, "lena") and not incidents.acknowledge(case, "omar")
+    incidents.join(case, "omar", "scribe")
+    incidents.decide(case, "lena", "restart it")
+    incidents.belongs(case, "lena", "20261124T010000Z-shop-restart")
+    incidents.note(case, "omar", "the client\x1b[31m\nknows")
+    incidents.mitigate(case, "watch")
+    incidents.resolve(case, "lena", "it runs")
+    found = case.incident
+    assert set(incidents.clocks(found)) == {
+        "detection_s", "acknowledgement_s", "decision_s", "mitigation_s", "resolution_s",
+    }  # fmt: skip
+    assert (found.acknowledged_by, found.people, found.decision) == ("lena", {"omar": "scribe"}, "restart it")
+    assert "the client [31m knows" in [event.get("detail") for event in case.events()]
+    assert journal.read(case.folder / "timeline.jsonl").broken is None
+    with pytest.raises(incidents.IncidentError) as refusal:
+        incidents.acknowledge(case, "late")
+    assert refusal.value.code == 4
+
+
+def test_refusals_have_their_exit_codes(tmp_path):
+    case = opened(tmp_path)
+    for wrong in (
+        lambda: incidents.resolve(case, "x", " "),
+        lambda: incidents.note(case, "x", ""),
+        lambda: incidents.decide(case, "x", ""),
+    ):
+        with pytest.raises(incidents.IncidentError) as refusal:
+            wrong()
+        assert refusal.value.code == 2
+    with pytest.raises(incidents.IncidentError) as refusal:
+        incidents.find(tmp_path, "nobody")
+    assert refusal.value.code == 3
+    assert incidents.find(tmp_path, "shop").folder == incidents.find(tmp_path, "latest").folder == case.folder
+
+
+def test_the_checklist_is_filled_in_from_facts(tmp_path):
+    case = opened(tmp_path)
+    way = {
+        "do": "complete_loss",
+        "says": "Restore.",
+        "backup": "20261124-010000F",
+        "repository": 2,
+        "takes_s": 60.0,
+        "loses_s": 3.0,
+        "destructive": True,
+    }
+    case.change("watch", "note", "proposed", "restore", proposed=[way])
+    answers = dict(incidents.checklist(case.incident))
+    assert answers["Determine backup recency"] == "20261124-010000F" and answers["Activate DR team"] is None
+    assert answers["Estimate recovery time"] == "60 s, at worst 60 s"
+    incidents.acknowledge(case, "lena")
+    assert dict(incidents.checklist(case.incident))["Activate DR team"] == "lena"
+
+
+# --- what follows
+
+
+class People:
+    """Whom the watch tells, and what."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[tuple[str, int, str]] = []  # kind, level, key
+        self.messages: list[Any] = []
+        monkeypatch.setattr(delivery, "deliver_level", self._deliver)
+
+    def _deliver(self, message: Any, level: int, policy: Any, threads: Any) -> delivery.Delivery:
+        self.told.append((message.kind, level, message.key))
+        self.messages.append(message)
+        at = datetime.now(UTC)
+        return delivery.Delivery((delivery.Attempt("hook", at, at, "delivered"),))
+
+
+ALERTS = policy.read(
+    {
+        "channels": {
+            "hook": {"kind": "webhook", "url": "http://127.0.0.1:1/"},
+            "boss": {"kind": "webhook", "url": "http://127.0.0.1:1/"},
+        },
+        "levels": [{"channels": ["hook"]}, {"channels": ["boss"], "after_s": 300}],
+    }
+)
+WAY = {"do": "restart", "says": "Start it.", "command": "pgrescue recover restart -s shop", "destructive": False}
+
+
+def decided() -> dict[str, Any]:
+    return {"proposed": [WAY], "not_offered": [], "took_s": 1.0, "situation": SITUATION}
+
+
+def working(tmp_path: Path, decide: Any = decided) -> casework.Casework:
+    return casework.Casework("shop", tmp_path, ALERTS, decide, lambda _sentence: None)
+
+
+def kinds(people: People) -> list[str]:
+    return [kind for kind, _level, _key in people.told]
+
+
+def settle(cases: casework.Casework) -> None:
+    """Wait until what was begun beside it has ended, and everything is sent."""
+    for thread in threading.enumerate():
+        if thread.name == "triage":
+            thread.join()
+    cases.stop()
+
+
+def test_people_are_paged_before_it_is_found_out_what_can_be_done(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    paged = threading.Event()
+
+    def decide() -> dict[str, Any]:
+        assert paged.wait(5)
+        return decided()
+
+    cases = working(tmp_path, decide)
+    cases.opened(SITUATION, datetime.now(UTC))
+    while not people.told:
+        time.sleep(0.01)  # the sender is a thread that tells nobody
+    paged.set()
+    settle(cases)
+    assert kinds(people) == ["opened", "update"]
+    assert people.messages[1].lines == ("[1] Start it.",)
+    assert incidents.open_case(tmp_path, "shop").incident.proposed == [WAY]
+
+
+def test_nobody_acknowledges_so_the_next_level_hears_and_then_nobody_more(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    cases = working(tmp_path)
+    cases.opened(SITUATION, None)
+    at = incidents.now()
+    for later in (0, 200, 310, 400):
+        cases.tick(SITUATION, at + timedelta(seconds=later))
+    settle(cases)
+    assert [(kind, level) for kind, level, _key in people.told if kind != "update"] == [
+        ("opened", 0),
+        ("escalation", 1),
+    ]
+
+
+def test_one_who_acknowledges_stops_the_escalation_and_everybody_hears(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    cases = working(tmp_path)
+    cases.opened(SITUATION, None)
+    incidents.acknowledge(incidents.open_case(tmp_path, "shop"), "lena")
+    cases.tick(SITUATION, incidents.now() + timedelta(seconds=400))
+    cases.tick(SITUATION, incidents.now() + timedelta(seconds=401))
+    settle(cases)
+    assert "escalation" not in kinds(people) and kinds(people).count("acknowledged") == 1
+
+
+def test_an_update_is_due_every_quarter_of_an_hour(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    cases = working(tmp_path)
+    cases.opened(SITUATION, incidents.now())
+    incidents.acknowledge(incidents.open_case(tmp_path, "shop"), "lena")
+    for minutes in (14, 16, 17, 32):
+        cases.tick(SITUATION, incidents.now() + timedelta(minutes=minutes))
+    settle(cases)
+    assert sum("Next update" in " ".join(m.lines) for m in people.messages) == 2
+
+
+def test_it_is_resolved_when_all_is_well_and_people_hear(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    cases = working(tmp_path)
+    cases.opened(SITUATION, incidents.now())
+    cases.over()
+    settle(cases)
+    assert kinds(people)[-1] == "resolved" and incidents.open_case(tmp_path, "shop") is None
+
+
+def test_what_a_person_declared_is_paged_and_only_a_person_resolves_it(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    cases = working(tmp_path)
+    case, _new = incidents.begin(tmp_path, "shop", "lena", {**SITUATION, "state": "declared"}, None)
+    cases.tick(None)
+    cases.over()
+    assert incidents.open_case(tmp_path, "shop") is not None
+    incidents.resolve(case, "lena", "a mistake")
+    cases.tick(None)
+    settle(cases)
+    assert kinds(people) == ["opened", "update", "resolved"]
+
+
+def test_a_new_outage_of_an_acknowledged_incident_wakes_people_again_under_a_new_key(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    cases = working(tmp_path)
+    cases.opened(SITUATION, incidents.now())
+    case = incidents.open_case(tmp_path, "shop")
+    incidents.acknowledge(case, "lena")
+    incidents.mitigate(case, "watch")
+    cases.again({**SITUATION, "state": "hung", "says": "It hangs."})
+    settle(cases)
+    pages = [(kind, key) for kind, _level, key in people.told if kind == "opened"]
+    assert pages == [("opened", case.folder.name), ("opened", f"{case.folder.name}/2")]
+    assert case.incident.acknowledged is None
+
+
+def test_where_nothing_can_be_written_people_are_paged_all_the_same(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    cases = working(tmp_path)
+
+    def full(*_arguments: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(incidents, "begin", full)
+    cases.opened(SITUATION, None)
+    cases.tick(SITUATION, incidents.now() + timedelta(seconds=400))
+    cases.over()
+    settle(cases)
+    assert kinds(people) == ["opened", "escalation", "resolved", "resolved"]
+    assert "cannot be written down" in people.messages[0].lines[0]
+
+
+def test_a_watch_that_is_started_again_goes_on_with_the_incident_and_pages_nobody_twice(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    first = working(tmp_path)
+    first.opened(SITUATION, incidents.now())
+    settle(first)
+    second = working(tmp_path)
+    second.tick(SITUATION)
+    second.over()
+    settle(second)
+    assert kinds(people).count("opened") == 1 and kinds(people)[-1] == "resolved"
+
+
+def test_a_triage_that_fails_is_told_and_stops_nothing(tmp_path, monkeypatch):
+    People(monkeypatch)
+
+    def decide() -> dict[str, Any]:
+        raise RuntimeError("the inventory is gone")
+
+    cases = working(tmp_path, decide)
+    cases.opened(SITUATION, incidents.now())
+    settle(cases)
+    details = [event.get("detail") for event in incidents.cases(tmp_path)[0].events()]
+    assert "nothing could be proposed: the inventory is gone" in details
+
+
+# --- places
+
+
+def place(program: str, **more: float) -> Place:
+    return Place("db1", [sys.executable, "-c", program], more.get("interval_s", 0.2), more.get("patience_s", 0.2))
+
+
+def until(question: Any, limit_s: float = 10) -> None:
+    end = time.monotonic() + limit_s
+    while not question() and time.monotonic() < end:
+        time.sleep(0.01)  # between two looks
+    assert question()
+
+
+def test_a_place_gives_its_newest_look_and_an_overdue_one_is_none():
+    one = place("import time\nfor n in range(3): print('{\"at\": %d}' % n, flush=True)\ntime.sleep(60)")
+    one.start()
+    until(lambda: one.look().get("at") == 2)
+    until(lambda: "unreachable" in one.look())
+    one.stop()
+
+
+def test_a_place_that_ends_says_why_and_is_started_again():
+    one = place("import sys; sys.stderr.write('Permission denied (publickey).'); sys.exit(255)")
+    one.start()
+    until(lambda: one.look().get("unreachable") == "Permission denied (publickey).")
+    one.stop()
+
+
+def test_a_scene_of_looks_from_places_that_do_not_answer_is_blind():
+    looks = {name: {"place": name, "unreachable": "timed out"} for name in PROMISE["places"]}
+    assert situations.judge(scene.Scene(PROMISE, looks, {}))["state"] == "blind"

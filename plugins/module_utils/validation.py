@@ -32,7 +32,11 @@ def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dic
     """Judge what a recovered cluster says of itself against the plan."""
     wrong = seen["unreadable_databases"]
     return [
-        *({LOGICAL: _judge_place, "reindex": _judge_system}.get(plan.get("method", ""), _judge_restore)(seen, plan)),
+        *(
+            {LOGICAL: _judge_place, "reindex": _judge_system, "restart": _judge_system}.get(
+                plan.get("method", ""), _judge_restore
+            )(seen, plan)
+        ),
         check("the server is out of recovery", False, seen["in_recovery"], not seen["in_recovery"]),
         check("data checksums are on", "on", seen["data_checksums"], seen["data_checksums"] == "on"),
         check("every database can be read", "none unreadable", ", ".join(wrong) or "none unreadable", not wrong),

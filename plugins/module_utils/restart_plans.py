@@ -1,0 +1,81 @@
+"""Which server may be started again where it is, and why not another. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+from . import journal, managers
+from .guards import PRECONDITION, Stop
+from .trend import median, worst_likely
+
+RESTART = "restart"
+
+
+def make(request: "Mapping[str, Any]", run: str) -> "dict[str, Any]":
+    """The plan that answers `request`, the arguments of M(plan_restart)."""
+    states, hosts = request["states"], request["hosts"]
+    managers.agreed(states, request["manager"])
+    if request["manager"]:
+        raise Stop("%s starts the cluster's servers itself. Nothing was changed." % request["manager"])
+    host = target(states, request["target"])
+    seen = states[host]
+    took = [run["rta_s"] for run in request["runs"] if run.get("method") == RESTART and "rta_s" in run]
+    way = {"method": RESTART, "host": host, "loses_bytes": 0, "loses_s": 0.0}
+    if took:
+        way.update(takes_s=round(median(took), 3), takes_p95_s=round(worst_likely(took), 3))
+    ends = (
+        ["%s: the server that hangs is killed with all its processes" % host] if seen["role"] == "unresponsive" else []
+    )
+    return {
+        "schema_version": 1,
+        "run": run,
+        "made": journal.now(),
+        "procedure": "restart",
+        "service": request["service"],
+        "method": RESTART,
+        "ways": [way],
+        "postgres_version": request["postgres_version"],
+        "clients": "asking",
+        "system_identifier": seen["system_identifier"],
+        "target_host": host,
+        "target_address": hosts[host]["address"],
+        "data_directory": seen["place"],
+        "target_timeline": int(seen["timeline"]),
+        "candidates": [],
+        "passed_over": [],
+        "unreachable": {},
+        "changes": [*ends, "%s: started where it is; it recovers from its own WAL" % host],
+        "irreversible": [],
+    }
+
+
+def target(states: "Mapping[str, Any]", wanted: "Optional[str]") -> str:
+    """The host whose server is started: the one that was left on the newest timeline, if it was primary and nobody took over."""
+    running = sorted(host for host, seen in states.items() if seen["role"] == "primary")
+    if running:
+        raise Stop(
+            "%s is primary and answers: there is nothing to start again. Nothing was changed." % ", ".join(running)
+        )
+    down = {
+        host: seen
+        for host, seen in states.items()
+        if seen["role"] in ("stopped", "unresponsive") and seen.get("timeline")
+    }
+    if wanted and wanted not in down:
+        role = states.get(wanted, {}).get("role", "silent")
+        raise Stop("%s is %s: it holds no server to start again. Nothing was changed." % (wanted, role), PRECONDITION)
+    if not down:
+        raise Stop("No host holds a cluster whose server could be started. Nothing was changed.", PRECONDITION)
+    newest = max(int(seen["timeline"]) for seen in states.values() if seen.get("timeline"))
+    left = sorted(
+        host for host, seen in down.items() if int(seen["timeline"]) == newest and host in (wanted or host, wanted)
+    )
+    if not left:
+        said = "The newest timeline, %d, is not on a host whose server is down (%s): somebody else took over from it. Nothing was changed."
+        raise Stop(said % (newest, ", ".join(sorted(down))))
+    if len(left) > 1:
+        raise Stop(
+            "%s could each be started. Nothing was changed. Say which was primary: -e restart_host=HOST."
+            % " and ".join(left)
+        )
+    return left[0]

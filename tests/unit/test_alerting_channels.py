@@ -115,7 +115,7 @@ def test_one_that_hangs_is_given_up(sink, channels, name, answer):
     sink.order(plays(name), answer)
     began = time.monotonic()
     error = failure(channels[name], timeout_s=0.6)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 3
     assert (error.permanent, error.retry_after_s) == (False, None)
 
 
@@ -140,18 +140,23 @@ def test_one_that_nobody_listens_at_is_worth_another_try(sink, nobody, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_that_accepts_and_leaves_is_worth_another_try(sink, name):
+    came = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def leave():
             try:
                 while True:
                     listener.accept()[0].close()
+                    came.append(1)
             except OSError:
                 return  # the test is over
 
-        threading.Thread(target=leave, daemon=True).start()
+        leaver = threading.Thread(target=leave, daemon=True)
+        leaver.start()
         assert failure(elsewhere(sink, name, listener.getsockname()[1])).permanent is False
         listener.shutdown(socket.SHUT_RDWR)
+        leaver.join(5)
+    assert len(came) == 1, "a client asked again on its own"
 
 
 @pytest.mark.parametrize("name", NAMES)

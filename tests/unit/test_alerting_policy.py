@@ -1,8 +1,11 @@
 """Whom to alert and when, and what a variable that cannot be meant is told."""
 
+import re
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pgrescue.alerting import draft
@@ -24,6 +27,12 @@ POLICY = read(SAID)
 
 def after(seconds):
     return AT + timedelta(seconds=seconds)
+
+
+def test_the_example_of_the_page_is_a_policy():
+    page = (Path(__file__).parents[2] / "docs/alerting.md").read_text()
+    example = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
+    assert len(read(example["service_alerts"]).levels) == 3
 
 
 def test_what_is_not_said_is_as_documented():

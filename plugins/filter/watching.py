@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping
 
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import proposals, scene, situations
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import proposals, scene, situations, standing
 from ansible_collections.pgrescue.runbooks.plugins.module_utils.times import epoch_s
 
 SSH = (
@@ -72,6 +72,11 @@ def proposed(found: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "dict[
     return proposals.propose(found, request)
 
 
+def standing_of(found: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "dict[str, Any]":
+    """How recoverable the service is at this moment."""
+    return standing.standing(found, request)
+
+
 def newest_instant(instants: "Mapping[str, str]") -> "float | None":
     """The newest of several instants, in epoch seconds; None when there is none."""
     return max((epoch_s(instant) for instant in instants.values()), default=None)
@@ -131,6 +136,7 @@ class FilterModule:
             "seen_states": seen_states,
             "proposed": proposed,
             "newest_instant": newest_instant,
+            "standing_of": standing_of,
             "ssh_commands": ssh_commands,
             "power_commands": power_commands,
         }

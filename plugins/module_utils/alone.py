@@ -18,13 +18,21 @@ def check(policy: "Mapping[str, Any]") -> None:
     """Refuse a policy that says something else than it may."""
     for action, said in policy.items():
         if action not in ACTIONS:
-            raise Stop("service_alone knows no %s; it knows %s. Nothing was changed." % (action, ", ".join(ACTIONS)), PRECONDITION)
+            raise Stop(
+                "service_alone knows no %s; it knows %s. Nothing was changed." % (action, ", ".join(ACTIONS)),
+                PRECONDITION,
+            )
         unknown = sorted(set(said) - set(KEYS))
         if unknown:
-            raise Stop("service_alone.%s has %s, which is not known. Nothing was changed." % (action, ", ".join(unknown)), PRECONDITION)
+            raise Stop(
+                "service_alone.%s has %s, which is not known. Nothing was changed." % (action, ", ".join(unknown)),
+                PRECONDITION,
+            )
         others = sorted(set(said.get("on", ACTIONS[action])) - set(ACTIONS[action]))
         if others:
-            raise Stop("A %s helps nothing that is %s. Nothing was changed." % (action, ", ".join(others)), PRECONDITION)
+            raise Stop(
+                "A %s helps nothing that is %s. Nothing was changed." % (action, ", ".join(others)), PRECONDITION
+            )
         for window in said.get("windows", []):
             parsed(str(window))
 
@@ -36,7 +44,9 @@ def parsed(window: str) -> "tuple[tuple[int, ...], int, int]":
         raise Stop("%r is no window such as 'mon,tue 22:00-06:00'. Nothing was changed." % window, PRECONDITION)
     days = (found["days"] or ",".join(DAYS)).split(",")
     minutes = [int(text[:2]) * 60 + int(text[3:]) for text in (found["begin"], found["end"])]
-    if set(days) - set(DAYS) or any(minute > 24 * 60 or int(text[3:]) > 59 for minute, text in zip(minutes, (found["begin"], found["end"]))):
+    if set(days) - set(DAYS) or any(
+        minute > 24 * 60 or int(text[3:]) > 59 for minute, text in zip(minutes, (found["begin"], found["end"]))
+    ):
         raise Stop("%r is no window such as 'mon,tue 22:00-06:00'. Nothing was changed." % window, PRECONDITION)
     return tuple(DAYS.index(day) for day in days), minutes[0], minutes[1]
 
@@ -52,7 +62,11 @@ def inside(window: str, now_s: float) -> bool:
 
 
 def why_not(
-    policy: "Mapping[str, Any]", action: str, situation: "Mapping[str, Any]", past: "Sequence[Mapping[str, Any]]", now_s: float
+    policy: "Mapping[str, Any]",
+    action: str,
+    situation: "Mapping[str, Any]",
+    past: "Sequence[Mapping[str, Any]]",
+    now_s: float,
 ) -> Optional[str]:
     """Why an action is not taken alone; None when it is. `past`: what was done before, each with `action` and `at_s`."""
     check(policy)

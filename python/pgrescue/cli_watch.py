@@ -13,10 +13,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pgrescue import incident_view, incidents, recovery, runner, triage, upkeep
+from pgrescue import incident_view, incidents, recovery, runner, status, triage, upkeep
+from pgrescue.core import alone, guards
 from pgrescue.human import moment
 from pgrescue.options import LAB, Inventory, Json, Reason, Service, inventory_path, refuse
-from pgrescue.watch import setting
+from pgrescue.watch import acting, setting
 from pgrescue.watch.casework import Casework
 from pgrescue.watch.loop import Watch
 from pgrescue.watch.patience import CHANGED, OPENED, OVER
@@ -74,6 +75,10 @@ def watch(
         told = setting.read(service, inventory, equip)
     except setting.WatchError as error:
         refuse(str(error), error.code)
+    try:
+        alone.check(told.alone)
+    except guards.Stop as error:
+        refuse(str(error), error.exit_code)
     if not told.alerts.levels:
         _say("service_alerts has no levels: nobody is told of anything (docs/alerting.md)")
     stop = threading.Event()
@@ -106,19 +111,49 @@ class _Watching:
         if what == OPENED:
             _say(f"{situation['state']}: {situation['says']}")
             self._cases.opened(situation, started)
+            self._act(situation)
         elif what == CHANGED:
             _say(f"{situation['state']}: {situation['says']}")
             self._cases.changed(situation)
+            self._act(situation)
         elif what == OVER:
             _say("well again")
             self._cases.over()
         else:
             self._cases.tick(situation)
 
+    def _act(self, situation: dict[str, Any]) -> None:
+        action = acting.called_for(self._told.alone, situation)
+        if action:
+            _say(f"{action}: service_alone has it, asking whether it may be done now")
+            threading.Thread(target=self._done_alone, name="acting", daemon=True).start()
+
+    def _done_alone(self) -> None:
+        case = self._cases.case
+        said = acting.act(self._told.service, self._told.inventory, self._watch.memory.known(), case)
+        _say(said)
+        if case is not None:
+            incidents.note(case, acting.ACTOR, said)
+
 
 def _say(sentence: str) -> None:
     at = datetime.now(UTC)
     print(f"{at:%H:%M:%S.%f}"[:-3] + f" {sentence}", flush=True)
+
+
+def show_status(
+    service: Service = "shop",
+    inventory: Inventory = LAB,
+    every: Annotated[bool, typer.Option("--all", help="Every service that is watched from this machine.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Can it be recovered now, to when, how proven, how long by each way; what is degraded. Exit 1 if something is."""
+    if every:
+        raise typer.Exit(status.fleet(as_json, Console()))
+    try:
+        raise typer.Exit(status.run(service, inventory_path(inventory), as_json, Console()))
+    except triage.TriageError as error:
+        refuse(str(error), error.code)
 
 
 def declare(
@@ -244,5 +279,6 @@ def register(app: typer.Typer) -> None:
     app.command()(observe)
     app.command("triage")(triage_service)
     app.command()(watch)
+    app.command("status")(show_status)
     app.command()(declare)
     app.add_typer(incident, name="incident")

@@ -134,6 +134,7 @@ def up() -> None:
         **first,
     )
     play("lab/service.yml", "Running the sample shop and load on it", console)
+    play("lab/alert_sink.yml", "Playing the vendors that alerts are sent to", console)
     console.print("The lab is up: pgrescue lab status", highlight=False)
 
 

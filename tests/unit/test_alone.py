@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from pgrescue.core import alone, guards
@@ -60,21 +61,30 @@ def test_a_policy_that_cannot_be_meant_is_refused(policy):
 
 def test_of_twenty_that_ask_at_once_one_is_let_through(tmp_path):
     arguments = {
-        "ANSIBLE_MODULE_ARGS": {
-            "service": "shop", "action": "restart", "policy": POLICY, "situation": STOPPED, "directory": str(tmp_path)
-        }
+        "service": "shop",
+        "action": "restart",
+        "policy": POLICY,
+        "situation": STOPPED,
+        "directory": str(tmp_path),
     }
-    command = [sys.executable, "-m", "ansible_collections.pgrescue.runbooks.plugins.modules.alone_slot"]
+    program = (
+        "import json, sys; from modules import module; print(json.dumps(module('alone_slot')(**json.load(sys.stdin))))"
+    )
+    tests = Path(__file__).resolve().parents[1]
 
     def ask(_number: int) -> dict[str, object]:
-
         done = subprocess.run(
-            command, input=json.dumps(arguments), capture_output=True, text=True, check=False, env=environment()
+            [sys.executable, "-c", program],
+            input=json.dumps(arguments),
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tests,
         )
         answer: dict[str, object] = json.loads(done.stdout)
         return answer
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(ask, range(20)))
     assert sum(bool(answer.get("changed")) for answer in answers) == 1
     refused = [answer for answer in answers if answer.get("failed")]

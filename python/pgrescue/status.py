@@ -40,7 +40,7 @@ def run(service: str, inventory: str, as_json: bool, console: Console) -> int:
 
 
 def last_drill(runs: Path, service: str) -> dict[str, Any] | None:
-    """The newest drill of a service that ended: procedure, result, recovery time and when; None before there was one."""
+    """The newest drill of a service that ended: procedure, result, recovery time and when; None before one."""
     for directory in reversed(record.all_runs(runs)):
         found = record.load(directory)
         if found.run.service == service and found.run.kind == "drill" and found.run.result:

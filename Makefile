@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint unit molecule bench bench-failover bench-recovery campaign campaign-archive clean venv tools
+.PHONY: help demo test lab lint unit molecule bench bench-failover bench-recovery campaign campaign-archive campaign-watch clean venv tools
 export CONTAINERS_CONF := $(CURDIR)/lab/containers.conf
 SCENARIOS = MOLECULE_GLOB='molecule/*/molecule.yml' molecule test --report
 # What the gate has time for, one of each kind; `make molecule` runs all.
@@ -55,6 +55,12 @@ campaign: lab  ## each drill five times at random instants, the controller kille
 	python tests/campaigns/partitions.py && pgrescue lab up
 	for drill in complete_loss switchover failover rollback corruption partial_loss region_failure failback; do python tests/campaigns/kill_at_every_step.py $$drill --report; done
 	python tests/campaigns/regression_database.py
+
+campaign-watch: lab  ## what the watch concludes, how fast it pages, when it is quiet, what its predictions are worth (2 hours)
+	python tests/campaigns/situations.py --report
+	python tests/campaigns/pages.py --report
+	python tests/campaigns/quiet.py --report
+	python tests/campaigns/predictions.py --report
 
 campaign-archive: venv tools  ## 10,000 segments archived while archivers are killed, without the lab (18 minutes)
 	python tests/campaigns/archive_contract.py

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from pgrescue import models
+from pgrescue import incidents, models
 
 DOCUMENTS: dict[str, Any] = {
     "run": models.Run,
@@ -24,6 +24,7 @@ DOCUMENTS: dict[str, Any] = {
     "window": models.Window,
     "pause": models.Pause,
     "skips": list[models.Skip],
+    "incident": incidents.Incident,
 }
 
 

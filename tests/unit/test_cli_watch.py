@@ -1,0 +1,109 @@
+"""The verbs about incidents and the state of services, as a person types them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pgrescue import incidents, runner, status, triage_view
+from pgrescue.cli import app
+from pgrescue.core import proposals, standing
+from rich.console import Console
+from test_situations import MATRIX, judge, request
+from typer.testing import CliRunner
+
+SITUATION = {
+    "state": "stopped",
+    "level": "page",
+    "says": "The server does not run.",
+    "facts": [{"by": "db1", "says": "it does not run"}],
+}
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(runner, "RUNS", tmp_path)
+    return tmp_path
+
+
+def typed(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words))
+
+
+def test_an_incident_from_its_declaration_to_its_end(runs):
+    declared = typed("declare", "prices are wrong", "-i", "inventories/lab")
+    assert declared.exit_code == 0 and "is open, and you look after it" in declared.output
+    joined = typed("declare", "images too", "-i", "inventories/lab")
+    assert joined.exit_code == 0 and "is open already" in joined.output
+    assert len(incidents.cases(runs)) == 1
+    for words in (["note", "told the client"], ["join", "scribe"], ["decide", "wait"]):
+        assert typed("incident", *words).exit_code == 0
+    assert typed("incident", "resolve").exit_code == 2  # a reason is missing
+    assert typed("incident", "resolve", "--reason", "the price list was wrong").exit_code == 0
+    assert typed("incident", "ack").exit_code == 4
+    shown = typed("incident", "show").output
+    assert "told the client" in shown and "DECISION" in shown
+    assert json.loads(typed("incident", "show", "--json").output)["clocks"]["decision_s"] >= 0
+    assert json.loads(typed("incident", "list", "--json").output)[0]["decision"] == "wait"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["declare", " "], 2),
+        (["declare", "x", "-s", "nobody", "-i", "inventories/lab"], 2),
+        (["declare", "x", "-i", "no/such/inventory"], 2),
+        (["incident", "show", "nothing"], 3),
+        (["incident", "note", "text", "nothing"], 3),
+        (["status", "--all"], 1),
+    ],
+)
+def test_what_cannot_be_done_has_its_exit_code_and_a_sentence(runs, words, code):
+    found = typed(*words)
+    assert found.exit_code == code
+    assert found.output.strip()
+
+
+def test_a_thousand_services_are_one_screen_of_lines(runs):
+    (runs / "watch").mkdir()
+    now = datetime.now(UTC)
+    for number in range(1000):
+        at = now - timedelta(seconds=600 if number == 7 else 1)
+        state = "hung" if number == 3 else "well"
+        said = {"service": f"s{number:04}", "at": at.isoformat(), "state": state, "says": "It.", "silent": []}
+        (runs / "watch" / f"s{number:04}.json").write_text(json.dumps(said))
+    found = typed("status", "--all")
+    lines = found.output.splitlines()
+    assert found.exit_code == 1 and len(lines) == 1000
+    assert [line.split()[1] for line in lines[:2]] == ["s0003", "s0007"] and "last heard of" in lines[1]
+
+
+@pytest.mark.parametrize("seen", MATRIX, ids=lambda seen: seen.__name__)
+def test_triage_and_status_fit_eighty_columns(seen):
+    looks, known = seen()
+    situation = judge(looks, **known)
+    asked = request(looks)
+    found = {"service": "shop", "situation": situation, **proposals.propose(situation, asked), "took_s": 4.2}
+    said = {
+        "service": "shop",
+        "at": datetime.now(UTC).isoformat(),
+        "situation": situation,
+        **standing.standing(situation, asked),
+        "objectives": {"rto_s": 3600, "rpo_s": 86400},
+        "last_drill": None,
+        "incident": None,
+    }
+    for drawn in (triage_view.render(found), status.render(said)):
+        console = Console(width=80, record=True, no_color=True)
+        with console.capture() as capture:
+            console.print(drawn, highlight=False)
+        assert all(len(line) <= 80 for line in capture.get().splitlines())
+        assert situation["says"].split(".")[0][:40] in " ".join(capture.get().split())
+
+
+def test_a_unit_for_this_machine_is_printed(runs):
+    found = typed("watch", "--print-unit", "-i", "inventories/lab")
+    assert found.exit_code == 0 and "ExecStart=" in found.output and "watch --service %i" in found.output

@@ -1,0 +1,71 @@
+"""Which server may be started again where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pgrescue.core import guards, restart_plans
+from scenes import HOSTS, server, spare, stopped
+
+
+def request(**states: Any) -> dict[str, Any]:
+    return {
+        "service": "shop",
+        "states": states,
+        "hosts": HOSTS,
+        "target": None,
+        "postgres_version": 17,
+        "manager": "",
+        "runs": [],
+    }
+
+
+def hung() -> dict[str, Any]:
+    return stopped(role="unresponsive", alive=True)
+
+
+@pytest.mark.parametrize("down", [stopped, hung])
+def test_the_server_that_is_down_is_started_where_it_is(down):
+    plan = restart_plans.make(request(db1=down(), db2=server("standby"), spare1=spare()), "run")
+    assert (plan["target_host"], plan["method"], plan["ways"][0]["loses_bytes"]) == ("db1", "restart", 0)
+    assert plan["irreversible"] == [] and plan["data_directory"] == "/var/lib/postgresql/17/main"
+    assert any("killed" in change for change in plan["changes"]) is (down is hung)
+
+
+def test_earlier_restarts_tell_how_long_it_takes():
+    runs = [
+        {"method": "restart", "rta_s": 6.0},
+        {"method": "restart", "rta_s": 8.0},
+        {"method": "promote", "rta_s": 99.0},
+    ]
+    way = restart_plans.make({**request(db1=stopped()), "runs": runs}, "run")["ways"][0]
+    assert way["takes_s"] == 7.0 and way["takes_p95_s"] > 8.0
+
+
+@pytest.mark.parametrize(
+    ("states", "more", "code", "says"),
+    [
+        ({"db1": server("primary"), "db2": stopped()}, {}, guards.REFUSED, "db1 is primary and answers"),
+        ({"db1": stopped(), "db2": server("standby", timeline=4)}, {}, guards.REFUSED, "somebody else took over"),
+        ({"db1": stopped(), "db2": stopped()}, {}, guards.REFUSED, "restart_host=HOST"),
+        ({"spare1": spare()}, {}, guards.PRECONDITION, "No host holds a cluster"),
+        ({"db1": stopped()}, {"target": "db2"}, guards.PRECONDITION, "db2 is silent"),
+        (
+            {"db1": stopped(managed_by="Patroni")},
+            {"manager": "Patroni"},
+            guards.REFUSED,
+            "Patroni starts the cluster's servers itself",
+        ),
+    ],
+)
+def test_what_may_not_be_started_is_refused_and_nothing_is_changed(states, more, code, says):
+    with pytest.raises(guards.Stop) as refusal:
+        restart_plans.make({**request(**states), **more}, "run")
+    assert refusal.value.exit_code == code
+    assert says in str(refusal.value) and "Nothing was changed" in str(refusal.value)
+
+
+def test_of_two_that_are_down_the_named_one_is_started():
+    plan = restart_plans.make({**request(db1=stopped(), db2=stopped()), "target": "db2"}, "run")
+    assert plan["target_host"] == "db2"

@@ -60,6 +60,7 @@ campaign-watch: lab  ## what the watch concludes, how fast it pages, when it is 
 	python tests/campaigns/situations.py --report
 	python tests/campaigns/pages.py --report
 	python tests/campaigns/quiet.py --report
+	python tests/campaigns/storm.py
 	python tests/campaigns/predictions.py --report
 
 campaign-archive: venv tools  ## 10,000 segments archived while archivers are killed, without the lab (18 minutes)

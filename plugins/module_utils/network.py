@@ -109,7 +109,11 @@ def tls_problem(endpoint: str, timeout_s: float) -> Optional[str]:
 
 
 def tls_problems(endpoints: Mapping[str, str], timeout_s: float = 5) -> "dict[str, str]":
-    """The endpoints that do not answer, by name, each with the reason; all asked side by side."""
-    with ThreadPoolExecutor(max_workers=len(endpoints) or 1) as pool:
-        found = pool.map(lambda name: tls_problem(endpoints[name], timeout_s), endpoints)
-        return {str(name): problem for name, problem in zip(endpoints, found) if problem}
+    """The endpoints that do not answer, by name, each with the reason; all asked side by side.
+
+    One without a host is no store behind a network, as a repository on a disk is none, and counts as answering.
+    """
+    asked = [name for name in endpoints if endpoints[name]]
+    with ThreadPoolExecutor(max_workers=len(asked) or 1) as pool:
+        found = pool.map(lambda name: tls_problem(endpoints[name], timeout_s), asked)
+        return {str(name): problem for name, problem in zip(asked, found) if problem}

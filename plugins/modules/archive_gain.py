@@ -69,7 +69,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    silent = network.tls_problems({str(repo): host for repo, host in p["endpoints"].items() if host})
+    silent = network.tls_problems(p["endpoints"])
     engine = pgbackrest.Repositories(module)
     listing = {}
     for repo in [str(repo) for repo in p["endpoints"] if str(repo) not in silent]:

@@ -14,9 +14,11 @@ description:
   - Asks the engine to archive each such segment that waits. One that it refuses as a duplicate is noted as done. All that is valid of it
     is in the first segment of the new timeline, and the file itself stays until PostgreSQL recycles it. Any other segment, and any other
     error, is left to PostgreSQL's archiver.
+  - While a repository is silent nothing is asked, for the engine would wait for it and answer nothing else; that is noted.
 options:
   stanza: {description: Name of the stanza., type: str, required: true}
   data_directory: {description: Data directory of the server., type: path, required: true}
+  endpoints: {description: 'Number and C(host[:port]) of each repository''s object store.', type: dict, default: {}}
 attributes:
   check_mode: {support: full, description: Says which segments wait, and archives nothing.}
 author: [The pgrescue authors]
@@ -40,7 +42,7 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import pgbackrest
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import network, pgbackrest
 
 WAITS = re.compile(r"^([0-9A-F]{24}\.partial)\.ready$")
 DUPLICATE = 45  # pgBackRest's exit code for a segment of that name and other content
@@ -67,6 +69,7 @@ def main() -> None:
         argument_spec={
             "stanza": {"type": "str", "required": True},
             "data_directory": {"type": "path", "required": True},
+            "endpoints": pgbackrest.ENDPOINTS,
         },
         supports_check_mode=True,
     )
@@ -74,6 +77,13 @@ def main() -> None:
     segments = waiting(place)
     if module.check_mode:
         module.exit_json(changed=bool(segments), passed_over=segments)
+    silent = network.tls_problems(module.params["endpoints"]) if segments else {}
+    if silent:
+        said = "Whether the archive has %s from another server is not known while repository %s is silent" % (
+            ", ".join(segments),
+            ", ".join(sorted(silent)),
+        )
+        module.exit_json(changed=False, passed_over=[], journal=[{"event": "note", "detail": said}])
     refused = [segment for segment in segments if is_refused(module, segment)]
     for segment in refused:
         note = os.path.join(place, "pg_wal/archive_status", segment)

@@ -82,7 +82,7 @@ class Archive:
         self.engine = pgbackrest.Repositories(module)
         self.backup = module.params["backup"]
         endpoints = module.params["endpoints"]
-        silent = network.tls_problems({str(repo): host for repo, host in endpoints.items() if host})
+        silent = network.tls_problems(endpoints)
         info = [
             stanza
             for repo in ([repo for repo in endpoints if str(repo) not in silent] if silent else [None])

@@ -59,7 +59,7 @@ SELECT pg_create_restore_point(%s)::text AS lsn,
 def answering(module: AnsibleModule) -> "list[str]":
     """Repositories that can be asked, none of which knows the name; a refusal otherwise."""
     endpoints = {str(repo): host for repo, host in module.params["endpoints"].items()}
-    silent = network.tls_problems({repo: host for repo, host in endpoints.items() if host})
+    silent = network.tls_problems(endpoints)
     there = sorted(set(endpoints) - set(silent))
     if not there:
         said = "; ".join("repository %s: %s" % item for item in sorted(silent.items()))

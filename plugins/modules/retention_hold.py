@@ -87,7 +87,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     endpoints = {str(repo): host for repo, host in module.params["endpoints"].items()}
-    unreachable = network.tls_problems({repo: host for repo, host in endpoints.items() if host})
+    unreachable = network.tls_problems(endpoints)
     holds, changed = {}, False
     with ThreadPoolExecutor() as pool:
         asked = {repo: pool.submit(settle, module, repo) for repo in endpoints if repo not in unreachable}

@@ -134,7 +134,7 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=False, checks=[])
     endpoints = {str(repo): host for repo, host in module.params["endpoints"].items()}
-    silent = network.tls_problems({repo: host for repo, host in endpoints.items() if host})
+    silent = network.tls_problems(endpoints)
     checks = []
     for repo in sorted(endpoints, key=int):
         named = "repository %s answers" % repo

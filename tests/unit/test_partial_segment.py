@@ -84,3 +84,13 @@ def test_a_partial_segment_that_the_archive_takes_is_left_to_the_archiver(monkey
         asked = {"stanza": "test", "data_directory": str(server.data)}
         done = as_user(server.user, lambda: module("partial_segment")(**asked))
         assert not done["changed"] and done["passed_over"] == []
+
+
+def test_while_a_repository_is_silent_nothing_is_asked_and_that_is_noted(tmp_path):
+    status = tmp_path / "pg_wal/archive_status"
+    status.mkdir(parents=True)
+    (status / "000000010000000000000005.partial.ready").touch()
+    asked = {"stanza": "test", "data_directory": str(tmp_path), "endpoints": {"1": "127.0.0.1:1", "2": ""}}
+    found = module("partial_segment")(**asked)
+    assert not found["changed"] and found["passed_over"] == []
+    assert "is not known while repository 1 is silent" in found["journal"][0]["detail"]

@@ -8,7 +8,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,7 +17,7 @@ from pgrescue import incident_view, incidents, recovery, runner, status, triage,
 from pgrescue.core import alone, guards
 from pgrescue.human import moment
 from pgrescue.options import LAB, Inventory, Json, Reason, Service, inventory_path, refuse
-from pgrescue.watch import acting, setting
+from pgrescue.watch import acting, rehearsal, setting
 from pgrescue.watch.casework import Casework
 from pgrescue.watch.loop import Watch
 from pgrescue.watch.patience import CHANGED, OPENED, OVER
@@ -61,6 +61,9 @@ def watch(
     service: Service = "shop",
     inventory: Inventory = LAB,
     equip: Annotated[bool, typer.Option(help="Lay down what the hosts look with, before it begins.")] = True,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Plant a failure and see every channel take it; exit 1 if not.")
+    ] = False,
     print_unit: Annotated[
         bool, typer.Option("--print-unit", help="Print a systemd unit for this machine and end.")
     ] = False,
@@ -79,6 +82,8 @@ def watch(
         alone.check(told.alone)
     except guards.Stop as error:
         refuse(str(error), error.exit_code)
+    if rehearse:
+        _rehearse(told)
     if not told.alerts.levels:
         _say("service_alerts has no levels: nobody is told of anything (docs/alerting.md)")
     stop = threading.Event()
@@ -88,6 +93,18 @@ def watch(
     watching = _Watching(told)
     watching.run(stop)
     _say("the watch has ended")
+
+
+def _rehearse(told: setting.Setting) -> NoReturn:
+    """Try the way of an alert, say what came of it, and end."""
+    found = rehearsal.run(told, runner.RUNS)
+    if not found["noticed"]:
+        typer.echo("The rules did not take the planted failure for an incident.")
+    if not found["channels"]:
+        typer.echo("service_alerts names no channel: nobody would be told.")
+    for name, took in found["channels"].items():
+        typer.echo(f"{name:<16} {f'told after {took:.1f} s' if isinstance(took, float) else took}")
+    raise typer.Exit(0 if found["passed"] else 1)
 
 
 class _Watching:

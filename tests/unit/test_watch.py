@@ -408,3 +408,44 @@ def test_a_place_that_ends_says_why_and_is_started_again():
 def test_a_scene_of_looks_from_places_that_do_not_answer_is_blind():
     looks = {name: {"place": name, "unreachable": "timed out"} for name in PROMISE["places"]}
     assert situations.judge(scene.Scene(PROMISE, looks, {}))["state"] == "blind"
+
+
+# --- the rehearsal
+
+
+def rehearsing(tmp_path: Path, alerts: policy.Policy, program: str) -> dict[str, Any]:
+    from pgrescue.watch import rehearsal, setting
+
+    looks = {name: json.dumps({**look, "at": 1.0}) for name, look in well().items()}
+    script = "import sys, time\nprint(sys.argv[1], flush=True)\n" + program
+    places = {name: [sys.executable, "-c", script, look] for name, look in looks.items()}
+    told = setting.Setting("shop", "inventories/lab", PROMISE, places, 0.2, 0.2, {}, alerts)
+    return rehearsal.run(told, tmp_path)
+
+
+def test_a_rehearsal_reaches_every_channel_or_says_which_it_did_not(tmp_path):
+    from sinks import running
+
+    with running(tmp_path) as sink:
+        good = {"kind": "webhook", "url": f"{sink.url}/webhook"}
+        alerts = policy.read({"channels": {"hook": good}, "levels": [{"channels": ["hook"]}]})
+        found = rehearsing(tmp_path, alerts, "time.sleep(30)")
+        assert found["passed"] and found["noticed"] and isinstance(found["channels"]["hook"], float)
+        bad = {"kind": "webhook", "url": "http://127.0.0.1:1/"}
+        both = {
+            "channels": {"hook": good, "dead": bad},
+            "levels": [{"channels": ["hook", "dead"]}],
+            "retry": {"attempts": 1},
+        }
+        found = rehearsing(tmp_path, policy.read(both), "time.sleep(30)")
+        assert not found["passed"] and isinstance(found["channels"]["dead"], str)
+    assert len(list((tmp_path / "rehearsals").glob("*.json"))) in (1, 2)  # named by the second
+
+
+def test_a_rehearsal_without_channels_or_without_places_fails(tmp_path):
+    found = rehearsing(tmp_path, policy.read({}), "time.sleep(30)")
+    assert not found["passed"] and found["channels"] == {}
+    from pgrescue.watch import rehearsal
+
+    nobody = {name: {"place": name, "at": 1.0} for name in PROMISE["places"]}
+    assert not rehearsal.notices(PROMISE, nobody)

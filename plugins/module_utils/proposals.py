@@ -135,11 +135,18 @@ def propose(situation: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "di
             proposed.append({**found, "destructive": what in DESTRUCTIVE})
     listed = {entry["do"] for entry in (*proposed, *not_offered)}
     not_offered += [
-        {"do": what, "why": "the situation does not need it: %s" % situation["says"].rstrip(".").lower()}
+        {"do": what, "why": _needless(what, situation)}
         for what in ("failover", "complete_loss", "region_failure")
         if what not in listed
     ]
     return {"proposed": proposed, "not_offered": not_offered}
+
+
+def _needless(what: str, situation: "Mapping[str, Any]") -> str:
+    """Why a runbook that gives something up is not even looked at."""
+    if situation["state"] == "region_gone":
+        return "region_failure does the same, and moves the application too"
+    return "the situation does not need it: %s" % situation["says"].rstrip(".").lower()
 
 
 def _order(situation: "Mapping[str, Any]") -> "list[str]":

@@ -30,11 +30,13 @@ def render(found: Mapping[str, Any]) -> Group:
 
 
 def _facts(situation: Mapping[str, Any]) -> Iterator[RenderableType]:
-    facts = situation["facts"]
+    facts: dict[str, list[str]] = {}  # what is said in the same words by several is said once
+    for said in situation["facts"]:
+        facts.setdefault(said["says"], []).append(said["by"])
     if facts:
         yield Text("FACTS", style="bold")
-    for number, said in enumerate(facts[:SHOWN], 1):
-        yield Padding(Text(f"{number:>2} {said['by']}: {said['says']}"), (0, 0, 0, 2))
+    for number, (says, by) in enumerate(list(facts.items())[:SHOWN], 1):
+        yield Padding(Text(f"{number:>2} {', '.join(by)}: {says}"), (0, 0, 0, 2))
     if len(facts) > SHOWN:
         yield Padding(Text(f"   and {len(facts) - SHOWN} more (--json)", style="dim"), (0, 0, 0, 2))
     for said in situation["doubts"]:

@@ -33,6 +33,7 @@ PROMISE = {
     "places": PLACES,
     "addresses": {facts["address"]: host for host, facts in HOSTS.items()},
     "proxies": [],
+    "writers": ["app1", "app2", "client1"],
     "limits": LIMITS,
 }
 SYSTEM = "7432"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Iterable, Mapping
 
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import proposals, scene, situations, standing
@@ -33,13 +34,14 @@ def watch_promise(
     hosts: "Mapping[str, Any]",
     more: "Mapping[str, Any]",
 ) -> "dict[str, Any]":
-    """What a scene needs to know of a service. `hosts` as the filter C(service_hosts) gives them; `more`: C(limits), C(proxies)."""
+    """What a scene needs to know of a service. `hosts` as the filter C(service_hosts) gives them; `more`: C(limits), C(proxies), C(writers)."""
     return {
         "service": service,
         "hosts": dict(hosts),
         "places": {place: hostvars[place]["region"] for place in places},
         "addresses": {facts["address"]: host for host, facts in hosts.items()},
         "proxies": list(more.get("proxies") or []),
+        "writers": sorted(more.get("writers") or []),
         "limits": {key: float(value) for key, value in more["limits"].items()},
     }
 
@@ -94,9 +96,8 @@ def ssh_commands(
         known = hostvars[place]
         port = ["-p", str(known["ansible_port"])] if known.get("ansible_port") else []
         key = ["-i", str(known["ansible_ssh_private_key_file"])] if known.get("ansible_ssh_private_key_file") else []
-        more = (
-            str(known.get("ansible_ssh_common_args", "")).split() + str(known.get("ansible_ssh_extra_args", "")).split()
-        )
+        said = "%s %s" % (known.get("ansible_ssh_common_args", ""), known.get("ansible_ssh_extra_args", ""))
+        more = shlex.split(said)  # a ProxyCommand is one word
         who = str(known.get("ansible_user") or "")
         address = str(known.get("ansible_host", place))
         become = ["sudo", "-n", "-u", "postgres" if place in of_postgres else "pgrescue"]

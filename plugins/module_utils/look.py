@@ -14,10 +14,11 @@ from typing import Any, Callable, Mapping
 from . import look_client, look_server
 
 Part = Callable[[], Any]
+GIVEN_UP_S = 30.0
 
 
 class Looker:
-    """Asks the parts of a look, again and again."""
+    """Asks the parts of a look, again and again. One that is out for longer than `GIVEN_UP_S` is given up and asked anew."""
 
     def __init__(self, parts: "Mapping[str, Part]", patience_s: float) -> None:
         self._parts, self._patience_s = parts, patience_s
@@ -26,7 +27,7 @@ class Looker:
     def look(self) -> "dict[str, Any]":
         """What each part answered; one that did not says for how long it has been out (`unanswered_s`)."""
         for name, part in self._parts.items():
-            if name not in self._out:
+            if name not in self._out or time.monotonic() - self._out[name][0] > GIVEN_UP_S:
                 answers: "list[Any]" = []
                 thread = threading.Thread(target=self._ask, args=(part, answers), daemon=True)
                 self._out[name] = (time.monotonic(), answers, thread)
@@ -46,7 +47,9 @@ class Looker:
     def _ask(part: Part, answers: "list[Any]") -> None:
         try:
             answers.append(part())
-        except Exception as error:  # told, not swallowed: the look says which part could not be asked
+        except (
+            BaseException
+        ) as error:  # a module ends by SystemExit; told, not swallowed: the look says which part could not be asked
             answers.append({"unasked": "%s: %s" % (type(error).__name__, error)})
 
 

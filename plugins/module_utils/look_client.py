@@ -17,6 +17,13 @@ from . import network
 NOTE = """INSERT INTO pgrescue.looks (place, at) VALUES (%s, clock_timestamp())
     ON CONFLICT (place) DO UPDATE SET at = excluded.at RETURNING at"""
 READ_BACK = "SELECT at FROM pgrescue.looks WHERE place = %s"
+# what a place that was never equipped says, or one after a restore to before it was: it tells nothing of the service
+UNEQUIPPED = (
+    "no password supplied",
+    "pgrescue.looks",
+    'schema "pgrescue" does not exist',
+    "permission denied for table looks",
+)
 LARGEST = 1 << 20  # bytes of a body that are read
 
 
@@ -43,6 +50,9 @@ def write(dsn: str, place: str, patience_s: float) -> "dict[str, Any]":
             dsn,
             connect_timeout=max(int(patience_s), 2),
             tcp_user_timeout=int(1000 * patience_s),
+            keepalives_idle=1,
+            keepalives_interval=1,
+            keepalives_count=2,
             application_name="pgrescue-look",
             options="-c statement_timeout=%d" % int(1000 * patience_s),
             autocommit=True,
@@ -55,6 +65,7 @@ def write(dsn: str, place: str, patience_s: float) -> "dict[str, Any]":
     except psycopg.Error as error:
         seen["problem"] = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         seen["state"] = error.sqlstate
+        seen["unequipped"] = any(word in str(error) for word in UNEQUIPPED)
     return {**seen, "took_s": round(time.monotonic() - began, 4)}
 
 

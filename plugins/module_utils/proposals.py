@@ -16,7 +16,7 @@ RUNBOOKS = {  # runbook: the ways that it may take, and whether it needs a lost 
     "complete_loss": [RESTORE],
 }
 DESTRUCTIVE = frozenset(["failover", "region_failure", "complete_loss", "corruption"])
-NEEDS_IT = frozenset(["region_gone", "everything_lost", "partitioned", "host_gone", "damaged"])
+NEEDS_IT = frozenset(["region_gone", "everything_lost", "partitioned", "host_gone", "data_gone", "damaged"])
 
 # What is done without a runbook that loses anything: what it is, and the command, with the service's name and inventory left open.
 OTHERS: "dict[str, tuple[str, str]]" = {
@@ -88,8 +88,9 @@ ORDER: "dict[str, list[str]]" = {
     "two_primaries": ["close"],
     "region_gone": ["region_failure", "wait"],
     "everything_lost": ["complete_loss", "power_on"],
-    "partitioned": ["failover", "complete_loss", "mend_path", "wait"],
+    "partitioned": ["failover", "mend_path", "wait"],
     "host_gone": ["failover", "complete_loss", "power_on"],
+    "data_gone": ["failover", "complete_loss"],
     "recovering": ["wait", "failover"],
     "full": ["free_disk", "failover"],
     "damaged": ["corruption"],
@@ -152,7 +153,7 @@ def _needless(what: str, situation: "Mapping[str, Any]") -> str:
 def _order(situation: "Mapping[str, Any]") -> "list[str]":
     """What is looked at for a state; a primary whose standbys still follow is cut from its clients alone, and the path is mended first."""
     order = ORDER[situation["state"]]
-    if situation["state"] == "partitioned" and situation.get("followed"):
+    if situation["state"] == "partitioned" and situation.get("reached"):
         return ["mend_path", "switchover", "wait"]
     return order
 

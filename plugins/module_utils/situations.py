@@ -1,41 +1,57 @@
 """What has happened to a service: rules over what all places see of it, each of which says why it holds or why not. Pure.
 
-A conclusion needs two facts that do not come from the same place. The first rule that holds is the situation; the reasons of those
-before it are what was refuted.
+A conclusion needs two facts from different places. The first rule that holds is the situation; the reasons of those before it are
+what was refuted. What may lead to giving up commits asks for more than a doubt: that nobody can write, and no sign of life.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, Callable, Mapping, Union
 
 from .lsn import parse_lsn
-from .scene import DAMAGED, NO_ROOM, NO_TABLE, READ_ONLY, STARTING, TOO_MANY, UNREACHABLE, Scene
+from .scene import (
+    DAMAGED_LOG,
+    DAMAGED_SAID,
+    NO_ANSWER,
+    NO_ROOM,
+    NO_TABLE,
+    READ_ONLY,
+    STARTING,
+    TOO_MANY,
+    UNREACHABLE,
+    Scene,
+)
 
 Answer = Union["list[dict[str, str]]", str]  # the facts for it, or why it is not so
 
 PAGE, TICKET, NOTHING = "page", "ticket", "none"
 DELAY = "recovery_min_apply_delay"
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+KNOCKS = {"silent": "does not answer a greeting", "refused": "refuses connections", "well": "answers"}
 
 
 def fact(by: str, says: str) -> "dict[str, str]":
-    """What one place saw."""
-    return {"by": by, "says": says}
+    """What one place saw, without anything that a terminal obeys: some of it was written by strangers."""
+    return {"by": by, "says": CONTROL.sub(" ", says)[:300]}
 
 
 def _clients(s: Scene) -> "list[dict[str, str]]":
     """What clients saw fail."""
     writes = [
-        fact(p, "a write through the service's name fails: %s" % seen["problem"])
-        for p, seen in s.refused_writes().items()
+        fact(place, "a write through the service's name fails: %s" % seen["problem"])
+        for place, seen in s.refused_writes().items()
     ]
     calls = [fact(place, "%s: %s" % (name, seen.get("problem"))) for (place, name), seen in s.failed_calls().items()]
-    return writes + calls
+    nobody = (
+        [fact("controller", "no place that writes through the service's name could look")] if s.nobody_writes() else []
+    )
+    return writes + calls + nobody
 
 
 def _knocks(s: Scene, host: str, *did: str) -> "list[dict[str, str]]":
     """Places to which the port of a host does one of these things."""
-    words = {"silent": "does not answer a greeting", "refused": "refuses connections", "well": "answers"}
-    return [fact(p, "the server of %s %s" % (host, words[d])) for p, d in s.knocked(host).items() if d in did]
+    return [fact(p, "the server of %s %s" % (host, KNOCKS[d])) for p, d in s.knocked(host).items() if d in did]
 
 
 def _unseen(s: Scene, host: str) -> "list[dict[str, str]]":
@@ -44,6 +60,12 @@ def _unseen(s: Scene, host: str) -> "list[dict[str, str]]":
     found = [fact("controller", "%s does not answer: %s" % (host, said))] if said else []
     power = s.known.get("power", {}).get(host)
     return found + ([fact("power of %s" % host, str(power["said"]))] if power else [])
+
+
+def _where(s: Scene) -> "tuple[str, Mapping[str, Any]]":
+    """The primary and what its host says; nameless when nobody knows it."""
+    primary = s.primary()
+    return (primary, s.server(primary)) if primary else ("", {})
 
 
 def blind(s: Scene) -> Answer:
@@ -60,7 +82,10 @@ def two_primaries(s: Scene) -> Answer:
     systems = {s.server(host).get("system_identifier") for host in found}
     if len(found) < 2 or len(systems) == len(found):
         return "no two hosts accept writes"
-    return [fact(h, "is primary on timeline %s at %s" % (s.server(h)["timeline"], s.server(h)["lsn"])) for h in found]
+    return [
+        fact(host, "is primary on timeline %s at %s" % (s.server(host)["timeline"], s.server(host)["lsn"]))
+        for host in found
+    ]
 
 
 def region_gone(s: Scene) -> Answer:
@@ -68,13 +93,13 @@ def region_gone(s: Scene) -> Answer:
     lost, primary = s.lost_regions(), s.primary()
     if not lost:
         answering = sorted(host for host in s.looks if not s.silent(host))
-        return "of every region some host answers (%s)" % ", ".join(answering[:4])
+        return "of every region some host gives a sign of life (%s)" % ", ".join(answering[:4])
     if primary is None or s.region(primary) not in lost:
-        return "%s is lost, and the primary is not in it" % ", ".join(lost)
-    if not s.hurt():
-        return "%s cannot be looked at, and clients are served" % ", ".join(lost)
+        return "%s is lost, and the primary is not known to be in it" % ", ".join(lost)
+    if not s.writes_lost():
+        return "%s cannot be looked at, and somebody can write" % ", ".join(lost)
     gone = s.members(s.region(primary))
-    return [f for host in gone for f in (*_unseen(s, host), *_knocks(s, host, "silent", "refused"))] + _clients(s)
+    return [f for host in gone for f in (*_unseen(s, host), *_knocks(s, host, "silent"))] + _clients(s)
 
 
 def everything_lost(s: Scene) -> Answer:
@@ -82,35 +107,32 @@ def everything_lost(s: Scene) -> Answer:
     copies = s.in_role("primary", "standby", "unresponsive", "stopped")
     if copies:
         return "%s has a copy of the database" % ", ".join(copies)
-    hanging = [host for host in s.hosts if "unanswered_s" in s.server(host)]
-    alive = [h for h in s.hosts if s.silent(h) and (s.serving(h) or _is_on(s, h))]
-    if hanging or alive:
-        return "%s may have one, and cannot be asked" % ", ".join(hanging + alive)
-    if not s.hurt():
-        return "clients are served"
+    unsure = [host for host in s.hosts if "unanswered_s" in s.server(host) or (s.silent(host) and s.lives(host))]
+    if unsure:
+        return "%s may have one, and cannot be asked" % ", ".join(unsure)
+    if not s.writes_lost():
+        return "somebody can write"
     empty = [fact(host, "holds no cluster") for host in s.in_role("spare")]
     gone = [f for host in s.hosts if s.silent(host) for f in _unseen(s, host)]
     return gone + empty + _clients(s)
 
 
-def _is_on(s: Scene, host: str) -> bool:
-    power = s.known.get("power", {}).get(host)
-    return bool(power and power["on"])
-
-
 def partitioned(s: Scene) -> Answer:
     """The primary lives, and its clients do not reach it."""
     primary = s.primary()
-    if primary is None or not s.cannot_write():
-        return "clients can write" if primary else "nobody knows who was primary"
-    if s.silent(primary):
-        if s.serving(primary) or _is_on(s, primary):
-            return [*_unseen(s, primary), *_knocks(s, primary, "well", "silent"), *_clients(s)]
+    if primary is None or not s.writes_lost():
+        return "somebody can write" if primary else "nobody knows who was primary"
+    answered = [p for p, w in s.refused_writes().items() if w["state"] or not NO_ANSWER.search(str(w["problem"]))]
+    deaf = [place for place in s.deaf(primary) if place not in answered]
+    if answered or len(deaf) < 2:
+        return "the primary is reached from %s" % (", ".join(answered) or "all but %s" % (", ".join(deaf) or "nobody"))
+    if s.silent(primary) and not s.lives(primary):
         return "%s gives no sign of life" % primary
-    cut = _knocks(s, primary, "silent")
-    if s.server(primary).get("role") != "primary" or len(cut) < 2:
-        return "%s can be looked at, and %s" % (primary, "is reached" if len(cut) < 2 else "is no primary that answers")
-    return [fact(primary, "is primary and answers itself"), *cut, *_clients(s)]
+    if not s.silent(primary) and s.server(primary).get("role") != "primary":
+        return "%s can be looked at, and is no primary that answers" % primary
+    own = [] if s.silent(primary) else [fact(primary, "is primary and answers itself")]
+    cut = [fact(place, "does not reach the server of %s" % primary) for place in deaf]
+    return [*own, *_unseen(s, primary), *cut, *_knocks(s, primary, "well"), *_clients(s)]
 
 
 def host_gone(s: Scene) -> Answer:
@@ -118,72 +140,80 @@ def host_gone(s: Scene) -> Answer:
     primary = s.primary()
     if primary is None or not s.silent(primary):
         return "the host of the primary answers" if primary else "nobody knows who was primary"
-    if s.serving(primary):
-        return "the server of %s answers %s" % (primary, ", ".join(s.serving(primary)))
-    if not s.hurt():
-        return "clients are served"
+    if s.lives(primary):
+        return "%s gives a sign of life" % primary
+    if not s.writes_lost():
+        return "somebody can write"
     lost = [fact(h, "streams from nobody any more") for h in s.in_role("standby") if not s.server(h).get("streaming")]
-    return [*_unseen(s, primary), *_knocks(s, primary, "silent", "refused"), *lost, *_clients(s)]
+    return [*_unseen(s, primary), *_knocks(s, primary, "silent"), *lost, *_clients(s)]
 
 
-def _where(s: Scene) -> "tuple[str, Mapping[str, Any]]":
-    """The primary and what its host says; nameless when nobody knows it."""
-    primary = s.primary()
-    return (primary, s.server(primary)) if primary else ("", {})
+def data_gone(s: Scene) -> Answer:
+    """The primary's data are gone, and its host is there."""
+    primary, server = _where(s)
+    if server.get("role") != "spare":
+        return "the host of the primary holds a cluster, or cannot be looked at"
+    if not s.writes_lost():
+        return "somebody can write"
+    return [fact(primary, "holds no cluster any more"), *_knocks(s, primary, "refused"), *_clients(s)]
 
 
 def recovering(s: Scene) -> Answer:
     """The primary is starting: it recovers by itself."""
     primary, server = _where(s)
-    starts = server.get("status") == "starting" or STARTING.search(str(server.get("problem") or ""))
-    if not starts:
+    if server.get("status") != "starting" and not STARTING.search(str(server.get("problem") or "")):
         return "no server says that it is starting"
-    told = [fact(p, said) for p, said in s.complaints(STARTING).items() if not p.startswith(primary + ",")]
+    told = [fact(place, said) for place, said in s.told(STARTING).items()]
     return [
         fact(primary, "its server says that it is starting"),
         *told,
-        *(_clients(s) or _knocks(s, primary, "refused", "well")),
+        *_clients(s),
+        *_knocks(s, primary, "refused", "well"),
     ]
 
 
 def full(s: Scene) -> Answer:
     """The primary's disk has no room, and so it takes no writes."""
     primary, server = _where(s)
-    least = s.limits["disk_free_bytes"]
-    out = [d for d in server.get("disks") or [] if d["free_bytes"] < least]
+    out = [disk for disk in server.get("disks") or [] if disk["free_bytes"] < s.limits["disk_free_bytes"]]
     told = [fact(place, str(w["problem"])) for place, w in s.refused_writes().items() if w["state"] == NO_ROOM]
-    told += [fact("%s, log" % primary, line) for line in server.get("says") or [] if "No space left" in line]
     if not s.hurt():
         return "clients are served"
-    if not out and not [t for t in told if t["by"] != "%s, log" % primary]:
+    if not out and not told:
         return "no disk of the primary is full"
-    rooms = [fact(primary, "%s has %d MB free" % (d["folder"], d["free_bytes"] >> 20)) for d in out]
-    return [*rooms, *told, *_clients(s)]
+    rooms = [fact(primary, "%s has %d MB free" % (disk["folder"], disk["free_bytes"] >> 20)) for disk in out]
+    logged = [fact(primary, line) for line in s.logged(primary, re.compile("No space left"))]
+    return [*rooms, *told, *logged, *_clients(s)]
 
 
 def damaged(s: Scene) -> Answer:
-    """What is stored is wrong."""
-    told = s.complaints(DAMAGED)
-    counts = s.known.get("checksum_failures", {})
-    worse = [h for h in s.states() if int(s.server(h).get("checksum_failures") or 0) > int(counts.get(h, 0))]
-    if not told and not worse:
+    """What the primary stores is wrong."""
+    primary, server = _where(s)
+    told = [fact(place, said) for place, said in s.told(DAMAGED_SAID).items()]
+    logged = [fact("%s, log" % primary, line) for line in s.logged(primary, DAMAGED_LOG)]
+    before = int(s.known.get("checksum_failures", {}).get(primary, 0))
+    now = int(server.get("checksum_failures") or 0)
+    if not told and not logged and now <= before:
         return "nobody says that what is stored is wrong"
-    counted = [fact(h, "counts %s checksum failures" % s.server(h)["checksum_failures"]) for h in worse]
-    return [*(fact(who, said) for who, said in told.items()), *counted]
+    counted = (
+        [fact(primary, "counts %d checksum failures, %d more than before" % (now, now - before))]
+        if now > before
+        else []
+    )
+    return [*told, *logged, *counted]
 
 
 def stopped(s: Scene) -> Answer:
     """The primary's server does not run; its host and its data are there."""
     primary, server = _where(s)
-    if server.get("role") != "stopped":
+    refused = _knocks(s, primary, "refused")
+    unlooked = s.silent(primary) and len(refused) >= 2 if primary else False
+    if server.get("role") != "stopped" and not unlooked:
         return "the primary's server %s" % ("runs" if server.get("role") else "cannot be looked at")
-    if not s.hurt():
-        return "clients are served"
-    return [
-        fact(primary, "its server does not run: %s" % server.get("problem")),
-        *_knocks(s, primary, "refused"),
-        *_clients(s),
-    ]
+    if not s.writes_lost():
+        return "somebody can write"
+    own = [] if unlooked else [fact(primary, "its server does not run: %s" % server.get("problem"))]
+    return [*own, *_unseen(s, primary), *refused, *_clients(s)]
 
 
 def hung(s: Scene) -> Answer:
@@ -191,27 +221,24 @@ def hung(s: Scene) -> Answer:
     primary, _server = _where(s)
     if not primary or not s.hangs(primary):
         return "the primary's server answers, or does not run"
-    if not s.hurt():
-        return "clients are served"
+    if not s.writes_lost():
+        return "somebody can write"
     return [fact(primary, "its server runs and does not answer"), *_knocks(s, primary, "silent"), *_clients(s)]
 
 
 def no_connections(s: Scene) -> Answer:
     """Every connection is taken."""
     primary, server = _where(s)
-    told = [
-        fact(place, str(w["problem"]))
-        for place, w in s.refused_writes().items()
-        if w["state"] == TOO_MANY or _too_many(w)
-    ]
-    told += [fact(place, str(c["problem"])) for (place, _n), c in s.failed_calls().items() if _too_many(c)]
+    told = [fact(p, str(w["problem"])) for p, w in s.refused_writes().items() if w["state"] == TOO_MANY or _too_many(w)]
+    told += [fact(place, str(call["problem"])) for (place, _n), call in s.failed_calls().items() if _too_many(call)]
+    if not told:
+        return "nobody is refused for want of connections"
     settings = server.get("settings") or {}
     most = int(settings.get("max_connections") or 0) - int(settings.get("superuser_reserved_connections") or 0)
     taken = int(server.get("sessions") or 0)
-    if not told:
-        return "nobody is refused for want of connections"
     used = [fact(primary, "%d of %d connections are taken" % (taken, most))] if most and taken >= most else []
-    return [*used, *told]
+    own = [fact(primary, str(server["problem"]))] if _too_many(server) else []
+    return [*used, *own, *told]
 
 
 def _too_many(seen: "Mapping[str, Any]") -> bool:
@@ -236,13 +263,13 @@ def read_only(s: Scene) -> Answer:
 def wrong_role(s: Scene) -> Answer:
     """The service's name leads to a standby, and the primary is somewhere else."""
     led = [
-        fact(p, "the service's name leads to %s, which is a standby" % w["server"])
-        for p, w in s.writers().items()
+        fact(place, "the service's name leads to %s, which is a standby" % w["server"])
+        for place, w in s.writers().items()
         if w["in_recovery"]
     ]
-    if not led:
-        return "the service's name leads nobody to a standby"
     running = s.in_role("primary")
+    if not led or not s.cannot_write():
+        return "the service's name leads nobody to a standby" if not led else "the others can write"
     if len(running) != 1:
         return "the service's name leads to a standby, and no host is primary"
     return [*led, fact(running[0], "is primary and answers"), *_clients(s)]
@@ -250,16 +277,19 @@ def wrong_role(s: Scene) -> Answer:
 
 def names_silent(s: Scene) -> Answer:
     """Nobody says where the service is."""
-    gone = {
-        p: look["name"]
-        for p, look in s.looks.items()
-        if (look.get("name") or {}).get("problem") or "unanswered_s" in (look.get("name") or {})
+    names = {
+        place: look.get("name") or {}
+        for place, look in s.looks.items()
+        if place in (s.promise.get("writers") or s.looks)
     }
-    if len(gone) < 2:
-        return "the service's name is answered"
-    return [
-        fact(p, "the service's name is not answered: %s" % (n.get("problem") or "no answer")) for p, n in gone.items()
-    ] + _clients(s)
+    gone = {place: said for place, said in names.items() if said.get("problem") or "unanswered_s" in said}
+    if len(gone) < 2 or not s.cannot_write():
+        return "the service's name is answered where clients stand"
+    told = [
+        fact(place, "the service's name is not answered: %s" % (said.get("problem") or "no answer"))
+        for place, said in gone.items()
+    ]
+    return told + _clients(s)
 
 
 def misled(s: Scene) -> Answer:
@@ -269,44 +299,44 @@ def misled(s: Scene) -> Answer:
         return "there is no one primary for the service's name to lead to"
     proxies = set(s.promise.get("proxies") or [])
     off = {p: led for p, led in s.led_to().items() if led and running[0] not in led and not proxies & set(led)}
-    if not off:
-        return "the service's name leads to the primary"
-    if not s.hurt():
-        return "the service's name leads elsewhere, and clients are served"
-    return [fact(p, "the service's name leads to %s" % ", ".join(led)) for p, led in off.items()] + [
-        fact(running[0], "is primary and answers"),
-        *_clients(s),
-    ]
+    if not off or not s.hurt():
+        return (
+            "the service's name leads elsewhere, and clients are served"
+            if off
+            else "the service's name leads to the primary"
+        )
+    told = [fact(place, "the service's name leads to %s" % ", ".join(led)) for place, led in off.items()]
+    return [*told, fact(running[0], "is primary and answers"), *_clients(s)]
 
 
 def unconfirmed(s: Scene) -> Answer:
     """Commits wait for a standby that does not confirm them."""
     primary, server = _where(s)
     waiting = int(server.get("unconfirmed") or 0)
-    if not waiting:
-        return "no commit waits for a standby"
+    if not waiting or not s.cannot_write():
+        return "no commit waits for a standby" if not waiting else "clients can write"
     wants = (server.get("settings") or {}).get("synchronous_standby_names")
     return [fact(primary, "%d commits wait to be confirmed by %s" % (waiting, wants)), *_clients(s)]
 
 
 def table_gone(s: Scene) -> Answer:
     """A table that the application asks for is not there."""
-    told = {
-        who: said
-        for who, said in s.complaints(NO_TABLE).items()
-        if not who.endswith(", log") and not who.endswith("its write")
-    }
-    if not told:
-        return "the application misses no table"
     if s.cannot_write():
         return "writes fail as well"
-    return [fact(who, said) for who, said in told.items()]
+    told = [
+        fact(place, "%s: %s" % (name, call["problem"]))
+        for (place, name), call in s.failed_calls().items()
+        if NO_TABLE.search(str(call.get("problem")))
+    ]
+    return told or "the application misses no table"
 
 
 def stale_content(s: Scene) -> Answer:
     """The application answers with old content."""
     aged = [
-        fact(p, "%s: %s" % (n, c["problem"])) for (p, n), c in s.failed_calls().items() if c.get("age_s") is not None
+        fact(place, "%s: %s" % (name, call["problem"]))
+        for (place, name), call in s.failed_calls().items()
+        if call.get("age_s") is not None
     ]
     return aged or "what the application shows is fresh"
 
@@ -315,67 +345,65 @@ def application_only(s: Scene) -> Answer:
     """The database serves, and the application does not."""
     if not s.cannot_call():
         return "the application answers"
-    if s.refused_writes():
-        return "writes fail as well"
-    if not s.writers():
-        return "no place writes, which would tell the database from the application"
+    well = [fact(p, "writes through the service's name and reads it back") for p, w in s.writers().items() if w["ok"]]
+    if s.cannot_write() or not well:
+        return "writes fail as well" if s.cannot_write() else "no place writes, which would tell the two apart"
     primary, server = _where(s)
     blocked = [fact(primary, "%s sessions wait for locks" % server["blocked"])] if server.get("blocked") else []
-    well = [fact(p, "writes through the service's name and reads it back") for p in s.writers()]
     return [*_clients(s), *well, *blocked]
+
+
+def unseen(s: Scene) -> Answer:
+    """Clients are not served, and nothing that is seen says why."""
+    return _clients(s) if s.hurt() else "clients are served"
 
 
 def slow(s: Scene) -> Answer:
     """What clients ask takes far longer than it usually does."""
-    usual = s.known.get("baseline", {})
-    late = []
-    for place, seen in s.writers().items():
-        limit = max(s.limits["slow_s"], s.limits["slow_factor"] * float(usual.get(place, {}).get("write", 0.0)))
-        if seen["ok"] and float(seen["took_s"]) > limit:
-            late.append(fact(place, "a write takes %.1f s" % seen["took_s"]))
-    for (place, name), seen in s.calls().items():
-        limit = max(s.limits["slow_s"], s.limits["slow_factor"] * float(usual.get(place, {}).get(name, 0.0)))
-        if seen.get("ok") and float(seen["took_s"]) > limit:
-            late.append(fact(place, "%s takes %.1f s" % (name, seen["took_s"])))
-    return late if late else "what clients ask takes no longer than usual"
+    took = [(place, "write", seen) for place, seen in s.writers().items()]
+    took += [(place, name, seen) for (place, name), seen in s.calls().items()]
+    late = [
+        fact(place, "%s takes %.1f s" % (name, seen["took_s"]))
+        for place, name, seen in took
+        if seen.get("ok") and float(seen["took_s"]) > _patience(s, place, name)
+    ]
+    return late or "what clients ask takes no longer than usual"
+
+
+def _patience(s: Scene, place: str, name: str) -> float:
+    """From how many seconds an answer is slow, by what is usual there."""
+    usual = float(s.known.get("baseline", {}).get(place, {}).get(name, 0.0))
+    return max(s.limits["slow_s"], s.limits["slow_factor"] * usual)
 
 
 def stale(s: Scene) -> Answer:
     """A standby is further behind than it may be."""
     primary, server = _where(s)
     behind = []
-    if server.get("role") == "primary":
-        for host in s.in_role("standby"):
-            seen = s.server(host)
-            lag = parse_lsn(server["lsn"]) - parse_lsn(seen["lsn"])
-            on_purpose = int((seen.get("settings") or {}).get(DELAY) or 0)
-            if lag > s.limits["lag_bytes"] and not on_purpose:
-                behind += [
-                    fact(
-                        host,
-                        "has replayed up to %s%s"
-                        % (seen["lsn"], "" if seen.get("replay") in (None, "not paused") else "; replay is paused"),
-                    ),
-                    fact(primary, "is at %s, %d MB further" % (server["lsn"], lag >> 20)),
-                ]
+    for host in s.in_role("standby") if server.get("role") == "primary" else []:
+        seen = s.server(host)
+        lag = parse_lsn(server["lsn"]) - parse_lsn(seen["lsn"])
+        if lag <= s.limits["lag_bytes"] or int((seen.get("settings") or {}).get(DELAY) or 0):
+            continue
+        paused = "" if seen.get("replay") in (None, "not paused") else "; replay is paused"
+        behind.append(fact(host, "has replayed up to %s%s" % (seen["lsn"], paused)))
+        behind.append(fact(primary, "is at %s, %d MB further" % (server["lsn"], lag >> 20)))
     return behind or "no standby is far behind"
 
 
 def standby_lost(s: Scene) -> Answer:
-    """A standby that was there follows no more."""
+    """A standby that was there follows no more, or what it stores is wrong."""
     primary, server = _where(s)
     found = []
     for host in s.known.get("standbys", []):
         seen = s.server(host)
-        if seen.get("role") == "standby" and seen.get("streaming"):
+        damage = s.logged(host, DAMAGED_LOG)
+        if host not in s.hosts or seen.get("role") == "primary":
+            continue  # taken out of the inventory, or promoted
+        if seen.get("role") == "standby" and seen.get("streaming") and not damage:
             continue
-        said = "does not answer" if s.silent(host) else "is %s" % (seen.get("role") or "not to be asked")
-        found.append(
-            fact(
-                "controller" if s.silent(host) else host,
-                "%s %s" % (host, said) if s.silent(host) else "%s, and streams from nobody" % said,
-            )
-        )
+        said = damage[0] if damage else "is %s, and streams from nobody" % (seen.get("role") or "not to be asked")
+        found += _unseen(s, host) if s.silent(host) else [fact(host, said)]
         if server.get("role") == "primary":
             found.append(fact(primary, "%d standbys follow it" % len(server.get("followers") or [])))
     return found or "every standby that was there follows"
@@ -392,19 +420,13 @@ def unarchived(s: Scene) -> Answer:
 
 def filling(s: Scene) -> Answer:
     """A disk of a database host is nearly full."""
-    share = s.limits["disk_free_share"]
     found = [
-        fact(host, "%s has %d %% free" % (d["folder"], 100 * d["free_bytes"] / d["bytes"]))
+        fact(host, "%s has %d %% free" % (disk["folder"], 100 * disk["free_bytes"] / disk["bytes"]))
         for host in s.states()
-        for d in s.server(host).get("disks") or []
-        if d["bytes"] and d["free_bytes"] < share * d["bytes"]
+        for disk in s.server(host).get("disks") or []
+        if disk["bytes"] and disk["free_bytes"] < s.limits["disk_free_share"] * disk["bytes"]
     ]
     return found or "every disk has room"
-
-
-def unseen(s: Scene) -> Answer:
-    """Clients are not served, and nothing that is seen says why."""
-    return _clients(s) if s.hurt() else "clients are served"
 
 
 RULES: "tuple[tuple[str, str, Callable[[Scene], Answer]], ...]" = (
@@ -414,6 +436,7 @@ RULES: "tuple[tuple[str, str, Callable[[Scene], Answer]], ...]" = (
     ("everything_lost", PAGE, everything_lost),
     ("partitioned", PAGE, partitioned),
     ("host_gone", PAGE, host_gone),
+    ("data_gone", PAGE, data_gone),
     ("recovering", PAGE, recovering),
     ("full", PAGE, full),
     ("damaged", PAGE, damaged),
@@ -440,14 +463,16 @@ SAYS = {name: str(rule.__doc__).splitlines()[0] for name, _level, rule in RULES}
 
 
 def judge(s: Scene) -> "dict[str, Any]":
-    """The situation: C(state), C(level), C(says), C(about), C(facts), C(refuted) [{state, why}] and C(doubts), what one place alone saw."""
-    refuted, doubts = [], []
+    """The situation: C(state), C(level), C(says), C(about), C(facts), C(refuted) [{state, why}], C(doubts), what one place alone saw,
+    C(lost_regions) and C(followed), whether a standby follows the primary, or did while all was well.
+    """
+    refuted, doubts = [], [fact(place, "cannot write: %s" % why) for place, why in s.unequipped().items()]
     for state, level, rule in RULES:
         answer = rule(s)
         if isinstance(answer, str):
             refuted.append({"state": state, "why": answer})
             continue
-        if len({said["by"] for said in answer}) < 2 and state not in ALONE:
+        if _sources(answer, state) < 2 and state not in ALONE:
             refuted.append({"state": state, "why": "only one place says so: %s" % answer[0]["says"]})
             doubts += answer
             continue
@@ -455,22 +480,38 @@ def judge(s: Scene) -> "dict[str, Any]":
             "state": state,
             "level": level,
             "says": SAYS[state],
-            "about": s.primary(),
             "facts": _distinct(answer),
-            "refuted": refuted,
-            "doubts": doubts,
-            "lost_regions": s.lost_regions(),
-            "followed": any(s.server(host).get("streaming") for host in s.in_role("standby")),
+            **_more(s, refuted, doubts),
         }
-    well = [
-        fact(place, "writes through the service's name and reads it back")
-        for place, seen in s.writers().items()
-        if seen["ok"]
-    ]
+    well = [fact(p, "writes through the service's name and reads it back") for p, w in s.writers().items() if w["ok"]]
+    found = {"state": "well", "level": NOTHING, "says": "Nothing is wrong.", "facts": well}
+    return {**found, **_more(s, refuted, doubts + _clients(s))}
+
+
+def _more(s: Scene, refuted: "list[dict[str, str]]", doubts: "list[dict[str, str]]") -> "dict[str, Any]":
+    streaming = any(s.server(host).get("streaming") for host in s.in_role("standby"))
     return {
-        "state": "well", "level": NOTHING, "says": "Nothing is wrong.", "about": s.primary(),
-        "facts": well, "refuted": refuted, "doubts": doubts + _clients(s), "lost_regions": s.lost_regions(), "followed": True,
-    }  # fmt: skip
+        "about": s.primary(),
+        "refuted": refuted,
+        "doubts": _distinct(doubts),
+        "lost_regions": s.lost_regions(),
+        "followed": streaming or bool(s.known.get("followed")),
+        "reached": _reached(s),
+    }
+
+
+def _reached(s: Scene) -> bool:
+    """Whether a standby that streams reaches the primary's server at this moment: a receiver notices a cut after a minute only."""
+    primary = s.primary()
+    if primary is None:
+        return False
+    knocked = s.knocked(primary)
+    return any(s.server(host).get("streaming") and knocked.get(host) == "well" for host in s.in_role("standby"))
+
+
+def _sources(answer: "list[dict[str, str]]", state: str) -> int:
+    """From how many places it is said. Of damage a server's log, its counter and a client are three, though two are of one host."""
+    return len({said["by"] if state == "damaged" else said["by"].split(",")[0] for said in answer})
 
 
 def _distinct(facts: "list[dict[str, str]]") -> "list[dict[str, str]]":

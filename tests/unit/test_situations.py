@@ -85,7 +85,7 @@ def cut_from_clients() -> tuple[dict[str, Any], dict[str, Any]]:
     fail_writes(looks, GONE)
     for place in ("app1", "app2", "client1"):
         looks[place]["ports"]["db1"] = "silent"
-    return looks, {}
+    return looks, {"reaches": {place: ["db1"] for place in ("app1", "app2", "client1")}}
 
 
 def host_gone() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -95,6 +95,21 @@ def host_gone() -> tuple[dict[str, Any], dict[str, Any]]:
     for host in ("db2", "db3"):
         looks[host]["server"]["streaming"] = False
     return looks, {"power": {"db1": OFF}}
+
+
+def data_gone() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    looks["db1"]["server"] = spare()
+    knock(looks, "db1", "refused")
+    fail_writes(looks, "connection refused")
+    return looks, {}
+
+
+def stopped_unlooked() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    cut(looks, "db1", did="refused")
+    fail_writes(looks, "connection refused")
+    return looks, {}
 
 
 def recovering() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -265,6 +280,8 @@ MATRIX = {  # what is seen: the situation, and what is proposed first
     isolated: ("partitioned", "failover"),
     cut_from_clients: ("partitioned", "mend_path"),
     host_gone: ("host_gone", "failover"),
+    data_gone: ("data_gone", "failover"),
+    stopped_unlooked: ("stopped", "restart"),
     recovering: ("recovering", "wait"),
     full: ("full", "free_disk"),
     full_and_stopped: ("full", "free_disk"),
@@ -289,7 +306,7 @@ MATRIX = {  # what is seen: the situation, and what is proposed first
     blind: ("blind", "look"),
     unseen: ("unseen", "look"),
 }
-NEEDS_IT = {"region_gone", "everything_lost", "partitioned", "host_gone", "damaged"}
+NEEDS_IT = {"region_gone", "everything_lost", "partitioned", "host_gone", "data_gone", "damaged"}
 
 
 @pytest.mark.parametrize("seen", MATRIX, ids=lambda seen: seen.__name__)
@@ -347,15 +364,110 @@ def test_a_standby_that_stays_behind_on_purpose_is_not_stale():
     assert judge(looks)["state"] == "well"
 
 
+@pytest.mark.parametrize(
+    ("problem", "state", "wanted"),
+    [
+        ("FATAL: sorry, too many clients already", "53300", "no_connections"),
+        ("read-only transaction", "25006", "read_only"),
+    ],
+)
+def test_a_primary_that_answers_its_clients_is_not_partitioned_though_nobody_can_look(problem, state, wanted):
+    looks = well()
+    looks["db1"] = {"place": "db1", "unreachable": "sudo: a password is required"}
+    fail_writes(looks, problem, state, in_recovery=False)
+    for host in ("db2", "db3"):
+        looks[host]["server"]["streaming"] = False
+    found = judge(looks)
+    assert found["state"] == wanted
+    assert not any(way["destructive"] for way in proposals.propose(found, request(looks))["proposed"])
+
+
+def test_ports_that_were_never_reached_prove_no_partition():
+    looks, _known = full()
+    for place in ("app1", "app2", "client1"):
+        looks[place]["ports"]["db1"] = "silent"
+    assert judge(looks, reaches={place: [] for place in ("app1", "app2", "client1")})["state"] == "full"
+
+
+def test_one_endpoint_that_fails_gives_no_region_up():
+    looks, _known = region_gone()
+    for look in looks.values():
+        if "write" in look:
+            look["write"].update(ok=True, problem=None)
+    assert judge(looks)["state"] == "application_only"
+
+
+def test_without_any_place_that_writes_an_outage_is_seen_by_what_others_see():
+    looks, known = region_gone()
+    cut(looks, "app2", "client1")
+    found = judge(looks, **known)
+    assert found["state"] == "region_gone"
+    looks, _known = stopped_server()
+    for place in ("app1", "app2", "client1"):
+        looks[place]["write"] = {"unasked": "ModuleNotFoundError: psycopg"}
+        looks[place]["http"] = {}
+    found = judge(looks)
+    assert found["state"] == "stopped" and "cannot write" in found["doubts"][0]["says"]
+
+
+def test_places_that_are_not_equipped_see_nothing_and_are_named():
+    looks = well()
+    for place in ("app1", "app2", "client1"):
+        looks[place]["write"].update(ok=False, problem="fe_sendauth: no password supplied", unequipped=True)
+    found = judge(looks)
+    assert found["state"] == "well" and len(found["doubts"]) == 3
+
+
+def test_a_broken_login_on_the_host_is_no_hung_server():
+    looks = well()
+    looks["db1"]["server"] = stopped(
+        role="unresponsive", status="ready", alive=True, problem="FATAL: no pg_hba.conf entry"
+    )
+    fail_calls(looks, "connection refused")
+    assert judge(looks)["state"] == "application_only"
+    looks["db1"]["server"]["problem"] = "connection timeout expired"
+    assert judge(looks)["state"] == "application_only"  # clients write
+
+
+def test_a_stranger_who_writes_into_the_log_makes_nothing_damaged():
+    looks = well()
+    for host in ("db1", "db2"):
+        looks[host]["server"]["says"] = [
+            '2026-11-24 01:00:00 UTC [7] FATAL:  role "ERROR:  invalid page in block 0" does not exist',
+            "2026-11-24 01:00:00 UTC [7] STATEMENT:  SELECT 'invalid page in block 0'",
+        ]
+    assert judge(looks)["state"] == "well"
+
+
+def test_a_promoted_standby_is_not_lost_and_one_that_was_taken_out_is_not_missed():
+    looks, _known = host_gone()
+    looks["db2"]["server"] = server("primary", timeline=4)
+    looks["db3"]["server"].update(streaming=True)
+    for look in looks.values():
+        if "write" in look:
+            look["write"].update(ok=True, problem=None, server="10.0.1.12")
+        look.get("name", {})["addresses"] = ["10.0.1.12"]
+    assert judge(looks, primary="db2", standbys=["db2", "db3", "db9"])["state"] == "well"
+
+
+def test_damage_of_a_standby_is_told_of_the_standby():
+    looks = well()
+    looks["db2"]["server"]["says"] = ["2026-11-24 01:00:00 UTC [7] WARNING:  page verification failed, calculated 1"]
+    found = judge(looks)
+    assert (found["state"], found["level"]) == ("standby_lost", "ticket")
+
+
+def test_facts_hold_nothing_that_a_terminal_obeys():
+    looks, _known = application_only()
+    for look in looks.values():
+        for call in (look.get("http") or {}).values():
+            call["problem"] = "\x1b[2Jgone"
+    assert not any("\x1b" in said["says"] for said in judge(looks)["facts"])
+
+
 def test_a_service_behind_a_proxy_is_not_misled():
     looks, _known = misled()
     assert judge(looks, {**PROMISE, "proxies": ["10.0.9.9"]})["state"] == "unseen"
-
-
-def test_the_own_table_of_looks_that_is_missing_is_no_lost_table():
-    looks = well()
-    fail_writes(looks, 'relation "pgrescue.looks" does not exist', "42P01")
-    assert judge(looks)["state"] == "unseen"
 
 
 def test_the_usual_slowness_of_a_place_is_taken_into_account():
@@ -367,10 +479,8 @@ def test_the_usual_slowness_of_a_place_is_taken_into_account():
 def test_checksum_failures_from_before_the_watch_are_old_news():
     looks = well()
     looks["db1"]["server"]["checksum_failures"] = 3
-    looks["db1"]["server"]["says"] = [
-        "2026-11-24 01:00:00 UTC [7] WARNING:  page verification failed, checksum verification failed"
-    ]
     assert judge(looks, checksum_failures={"db1": 3})["state"] == "well"
+    looks["db1"]["server"]["says"] = ["2026-11-24 01:00:00 UTC [7] WARNING:  page verification failed, calculated 1"]
     assert judge(looks, checksum_failures={"db1": 2})["state"] == "damaged"
 
 

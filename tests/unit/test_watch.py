@@ -25,10 +25,8 @@ from scenes import PROMISE, cut, fail_writes, server, well
 
 def rounds(patience: Patience, *seen: tuple[str, str], places: int = 3, start: float = 0.0) -> list[str | None]:
     """Look so often, every place anew each time."""
-    return [
-        patience.see(state, level, {f"p{n}": start + at for n in range(places)})
-        for at, (state, level) in enumerate(seen)
-    ]
+    stamps = [{f"p{number}": start + at for number in range(places)} for at in range(len(seen))]
+    return [patience.see(*one, stamps[at], start + at) for at, one in enumerate(seen)]
 
 
 def test_one_look_opens_nothing_and_the_second_does():
@@ -45,9 +43,18 @@ def test_a_look_that_is_well_between_begins_anew():
 def test_the_same_look_counted_twice_opens_nothing():
     patience = Patience()
     stamps = {"p0": 1.0, "p1": 1.0}
-    assert [patience.see("hung", "page", stamps) for _ in range(10)] == [None] * 10
-    assert patience.see("hung", "page", {"p0": 2.0, "p1": 1.0}) is None  # one place has not looked anew
-    assert patience.see("hung", "page", {"p0": 2.0, "p1": 2.0}) == OPENED
+    assert [patience.see("hung", "page", stamps, at) for at in range(10)] == [None] * 10
+    assert patience.see("hung", "page", {"p0": 2.0, "p1": 1.0}, 11) is None  # one place has not looked anew
+    assert patience.see("hung", "page", {"p0": 2.0, "p1": 2.0}, 12) == OPENED
+
+
+def test_who_sees_nobody_waits_for_a_round_all_the_same():
+    patience = Patience()
+    assert [patience.see("blind", "page", {}, at / 2) for at in range(5)] == [None, None, None, None, OPENED]
+
+
+def test_slow_looks_and_one_that_is_worse_open_nothing():
+    assert rounds(Patience(), ("slow", "page"), ("slow", "page"), ("hung", "page")) == [None] * 3
 
 
 def test_what_wakes_people_counts_together_while_it_changes():
@@ -60,7 +67,7 @@ def test_what_wakes_people_counts_together_while_it_changes():
 def test_slow_and_tickets_need_longer_and_over_needs_several_looks():
     assert rounds(Patience(), *[("slow", "page")] * SLOW_LOOKS)[-2:] == [None, OPENED]
     assert rounds(Patience(), *[("standby_lost", "ticket")] * TICKET_LOOKS)[-2:] == [None, OPENED]
-    patience = Patience(open=True, state="hung")
+    patience = Patience(open=True, state="hung", level="page")
     assert rounds(patience, *[("well", "none")] * WELL_LOOKS)[-2:] == [None, OVER]
 
 

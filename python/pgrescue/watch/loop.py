@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,12 @@ class Watch:
         self.situation = found
         well = found["level"] == "none"
         self.memory.learn(looks, well)
-        served = not scene.Scene(self._setting.promise, looks, {}).hurt()
-        stamps = {name: look["at"] for name, look in looks.items() if "at" in look}
-        if served and stamps:
-            self._served = datetime.fromtimestamp(min(stamps.values()), UTC)
-        seen = self.patience.see(found["state"], found["level"], stamps)
+        view = scene.Scene(self._setting.promise, looks, {})
+        served = not view.hurt() and bool(view.writers() or view.calls())
+        stamps = {name: at for name, place in self._places.items() if (at := place.seen_at()) is not None}
+        if served and stamps:  # by the clock of this machine: those of the places may be wrong
+            self._served = datetime.now(UTC) - timedelta(seconds=time.monotonic() - min(stamps.values()))
+        seen = self.patience.see(found["state"], found["level"], stamps, time.monotonic())
         if seen == OVER:
             self.memory.forgive(looks)
         started = None if served else self._served

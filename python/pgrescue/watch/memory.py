@@ -19,7 +19,9 @@ class Memory:
         known = known or {}
         self._promise = promise
         self.primary: str | None = known.get("primary")
-        self.standbys: list[str] = list(known.get("standbys", []))
+        self.standbys: list[str] = [host for host in known.get("standbys", []) if host in promise["hosts"]]
+        self.followed = bool(known.get("followed"))
+        self._reaches: dict[str, list[str]] = {place: list(hosts) for place, hosts in known.get("reaches", {}).items()}
         self._checksums: dict[str, int] = dict(known.get("checksum_failures", {}))
         self._took: dict[str, dict[str, deque[float]]] = {}
         self._usual: dict[str, dict[str, float]] = {
@@ -33,6 +35,8 @@ class Memory:
         return {
             "primary": self.primary,
             "standbys": self.standbys,
+            "followed": self.followed,
+            "reaches": self._reaches,
             "checksum_failures": self._checksums,
             "baseline": self._usual,
             "power": self.power,
@@ -44,6 +48,7 @@ class Memory:
         primaries = scene.in_role("primary")
         if len(primaries) == 1:
             self.primary = primaries[0]
+            self.standbys = [host for host in self.standbys if host != self.primary]  # it was promoted
         for host, seen in scene.states().items():
             self._checksums.setdefault(host, int(seen.get("checksum_failures") or 0))
         if not well or looks == self._seen:
@@ -51,6 +56,10 @@ class Memory:
         self._seen = dict(looks)
         following = {host for host in scene.in_role("standby") if scene.server(host).get("streaming")}
         self.standbys = sorted({*self.standbys, *following})
+        self.followed = bool(following)
+        for place, look in looks.items():
+            there = {host for host, did in (look.get("ports") or {}).items() if did == "well"}
+            self._reaches[place] = sorted({*self._reaches.get(place, []), *there})
         for place, write in scene.writers().items():
             self._note(place, "write", write)
         for (place, name), call in scene.calls().items():

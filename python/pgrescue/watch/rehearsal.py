@@ -72,10 +72,12 @@ def run(setting: Setting, runs: Path) -> dict[str, Any]:
 def notices(promise: Mapping[str, Any], looks: Mapping[str, Any]) -> bool:
     """Whether writes that fail from every place are an incident after two looks."""
     patience, ill = Patience(), planted(looks)
+    if ill == looks:
+        return False  # no place writes or calls, so that nothing could be planted
     for later in (0.0, 1.0):
         found = situations.judge(scene.Scene(promise, ill, {}))
-        stamps = {name: look["at"] + later for name, look in ill.items() if "at" in look}
-        seen = patience.see(found["state"], found["level"], stamps)
+        stamps = {name: later for name, look in ill.items() if "at" in look}
+        seen = patience.see(found["state"], found["level"], stamps, later)
     return seen == OPENED and found["level"] == "page"
 
 

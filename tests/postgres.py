@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -161,12 +161,14 @@ class PostgresServer:
         """Stop its processes from running, while the kernel goes on to acknowledge what clients send."""
         processes = self.processes()
         for pid in processes:
-            os.kill(pid, signal.SIGSTOP)
+            with suppress(ProcessLookupError):  # a worker that ended by itself
+                os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
             for pid in processes:
-                os.kill(pid, signal.SIGCONT)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def connect(self, **more: Any) -> psycopg.Connection[Any]:
         """A connection in autocommit mode."""

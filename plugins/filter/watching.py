@@ -6,7 +6,13 @@ from __future__ import annotations
 import shlex
 from typing import Any, Iterable, Mapping
 
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import proposals, scene, situations, standing
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
+    proposals,
+    restart_plans,
+    scene,
+    situations,
+    standing,
+)
 from ansible_collections.pgrescue.runbooks.plugins.module_utils.times import epoch_s
 
 SSH = (
@@ -124,6 +130,11 @@ def power_commands(hosts: "Iterable[str]", hostvars: "Mapping[str, Any]") -> "di
     }
 
 
+def hangs(state: "Mapping[str, Any]") -> bool:
+    """Whether a server runs and does not answer, by what M(pgrescue.runbooks.cluster_state) says; one that refuses has answered."""
+    return bool(state) and restart_plans.hangs(state)
+
+
 class FilterModule:
     """The filters of this file."""
 
@@ -140,4 +151,5 @@ class FilterModule:
             "standing_of": standing_of,
             "ssh_commands": ssh_commands,
             "power_commands": power_commands,
+            "hangs": hangs,
         }

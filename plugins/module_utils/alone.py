@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from .guards import PRECONDITION, Stop
 
@@ -17,6 +18,8 @@ WINDOW = re.compile(r"^(?:(?P<days>[a-z,]+) )?(?P<begin>\d\d:\d\d)-(?P<end>\d\d:
 def check(policy: "Mapping[str, Any]") -> None:
     """Refuse a policy that says something else than it may."""
     for action, said in policy.items():
+        if not isinstance(said, Mapping):
+            raise Stop("service_alone.%s says nothing that could be meant. Nothing was changed." % action, PRECONDITION)
         if action not in ACTIONS:
             raise Stop(
                 "service_alone knows no %s; it knows %s. Nothing was changed." % (action, ", ".join(ACTIONS)),

@@ -54,6 +54,7 @@ def observe(module: Any, in_use: "Optional[str]", questions: str = QUESTIONS) ->
             timeline=observation.timeline(control),
             lsn=observation.checkpoint(control),
             alive=bool(directory and postgres.is_alive(directory)),
+            was_standby=bool(directory and os.path.exists(os.path.join(directory, "standby.signal"))),
             unstarted=places.unstarted(os.path.realpath(directory)) if directory else {},
         )
     if facts["data_directory"]:

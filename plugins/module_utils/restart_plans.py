@@ -6,6 +6,7 @@ from typing import Any, Mapping, Optional
 
 from . import journal, managers
 from .guards import PRECONDITION, Stop
+from .scene import NO_ANSWER
 from .trend import median, worst_likely
 
 RESTART = "restart"
@@ -49,6 +50,11 @@ def make(request: "Mapping[str, Any]", run: str) -> "dict[str, Any]":
     }
 
 
+def hangs(seen: "Mapping[str, Any]") -> bool:
+    """Whether a server that runs does not answer; one that refuses, for it is starting or full, has answered."""
+    return seen["role"] == "unresponsive" and bool(NO_ANSWER.search(str(seen.get("problem"))))
+
+
 def target(states: "Mapping[str, Any]", wanted: "Optional[str]") -> str:
     """The host whose server is started: the one that was left on the newest timeline, if it was primary and nobody took over."""
     running = sorted(host for host, seen in states.items() if seen["role"] == "primary")
@@ -56,10 +62,16 @@ def target(states: "Mapping[str, Any]", wanted: "Optional[str]") -> str:
         raise Stop(
             "%s is primary and answers: there is nothing to start again. Nothing was changed." % ", ".join(running)
         )
+    answering = {host: seen for host, seen in states.items() if seen["role"] == "unresponsive" and not hangs(seen)}
+    for host, seen in answering.items():
+        said = (
+            "The server of %s answers: %s. It is not started again. Nothing was changed. Look again: pgrescue triage."
+        )
+        raise Stop(said % (host, seen.get("problem")), PRECONDITION)
     down = {
         host: seen
         for host, seen in states.items()
-        if seen["role"] in ("stopped", "unresponsive") and seen.get("timeline")
+        if seen["role"] in ("stopped", "unresponsive") and seen.get("timeline") and not seen.get("was_standby")
     }
     if wanted and wanted not in down:
         role = states.get(wanted, {}).get("role", "silent")

@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -75,7 +76,7 @@ def watch(
         typer.echo(UNIT.format(program=program, inventory=Path(inventory).resolve(), runs=runner.RUNS), nl=False)
         return
     try:
-        told = setting.read(service, inventory, equip)
+        told = setting.read(service, inventory, equip, _say)
     except setting.WatchError as error:
         refuse(str(error), error.code)
     try:
@@ -114,8 +115,10 @@ class _Watching:
         self._told = told
         self._watch = Watch(told, runner.RUNS, self._tell)
         self._cases = Casework(told.service, runner.RUNS, told.alerts, self._decide, _say)
-        if self._cases.case is not None:  # a watch before this one opened it
-            self._watch.patience.open, self._watch.patience.state = True, self._cases.case.incident.state
+        before = self._cases.open_level()
+        if before and self._cases.case:  # a watch before this one opened it
+            patience = self._watch.patience
+            patience.open, patience.state, patience.level = True, self._cases.case.incident.state, before
 
     def run(self, stop: threading.Event) -> None:
         self._watch.run(stop)
@@ -125,19 +128,24 @@ class _Watching:
         return triage.look(self._told.service, self._told.inventory, self._watch.memory.known())
 
     def _tell(self, what: str, situation: dict[str, Any], started: datetime | None) -> None:
+        try:
+            self._follow(what, situation, started)
+        except Exception as error:  # said; a watch that ends because of one incident sees the next one no more
+            _say(f"{what} could not be followed up: {type(error).__name__}: {error}")
+
+    def _follow(self, what: str, situation: dict[str, Any], started: datetime | None) -> None:
         if what == OPENED:
-            _say(f"{situation['state']}: {situation['says']}")
             self._cases.opened(situation, started)
             self._act(situation)
         elif what == CHANGED:
-            _say(f"{situation['state']}: {situation['says']}")
             self._cases.changed(situation)
             self._act(situation)
         elif what == OVER:
-            _say("well again")
             self._cases.over()
         else:
             self._cases.tick(situation)
+            return
+        _say(f"{situation['state']}: {situation['says']}")
 
     def _act(self, situation: dict[str, Any]) -> None:
         action = acting.called_for(self._told.alone, situation)
@@ -155,7 +163,8 @@ class _Watching:
 
 def _say(sentence: str) -> None:
     at = datetime.now(UTC)
-    print(f"{at:%H:%M:%S.%f}"[:-3] + f" {sentence}", flush=True)
+    with suppress(OSError):  # whoever read this is gone; the watch goes on
+        print(f"{at:%H:%M:%S.%f}"[:-3] + f" {sentence}", flush=True)
 
 
 def show_status(

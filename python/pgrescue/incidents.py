@@ -44,6 +44,8 @@ class Incident(Model):
     state: str  # the situation, as the rules name it; `declared` where a person saw it first
     says: str
     level: Literal["page", "ticket"] = "page"
+    declared_by: str | SkipJsonSchema[None] = None  # the person who saw it first, and who closes it
+    began: Instant | SkipJsonSchema[None] = None  # the outage that goes on now: escalation counts from here
     started: Instant | SkipJsonSchema[None] = None  # when clients were last served
     detected: Instant | SkipJsonSchema[None] = None
     acknowledged: Instant | SkipJsonSchema[None] = None
@@ -70,6 +72,13 @@ class Case:
     def incident(self) -> Incident:
         """What its file says now."""
         return Incident.model_validate(records.read_json(str(self.folder / "incident.json")))
+
+    def readable(self) -> Incident | None:
+        """The same; None where the file cannot be read, which must keep nobody from paging."""
+        try:
+            return self.incident
+        except (OSError, ValueError):
+            return None
 
     def events(self) -> list[dict[str, Any]]:
         """Its timeline."""
@@ -105,8 +114,8 @@ def _turn(root: Path) -> Iterator[None]:
 
 def cases(runs: Path, service: str | None = None) -> list[Case]:
     """Every incident, oldest first."""
-    found = sorted(path.parent for path in (runs / FOLDER).glob("*/incident.json"))
-    return [Case(folder) for folder in found if service is None or Case(folder).incident.service == service]
+    there = [Case(path.parent) for path in sorted((runs / FOLDER).glob("*/incident.json"))]
+    return [case for case in there if (found := case.readable()) and service in (None, found.service)]
 
 
 def open_case(runs: Path, service: str) -> Case | None:
@@ -156,6 +165,8 @@ def begin(
             level="ticket" if situation.get("level") == "ticket" else "page",
             started=started,
             detected=at,
+            began=at,
+            declared_by=who if situation["state"] == "declared" else None,
             facts=[dict(said) for said in situation.get("facts", [])],
         )
         with journal.Journal(str(folder / "timeline.jsonl"), who) as timeline:
@@ -220,7 +231,9 @@ def again(case: Case, who: str, situation: Mapping[str, Any]) -> Incident:
         state=str(situation["state"]),
         says=str(situation["says"]),
         facts=[dict(said) for said in situation["facts"]],
+        level="ticket" if situation.get("level") == "ticket" else "page",
         outages=found.outages + 1,
+        began=now(),
         mitigated=None,
         acknowledged=None,
         acknowledged_by=None,

@@ -36,9 +36,12 @@ class Play:
         """Whether it still runs."""
         return self.thread.is_alive()
 
-    def wait(self) -> int:
-        """Wait for its end; the exit code of ansible-playbook."""
-        self.thread.join()
+    def wait(self, limit_s: float | None = None) -> int:
+        """Wait for its end; the exit code of ansible-playbook. One that takes longer than the limit is cancelled."""
+        self.thread.join(limit_s)
+        if self.thread.is_alive():
+            self.cancelled.set()
+            self.thread.join()
         return int(self.runner.rc if self.runner.rc is not None else 254)
 
     def output(self) -> str:

@@ -13,6 +13,7 @@ from pgrescue import runner
 from pgrescue.triage_view import render
 
 FINE, WRONG = 0, 1
+LIMIT_S = 60.0  # a host that hangs must not keep whoever waits for an answer
 
 
 class TriageError(Exception):
@@ -29,9 +30,11 @@ def look(service: str, inventory: str, known: Mapping[str, Any] | None = None, d
     Raises TriageError when the playbook does not come to its end.
     """
     began = time.monotonic()
-    variables = {"service": service, **({"watch_known": dict(known)} if known else {})}
+    # what the power of hosts is said to be is asked anew there, and words of strangers are no variables of a playbook
+    told = {key: value for key, value in (known or {}).items() if key != "power"}
+    variables = {"service": service, **({"watch_known": told} if told else {})}
     play = runner.start(f"playbooks/{'decide' if decide else 'observe'}.yml", inventory, variables)
-    failed = play.wait()
+    failed = play.wait(LIMIT_S)
     found, said, code = play.results(), play.failures(), play.exit_code() if failed else 0
     output = "" if said else play.output()
     play.forget()

@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from typing import Any
 HOUSE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HOUSE / "tests"))
 
-from ill_states import STATES, Lab, inject, until  # noqa: E402 - they lie where the tests are
+from ill_states import STATES, Lab, inject, undo, until  # noqa: E402 - they lie where the tests are
 
 EDA = HOUSE / ".cache/eda"
 PINNED = ("ansible-rulebook==1.3.2", "ansible-core==2.21.*", "ansible-runner==2.4.3", "dnspython>=2.7", "boto3>=1.40")
@@ -33,6 +35,7 @@ ALERT = {
     "commonLabels": {"alertname": "ServiceDown", "service": "shop"},
     "alerts": [],
 }
+TOKEN = secrets.token_hex(16)
 POLICY = {"restart": {"at_most": 1, "within_s": 3600}}
 
 
@@ -50,7 +53,8 @@ def bring() -> None:
 def post(_number: int) -> int:
     """Post an alert as Alertmanager does."""
     body = json.dumps(ALERT).encode()
-    request = urllib.request.Request("http://127.0.0.1:5050/endpoint", body, {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+    request = urllib.request.Request("http://127.0.0.1:5050/endpoint", body, headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
         return int(answer.status)
 
@@ -59,6 +63,11 @@ def records(runs: Path) -> list[dict[str, Any]]:
     """The records of runs that are over."""
     found = [json.loads(path.read_text()) for path in sorted(runs.glob("*/run.json"))]
     return [run for run in found if run.get("result")]
+
+
+def refusals(heard: Callable[[], str]) -> int:
+    """How often the playbook said that the right is used up."""
+    return heard().count("is not done alone: it was done 1 times")
 
 
 def main() -> None:
@@ -77,12 +86,18 @@ def main() -> None:
             "PGRESCUE_RUNS": str(runs),
             "CONTAINERS_CONF": str(HOUSE / "lab/containers.conf"),
             "PGRESCUE_LAB_ALONE": json.dumps(POLICY),
+            "PGRESCUE_ALERT_TOKEN": TOKEN,
             "PGRESCUE_OPERATOR": "event-driven ansible",
         }
         env = {**os.environ, **names, "PATH": f"{EDA / 'bin'}:{os.environ['PATH']}"}
         command = ["ansible-rulebook", "--rulebook", "awx/rulebook.yml", "--env-vars", ",".join(names)]
         command += ["--inventory", str(HOUSE / "inventories/lab")]
-        with subprocess.Popen(command, cwd=HOUSE, env=env) as rulebook:
+        log = Path(folder, "log")
+        with log.open("w") as out, subprocess.Popen(command, cwd=HOUSE, env=env, stdout=out, stderr=out) as rulebook:
+
+            def heard() -> str:
+                return log.read_text()
+
             try:
                 until("the rulebook listens", lambda: subprocess.run(
                     ["sh", "-c", "ss -ltn | grep -q :5050"], check=False).returncode == 0, 60)  # fmt: skip
@@ -90,14 +105,19 @@ def main() -> None:
                 with ThreadPoolExecutor(20) as pool:
                     answers = list(pool.map(post, range(arguments.alerts)))
                 until("the server was started again", lambda: records(runs), 180)
+                inject(lab, next(one for one in STATES if one.state == "stopped"))  # the right is used up by now
                 with ThreadPoolExecutor(20) as pool:
                     answers += list(pool.map(post, range(arguments.alerts)))
+                said = until("the second storm was refused", lambda: refusals(heard), 120)
                 ended = records(runs)
             finally:
                 rulebook.terminate()
         acted = json.loads(lab.inside("client1", "cat", "/var/lib/pgrescue/alone/shop.json"))
         lab.inside("client1", "rm", "-f", "/var/lib/pgrescue/alone/shop.json")
-    print(f"{len(answers)} alerts taken, {len(acted)} right used, runs: {[(r['id'], r['result']) for r in ended]}")
+    undo(lab, next(one for one in STATES if one.state == "stopped"), None)
+    print(
+        f"{len(answers)} alerts taken, {said} refusals, {len(acted)} right used, runs: {[(r['id'], r['result']) for r in ended]}"
+    )
     if len(acted) != 1 or [run["exit_code"] for run in ended] not in ([0], [7]):
         sys.exit("not one action")
 

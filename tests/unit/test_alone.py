@@ -46,6 +46,7 @@ def test_each_condition_is_held(policy, situation, past, says):
     "policy",
     [
         {"failover": {}},
+        {"restart": None},
         {"restart": {"evry": 1}},
         {"restart": {"on": ["host_gone"]}},
         {"restart": {"windows": ["22-06"]}},

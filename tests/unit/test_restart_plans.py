@@ -22,7 +22,7 @@ def request(**states: Any) -> dict[str, Any]:
 
 
 def hung() -> dict[str, Any]:
-    return stopped(role="unresponsive", alive=True)
+    return stopped(role="unresponsive", alive=True, problem="connection timeout expired")
 
 
 @pytest.mark.parametrize("down", [stopped, hung])
@@ -49,6 +49,9 @@ def test_earlier_restarts_tell_how_long_it_takes():
         ({"db1": server("primary"), "db2": stopped()}, {}, guards.REFUSED, "db1 is primary and answers"),
         ({"db1": stopped(), "db2": server("standby", timeline=4)}, {}, guards.REFUSED, "somebody else took over"),
         ({"db1": stopped(), "db2": stopped()}, {}, guards.REFUSED, "restart_host=HOST"),
+        ({"db1": stopped(was_standby=True)}, {}, guards.PRECONDITION, "No host holds a cluster"),
+        ({"db1": {**hung(), "problem": "FATAL: starting up"}}, {}, guards.PRECONDITION, "server of db1 answers"),
+        ({"db1": {**hung(), "problem": "too many clients"}}, {}, guards.PRECONDITION, "server of db1 answers"),
         ({"spare1": spare()}, {}, guards.PRECONDITION, "No host holds a cluster"),
         ({"db1": stopped()}, {"target": "db2"}, guards.PRECONDITION, "db2 is silent"),
         (

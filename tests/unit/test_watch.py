@@ -14,7 +14,7 @@ import pytest
 from pgrescue import incidents
 from pgrescue.alerting import delivery, policy
 from pgrescue.core import scene, situations
-from pgrescue.watch import casework
+from pgrescue.watch import casework, outbox, told
 from pgrescue.watch.memory import ENOUGH, Memory
 from pgrescue.watch.patience import CHANGED, OPENED, OVER, SLOW_LOOKS, TICKET_LOOKS, WELL_LOOKS, Patience
 from pgrescue.watch.places import Place
@@ -210,13 +210,21 @@ class People:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.told: list[tuple[str, int, str]] = []  # kind, level, key
         self.messages: list[Any] = []
+        self.fails = 0  # how many deliveries from now on reach nobody
         monkeypatch.setattr(delivery, "deliver_level", self._deliver)
+        monkeypatch.setattr(
+            delivery, "deliver", lambda m, _names, p, threads: self._deliver(m, outbox.TICKETS, p, threads)
+        )
 
     def _deliver(self, message: Any, level: int, policy: Any, threads: Any) -> delivery.Delivery:
         self.told.append((message.kind, level, message.key))
         self.messages.append(message)
         at = datetime.now(UTC)
-        return delivery.Delivery((delivery.Attempt("hook", at, at, "delivered"),))
+        self.fails -= 1
+        outcome: Any = "failed" if self.fails >= 0 else "delivered"
+        return delivery.Delivery(
+            (delivery.Attempt("hook", at, at, outcome, "no route" if outcome == "failed" else None),)
+        )
 
 
 ALERTS = policy.read(
@@ -226,6 +234,7 @@ ALERTS = policy.read(
             "boss": {"kind": "webhook", "url": "http://127.0.0.1:1/"},
         },
         "levels": [{"channels": ["hook"]}, {"channels": ["boss"], "after_s": 300}],
+        "tickets": ["hook"],
     }
 )
 WAY = {"do": "restart", "says": "Start it.", "command": "pgrescue recover restart -s shop", "destructive": False}
@@ -251,6 +260,12 @@ def settle(cases: casework.Casework) -> None:
     cases.stop()
 
 
+def sent(cases: casework.Casework) -> None:
+    """Wait until everything that was put is sent, and go on."""
+    cases.stop()
+    cases._outbox = outbox.Outbox(ALERTS, lambda _sentence: None)
+
+
 def test_people_are_paged_before_it_is_found_out_what_can_be_done(tmp_path, monkeypatch):
     people = People(monkeypatch)
     paged = threading.Event()
@@ -261,8 +276,7 @@ def test_people_are_paged_before_it_is_found_out_what_can_be_done(tmp_path, monk
 
     cases = working(tmp_path, decide)
     cases.opened(SITUATION, datetime.now(UTC))
-    while not people.told:
-        time.sleep(0.01)  # the sender is a thread that tells nobody
+    until(lambda: people.told)
     paged.set()
     settle(cases)
     assert kinds(people) == ["opened", "update"]
@@ -276,6 +290,7 @@ def test_nobody_acknowledges_so_the_next_level_hears_and_then_nobody_more(tmp_pa
     cases.opened(SITUATION, None)
     at = incidents.now()
     for later in (0, 200, 310, 400):
+        sent(cases)
         cases.tick(SITUATION, at + timedelta(seconds=later))
     settle(cases)
     assert [(kind, level) for kind, level, _key in people.told if kind != "update"] == [
@@ -289,6 +304,7 @@ def test_one_who_acknowledges_stops_the_escalation_and_everybody_hears(tmp_path,
     cases = working(tmp_path)
     cases.opened(SITUATION, None)
     incidents.acknowledge(incidents.open_case(tmp_path, "shop"), "lena")
+    sent(cases)
     cases.tick(SITUATION, incidents.now() + timedelta(seconds=400))
     cases.tick(SITUATION, incidents.now() + timedelta(seconds=401))
     settle(cases)
@@ -300,6 +316,7 @@ def test_an_update_is_due_every_quarter_of_an_hour(tmp_path, monkeypatch):
     cases = working(tmp_path)
     cases.opened(SITUATION, incidents.now())
     incidents.acknowledge(incidents.open_case(tmp_path, "shop"), "lena")
+    sent(cases)
     for minutes in (14, 16, 17, 32):
         cases.tick(SITUATION, incidents.now() + timedelta(minutes=minutes))
     settle(cases)
@@ -320,6 +337,7 @@ def test_what_a_person_declared_is_paged_and_only_a_person_resolves_it(tmp_path,
     cases = working(tmp_path)
     case, _new = incidents.begin(tmp_path, "shop", "lena", {**SITUATION, "state": "declared"}, None)
     cases.tick(None)
+    sent(cases)
     cases.over()
     assert incidents.open_case(tmp_path, "shop") is not None
     incidents.resolve(case, "lena", "a mistake")
@@ -328,18 +346,98 @@ def test_what_a_person_declared_is_paged_and_only_a_person_resolves_it(tmp_path,
     assert kinds(people) == ["opened", "update", "resolved"]
 
 
-def test_a_new_outage_of_an_acknowledged_incident_wakes_people_again_under_a_new_key(tmp_path, monkeypatch):
+def test_a_ticket_that_becomes_an_outage_rings_under_a_new_key_whoever_acknowledged_it(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    cases = working(tmp_path)
+    cases.opened({**SITUATION, "level": "ticket", "state": "standby_lost", "says": "A standby is lost."}, None)
+    case = incidents.open_case(tmp_path, "shop")
+    incidents.acknowledge(case, "lena")
+    sent(cases)
+    cases.changed({**SITUATION, "state": "hung", "says": "It hangs."})
+    sent(cases)
+    cases.tick(SITUATION, incidents.now() + timedelta(seconds=400))
+    settle(cases)
+    told_ = [(kind, level, key) for kind, level, key in people.told if kind in ("opened", "escalation")]
+    name = case.folder.name
+    assert told_ == [("opened", outbox.TICKETS, name), ("opened", 0, f"{name}/2"), ("escalation", 1, f"{name}/2")]
+
+
+def test_what_is_left_after_an_outage_wakes_nobody_and_the_clock_of_the_outage_stops(tmp_path, monkeypatch):
     people = People(monkeypatch)
     cases = working(tmp_path)
     cases.opened(SITUATION, incidents.now())
-    case = incidents.open_case(tmp_path, "shop")
-    incidents.acknowledge(case, "lena")
-    incidents.mitigate(case, "watch")
-    cases.again({**SITUATION, "state": "hung", "says": "It hangs."})
+    sent(cases)
+    cases.changed({**SITUATION, "level": "ticket", "state": "standby_lost", "says": "A standby is lost."})
+    found = incidents.open_case(tmp_path, "shop").incident
+    assert found.mitigated and found.level == "ticket"
+    sent(cases)
+    cases.tick(SITUATION, incidents.now() + timedelta(seconds=4000))
     settle(cases)
-    pages = [(kind, key) for kind, _level, key in people.told if kind == "opened"]
-    assert pages == [("opened", case.folder.name), ("opened", f"{case.folder.name}/2")]
-    assert case.incident.acknowledged is None
+    assert "escalation" not in kinds(people)
+
+
+def test_a_cause_that_goes_on_after_a_person_closed_it_is_a_new_incident(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    cases = working(tmp_path)
+    cases.opened(SITUATION, incidents.now())
+    incidents.resolve(incidents.open_case(tmp_path, "shop"), "lena", "done")
+    sent(cases)
+    cases.tick(SITUATION)
+    cases.changed({**SITUATION, "state": "hung", "says": "It hangs."})
+    settle(cases)
+    assert kinds(people).count("opened") == 2 and len(incidents.cases(tmp_path)) == 2
+
+
+def test_a_page_that_reached_nobody_is_sent_again(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    monkeypatch.setattr(told, "AGAIN_S", 0.0)
+    people.fails = 2
+    cases = working(tmp_path)
+    cases.opened(SITUATION, incidents.now())
+    for _ in range(4):
+        sent(cases)
+        cases.tick(SITUATION)
+    settle(cases)
+    assert [kind for kind, level, _key in people.told if level == 0 and kind == "opened"] == ["opened"] * 3
+
+
+def test_what_a_person_resolves_in_the_same_instant_is_closed_all_the_same(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    cases = working(tmp_path)
+    cases.opened(SITUATION, incidents.now())
+    sent(cases)
+    incidents.resolve(incidents.open_case(tmp_path, "shop"), "lena", "done")
+    cases.over()
+    settle(cases)
+    assert kinds(people)[-1] == "resolved"
+
+
+def test_the_record_of_another_service_that_cannot_be_read_keeps_nobody_from_paging(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    (tmp_path / "incidents/20260101T000000Z-other").mkdir(parents=True)
+    (tmp_path / "incidents/20260101T000000Z-other/incident.json").write_text("{")
+    cases = working(tmp_path)
+    cases.opened(SITUATION, None)
+    settle(cases)
+    assert "opened" in kinds(people)
+
+
+def test_a_sender_that_fails_in_any_way_sends_the_next_letter(monkeypatch):
+    said: list[str] = []
+    post = outbox.Outbox(ALERTS, said.append)
+    got: list[str] = []
+
+    def deliver(message: Any, *_: Any) -> delivery.Delivery:
+        if message.title == "bad":
+            raise RuntimeError("can't start new thread")
+        return delivery.Delivery(())
+
+    monkeypatch.setattr(delivery, "deliver_level", deliver)
+    for title in ("bad", "good"):
+        message = casework.Message("k", "opened", "critical", "shop", title, (), (), datetime.now(UTC))
+        post.put(outbox.Letter(message, 0, {}, lambda _sent, title=title: got.append(title)))
+    post.close()
+    assert got == ["good"] and "can't start new thread" in said[0]
 
 
 def test_where_nothing_can_be_written_people_are_paged_all_the_same(tmp_path, monkeypatch):
@@ -351,10 +449,12 @@ def test_where_nothing_can_be_written_people_are_paged_all_the_same(tmp_path, mo
 
     monkeypatch.setattr(incidents, "begin", full)
     cases.opened(SITUATION, None)
+    sent(cases)
     cases.tick(SITUATION, incidents.now() + timedelta(seconds=400))
+    sent(cases)
     cases.over()
     settle(cases)
-    assert kinds(people) == ["opened", "escalation", "resolved", "resolved"]
+    assert [kind for kind in kinds(people) if kind != "update"] == ["opened", "escalation", "resolved", "resolved"]
     assert "cannot be written down" in people.messages[0].lines[0]
 
 
@@ -380,7 +480,7 @@ def test_a_triage_that_fails_is_told_and_stops_nothing(tmp_path, monkeypatch):
     cases.opened(SITUATION, incidents.now())
     settle(cases)
     details = [event.get("detail") for event in incidents.cases(tmp_path)[0].events()]
-    assert "nothing could be proposed: the inventory is gone" in details
+    assert "What can be done could not be found out: the inventory is gone" in details
 
 
 # --- places

@@ -48,11 +48,17 @@ class Policy(_Part):
 
     channels: dict[ChannelName, AnyChannel] = Field(default_factory=dict)
     levels: list[Level] = Field(default_factory=list)
+    tickets: list[ChannelName] = Field(
+        default_factory=list
+    )  # who is told of what wakes nobody: the first that takes it
     update_every_s: Seconds = 900.0  # 0: no updates are due
     retry: Retry = Field(default_factory=Retry)
 
     @model_validator(mode="after")
     def _levels_are_possible(self) -> Self:
+        for name in self.tickets:
+            if name not in self.channels:
+                raise ValueError(f"tickets names the channel {name}, which is not among the channels")
         for place, level in enumerate(self.levels):
             for name in level.channels:
                 if name not in self.channels:

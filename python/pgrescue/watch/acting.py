@@ -24,7 +24,9 @@ def called_for(policy: Mapping[str, Any], situation: Mapping[str, Any]) -> str |
 
 def act(service: str, inventory: str, known: Mapping[str, Any], case: incidents.Case | None) -> str:
     """Do it, and say what came of it. The run is a record like any other."""
-    request = recovery.Request("act_alone", service, inventory, {"watch_known": dict(known)})
+    request = recovery.Request(
+        "act_alone", service, inventory, {"watch_known": {key: value for key, value in known.items() if key != "power"}}
+    )
     run = recovery.new_id(request)
     said = io.StringIO()
     code = recovery.execute(request, run, Console(file=said, width=200, no_color=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,9 @@ class WatchError(Exception):
     def __init__(self, message: str, code: int = 3) -> None:
         super().__init__(message)
         self.code = code
+
+
+LIMIT_S = 180.0  # for the playbook, on hosts that may hang
 
 
 @dataclass(frozen=True)
@@ -33,20 +36,18 @@ class Setting:
     alone: Mapping[str, Any] = field(default_factory=dict)  # what may be done without asking, by action
 
 
-def read(service: str, inventory: str, equip: bool) -> Setting:
+def read(service: str, inventory: str, equip: bool, say: Callable[[str], None]) -> Setting:
     """Lay down what places need, unless told not to, and read what the inventory says.
 
-    Raises WatchError when the playbook fails, or the inventory says something that cannot be meant.
+    A service that is ill may not let itself be equipped; it is watched with what its places have then. Raises
+    WatchError when the playbook fails all the same, or the inventory says something that cannot be meant.
     """
-    play = runner.start("playbooks/keep_watch.yml", inventory, {"service": service, "watch_equip": equip})
-    failed = play.wait()
-    said, code, found = play.failures(), play.exit_code() if failed else 0, play.results()
-    play.forget()
-    if failed or "watch" not in found:
-        raise WatchError(
-            f"{'; '.join(said) or 'The playbook keep_watch.yml handed nothing over'}. Nothing is watched.", code or 3
-        )
-    told = found["watch"]
+    told, why, code = _handed_over(service, inventory, equip)
+    if told is None and equip and code != runner.WRONG_USE:
+        say(f"the places could not be equipped, and are watched with what they have: {why}")
+        told, why, code = _handed_over(service, inventory, False)
+    if told is None:
+        raise WatchError(f"{why}. Nothing is watched.", code or 3)
     try:
         alerts = alert_policy.read(told["alerts"])
     except alert_policy.PolicyError as error:
@@ -62,3 +63,14 @@ def read(service: str, inventory: str, equip: bool) -> Setting:
         alerts,
         told.get("alone") or {},
     )
+
+
+def _handed_over(service: str, inventory: str, equip: bool) -> tuple[dict[str, Any] | None, str, int]:
+    """What the playbook handed over, or None, why, and the exit code."""
+    play = runner.start("playbooks/keep_watch.yml", inventory, {"service": service, "watch_equip": equip})
+    failed = play.wait(LIMIT_S)
+    said, code, found = play.failures(), play.exit_code() if failed else 0, play.results()
+    play.forget()
+    if failed or "watch" not in found:
+        return None, "; ".join(said) or "The playbook keep_watch.yml handed nothing over", code
+    return dict(found["watch"]), "", 0

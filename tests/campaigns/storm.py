@@ -115,9 +115,8 @@ def main() -> None:
         acted = json.loads(lab.inside("client1", "cat", "/var/lib/pgrescue/alone/shop.json"))
         lab.inside("client1", "rm", "-f", "/var/lib/pgrescue/alone/shop.json")
     undo(lab, next(one for one in STATES if one.state == "stopped"), None)
-    print(
-        f"{len(answers)} alerts taken, {said} refusals, {len(acted)} right used, runs: {[(r['id'], r['result']) for r in ended]}"
-    )
+    names = [(run["id"], run["result"]) for run in ended]
+    print(f"{len(answers)} alerts taken, {said} refusals, {len(acted)} right used, runs: {names}")
     if len(acted) != 1 or [run["exit_code"] for run in ended] not in ([0], [7]):
         sys.exit("not one action")
 

@@ -45,8 +45,22 @@ def way_name(way: Mapping[str, Any]) -> str:
 
 
 def way_time(way: Mapping[str, Any]) -> str:
-    """How long it usually takes."""
-    return span(way["takes_s"]) if way.get("takes_s") is not None else "time not known"
+    """How long it usually takes, and what all but one in twenty would not exceed."""
+    if way.get("takes_s") is None:
+        return "time not known"
+    worst = way.get("takes_p95_s")
+    return span(way["takes_s"]) + (f", at worst {span(worst)}" if worst is not None else "")
+
+
+def prediction(plan: Mapping[str, Any], took_s: float | None) -> str | None:
+    """What was predicted for the way that was taken, held against what it took; None where either is not known."""
+    taken = next((way for way in ways(plan) if not way.get("closed")), None)
+    if taken is None or taken.get("takes_s") is None or took_s is None:
+        return None
+    if taken.get("takes_p95_s") is None:
+        return f"Predicted {way_time(taken)}; it took {span(took_s)}."
+    verdict = "within that" if took_s <= taken["takes_p95_s"] else "longer than that"
+    return f"Predicted {way_time(taken)}; it took {span(took_s)}, {verdict}."
 
 
 def ways(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -89,6 +89,7 @@ def _context(record: Record) -> dict[str, Any]:
         "drawings": report_view.drawings(record),
         "phases": report_view.phases(record),
         "ways": consequences.way_lines(record.plan.dump()) if record.plan and record.plan.ways else [],
+        "prediction": consequences.prediction(record.plan.dump(), record.measurement.rta_s) if record.plan else None,
         "decisions": [e for e in record.journal.events if e.event in ("decision", "approval")],
         "next_steps": advice.next_steps(record),
         "definitions": DEFINITIONS,

@@ -146,3 +146,25 @@ def test_what_an_attempt_left_undone_is_advised_until_a_later_one_has_done_it(tm
     advice = page(tmp_path / "two", timeline=timeline)[1].split("## Phases")[0]
     assert "the other did not answer" in advice
     assert "one store did not answer" not in advice
+
+
+@pytest.mark.parametrize(
+    ("way", "took", "says"),
+    [
+        ({"takes_s": 11.0, "takes_p95_s": 23.5}, 12.0, "Predicted 11 s, at worst 23.5 s; it took 12 s, within that."),
+        (
+            {"takes_s": 11.0, "takes_p95_s": 23.5},
+            30.0,
+            "Predicted 11 s, at worst 23.5 s; it took 30 s, longer than that.",
+        ),
+        ({"takes_s": 11.0}, 12.0, "Predicted 11 s; it took 12 s."),
+        ({}, 12.0, None),
+        ({"takes_s": 11.0}, None, None),
+    ],
+)
+def test_what_was_predicted_is_held_against_what_happened(way, took, says):
+    from pgrescue import consequences
+
+    closed = {"method": "promote", "host": "a1", "takes_s": 1.0, "closed": "it is gone"}
+    plan = {"ways": [closed, {"method": "restore", "backup": "B", **way}]}
+    assert consequences.prediction(plan, took) == says

@@ -69,7 +69,7 @@ def render(said: dict[str, Any]) -> Group:
     parts.append(_row("RECOVERABLE TO", _instant(said["recoverable_to"], now, "by a backup")))
     parts.append(_row("PROVEN", _instant(said["proven"], now, "")))
     for repository in said["repositories"]:
-        text = repository["problem"] or f"backup {repository['backup']}, {_instant(repository['stopped'], now, '')}"
+        text = repository["problem"] or f"backup {repository['backup']}, {_age(repository['stopped'], now)}"
         parts.append(_row(f"  repository {repository['repository']}", text))
     parts.append(Text("IF THE PRIMARY WERE LOST NOW", style="bold"))
     parts += [Padding(Text(_way(way)), (0, 0, 0, 2)) for way in said["estimates"]]
@@ -118,6 +118,12 @@ def _instant(text: str | None, now: datetime, what: str) -> str:
     return (
         f"{moment(at.replace(microsecond=0))}, {span(round(max((now - at).total_seconds(), 0.0)))} ago {what}".rstrip()
     )
+
+
+def _age(text: str | None, now: datetime) -> str:
+    if not text:
+        return "age not known"
+    return f"{span(round(max((now - datetime.fromisoformat(text)).total_seconds(), 0.0)))} old"
 
 
 def _row(name: str, value: str) -> Text:

@@ -216,7 +216,7 @@ def promotion(request: Mapping[str, Any], way: Mapping[str, Any], _run: str) -> 
             "the service's name points at %s" % host["address"],
         ],
         "irreversible": [
-            "commits that %s had not received are given up" % target,
+            *([] if request["planned"] else ["commits that %s had not received are given up" % target]),
             "the database continues on a new timeline",
         ],
     }

@@ -90,7 +90,8 @@ def _reached(ended: int, segment_bytes: int, plan: Mapping[str, Any]) -> "dict[s
 def judge_tokens(found: Reconciliation, accepted: "list[int]") -> "dict[str, Any]":
     """No acknowledged commit from before the recovery point may be missing, unless a person gave it up by name."""
     lost = [token for token in found.missing_before_recovery_point if token not in accepted]
-    observed = "%d of %d missing" % (len(lost), found.acknowledged)
+    before = found.acknowledged - len(found.missing_after_recovery_point)
+    observed = "%d of %d missing" % (len(lost), before)
     if not found.acknowledged:
         observed = "the witness saw no commit acknowledged, so nothing is proven"
     if lost:

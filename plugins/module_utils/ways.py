@@ -12,6 +12,7 @@ from .prediction import predict
 from .times import epoch_s
 from .trend import median, worst_likely
 
+FAR_BEHIND_BYTES = 64 << 20
 PROMOTE, RESTORE, RETURN = "promote", "restore", "return"
 WARM = "warm_restore"  # a restore that fetches only what an older copy on the host has not
 LOGICAL = "logical"  # a dump, restored into a cluster that is made for it
@@ -45,10 +46,26 @@ def _rank(way: Mapping[str, Any], request: Mapping[str, Any]) -> "tuple[Any, ...
         way["method"] == LOGICAL,
         way.get("loses_bytes", 0),
         (PROMOTE, RESTORE, WARM, LOGICAL, RETURN).index(way["method"]),
+        _is_far_behind(way, request),
         request["hosts"].get(way.get("host"), {}).get("region") != request.get("prefer_region"),
         way.get("host", ""),
-        way.get("repository", 0),
+        _newest_first(way, request),
     )
+
+
+def _is_far_behind(way: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    """Whether a standby would be waited for: it loses nothing by that, and another one is quicker."""
+    seen = request["states"].get(way.get("host"), {})
+    if way["method"] != PROMOTE or not seen:
+        return False
+    return newest_position(request, seen["system_identifier"]) - position(seen) > FAR_BEHIND_BYTES
+
+
+def _newest_first(way: Mapping[str, Any], request: Mapping[str, Any]) -> int:
+    """Where the backup of a way stands among the candidates, which are tried in their order."""
+    labels = [(one["label"], one["repo"]) for one in (request["catalog"] or {}).get("candidates", [])]
+    mine = (way.get("backup"), way.get("repository"))
+    return labels.index(mine) if mine in labels else len(labels)
 
 
 def _promotions(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
@@ -59,12 +76,20 @@ def _promotions(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
             continue
         newest = newest_position(request, seen["system_identifier"])
         received = parse_lsn(seen.get("received") or seen["lsn"])
+        # a primary that is well is shut down, and the standby receives all of it before it is promoted
+        lacks = (
+            {"loses_bytes": 0, "loses_s": 0.0}
+            if request["planned"]
+            else {
+                "loses_bytes": max(newest - received, 0),
+                "loses_s": _since(seen.get("replayed_s"), request),
+            }
+        )
         found.append(
             {
                 "method": PROMOTE,
                 "host": host,
-                "loses_bytes": max(newest - received, 0),
-                "loses_s": _since(seen.get("replayed_s"), request),
+                **lacks,
                 **_took(request["runs"], PROMOTE),
                 "closed": _unfit(host, seen, request, newest_line(request, seen["system_identifier"])),
             }

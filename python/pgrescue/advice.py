@@ -77,7 +77,8 @@ def _about_the_proof(record: Record) -> Iterator[Advice]:
         yield Advice(f"People were waited for during {hms(measured.human_wait_s)}: more than half of the outage.")
     for said in _undone(record):
         yield Advice(f"After the recovery something was left undone: {said}")
-    if run.result == "passed" and run.kind != "proof":
+    protect = record.story.phase("protect")
+    if run.result == "passed" and run.kind != "proof" and (protect is None or protect.status != "ok"):
         yield Advice(
             "Make sure that the service is protected again.",
             f"ansible-playbook playbooks/protect.yml -i INVENTORY -e service={run.service}",

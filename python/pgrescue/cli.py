@@ -205,7 +205,8 @@ def report(
     for difference in differences:
         typer.echo(f"The record is not as its manifest says: {difference}", err=True)
     if as_json:
-        typer.echo(json.dumps({"run": found.run.dump(), "measurement": found.measurement.dump()}, indent=2))
+        said = {"run": found.run.dump(), "measurement": found.measurement.dump(), "reason": found.outcome.reason}
+        typer.echo(json.dumps(said, indent=2))
     else:
         recovery.report(directory, Console())
     raise typer.Exit(1 if differences else 0)

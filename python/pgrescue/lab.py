@@ -39,7 +39,7 @@ def play(path: str, sentence: str, console: Console, **variables: Any) -> None:
 
 class _said:  # noqa: N801 - a context manager that reads as a phrase
     def __init__(self, sentence: str, console: Console) -> None:
-        console.print(f"==> {sentence}", highlight=False)
+        console.print(f"==> {sentence}", highlight=False, soft_wrap=True)
 
     def __enter__(self) -> None:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,8 +17,10 @@ from pgrescue import consequences, procedures, recovery, runner
 from pgrescue.core.journal import LOOKING
 from pgrescue.human import span
 
-PRECONDITION = 3
+WRONG_USE, PRECONDITION = 2, 3
 _NO_STEPS = ("Validating arguments against arg spec", "Go on when this phase is over")  # the runbooks' own bookkeeping
+_MISSING = re.compile(r"missing required arguments: (\w+)")
+LAB = "inventories/lab"  # is taken when nothing is said
 _PLAY = re.compile(r"\s*play #\d+ \(.*?\): (?P<name>.*?)\s*TAGS:")
 _TASK = re.compile(r"\s{6}(?:[\w.]+ : )?(?P<name>.+?)\s*TAGS:")
 
@@ -42,6 +45,7 @@ class View:
     plan: Mapping[str, Any]
     phases: tuple[Phase, ...]
     skippable: Mapping[str, str]
+    command: str = ""
 
     def dump(self) -> dict[str, Any]:
         """This as JSON values."""
@@ -66,6 +70,9 @@ def look(request: recovery.Request) -> View:
     output = "" if said else play.output()
     play.forget()
     if failed:
+        missing = _MISSING.search(said[0]) if said else None
+        if missing:
+            raise PlanError(f"{request.procedure} needs to be told -e {missing[1]}=... Nothing was changed.", WRONG_USE)
         raise PlanError("\n".join(said) or output, code)
     if plan is None:
         raise PlanError(
@@ -78,7 +85,16 @@ def look(request: recovery.Request) -> View:
         plan,
         phases(listed(request), procedures.load(request.procedure), recovery.predicted(request.procedure) or {}),
         procedures.load(request.procedure).skippable,
+        command(request, plan),
     )
+
+
+def command(request: recovery.Request, plan: Mapping[str, Any]) -> str:
+    """What is typed to do this: as it was asked for, and where another standby could be chosen by then, on this one."""
+    pinned = {"recovery_on": str(plan["target_host"])} if plan.get("method") == "promote" else {}
+    extra = "".join(f" -e {shlex.quote(f'{key}={value}')}" for key, value in {**pinned, **request.variables}.items())
+    inventory = "" if request.inventory.endswith(LAB) else f" -i {shlex.quote(request.inventory)}"
+    return f"pgrescue recover {request.procedure} -s {request.service}{inventory}{extra}"
 
 
 def listed(request: recovery.Request) -> str:
@@ -137,7 +153,7 @@ def lines(view: View) -> list[str]:
     if view.skippable:
         said += ["", "Steps that pgrescue skip may leave out:"]
         said += [f"  {step}: {missing}" for step, missing in view.skippable.items()]
-    return [*said, "", f"Nothing was changed. To do it: pgrescue recover {view.procedure} -s {view.service}"]
+    return [*said, "", f"Nothing was changed. To do this very thing: {view.command}"]
 
 
 def show(view: View, as_json: bool, console: Console) -> None:

@@ -75,13 +75,17 @@ def note(directory: Path, text: str) -> str:
     return f"Noted in run {directory.name}."
 
 
+MOVES = ("switchover", "failback")  # of a primary that was well, which follows now
+
+
 def check_rollback(directory: Path) -> str:
     """The runbook that takes a run back, or a refusal."""
     run = record.load(directory).run
     name = procedures.load(run.procedure).rollback
     if name is None:
+        again = "the way back is another switchover" if run.procedure in MOVES else "it leaves nothing to go back to"
         raise SteerError(
-            f"{run.procedure} has no rollback: what it replaced was damaged. Nothing was changed. "
+            f"There is no rollback of {run.procedure}: {again}. Nothing was changed. "
             f"Where it stands: pgrescue report {run.id}",
             PRECONDITION,
         )

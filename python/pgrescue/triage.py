@@ -39,7 +39,8 @@ def look(service: str, inventory: str, known: Mapping[str, Any] | None = None, d
     output = "" if said else play.output()
     play.forget()
     if "situation" not in found or (decide and "proposed" not in found):
-        raise TriageError(f"{'; '.join(said) or output} Nothing was changed.", code or 3)
+        why = "; ".join(said) or output
+        raise TriageError(why if why.endswith("Nothing was changed.") else f"{why} Nothing was changed.", code or 3)
     return {"service": service, "took_s": round(time.monotonic() - began, 1), **found}
 
 

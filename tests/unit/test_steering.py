@@ -156,7 +156,7 @@ def test_a_run_without_a_way_back_says_so(tmp_path):
     directory = opened(tmp_path)
     before = contents(directory)
     code, said = ask("rollback", directory.name)
-    assert (code, "complete_loss has no rollback" in said, "Nothing was changed" in said) == (3, True, True)
+    assert (code, "no rollback of complete_loss" in said, "Nothing was changed" in said) == (3, True, True)
     assert contents(directory) == before
 
 

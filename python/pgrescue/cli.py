@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from pgrescue import cli_steering, cli_watch, gate, lab, lint, record, recovery, runner, safe_state, upkeep
+from pgrescue import (
+    cli_evidence,
+    cli_steering,
+    cli_watch,
+    gate,
+    lab,
+    lint,
+    record,
+    recovery,
+    runner,
+    safe_state,
+    upkeep,
+)
 from pgrescue import drill as drills
 from pgrescue.manifest import MANIFEST, verify_manifest
 from pgrescue.options import (
@@ -36,8 +47,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
     "6 validation failed and traffic not switched, 7 recovered but an objective missed or not measured, 8 aborted, "
     "9 needs a person."
 ))  # fmt: skip
-evidence = typer.Typer(no_args_is_help=True, help="Check the evidence a run left.")
-app.add_typer(evidence, name="evidence")
+app.add_typer(cli_evidence.app, name="evidence")
 app.add_typer(lab.app, name="lab")
 
 
@@ -210,20 +220,6 @@ def report(
     else:
         recovery.report(directory, Console())
     raise typer.Exit(1 if differences else 0)
-
-
-@evidence.command("verify")
-def evidence_verify(run: Annotated[str, typer.Argument(help="A run's directory or id, or latest.")]) -> None:
-    """Compare every file of a run with its manifest; exit 1 and name each that differs."""
-    directory = Path(run) if Path(run).is_dir() else record.find(runner.RUNS, run)
-    if not (directory / MANIFEST).exists():
-        refuse(f"{directory} holds no {MANIFEST}: the run is still open, or this is no record.", 3)
-    differences = verify_manifest(directory)
-    for difference in differences:
-        typer.echo(str(difference))
-    if differences:
-        raise typer.Exit(1)
-    typer.echo(f"{directory}: every file is as the manifest says")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
@@ -12,6 +13,7 @@ from pgrescue.core import controllers
 from pgrescue.files import write_text
 
 MANIFEST = "manifest.sha256"
+_BESIDE = re.compile(r"manifest\.sha256(\..*)?|seal-\d+\.dsse\.json|signoff-\d+\.json")  # they are about the manifest
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,20 @@ def write_manifest(directory: Path) -> Path:
 
     Raises ValueError for a file name that `sha256sum -c` could not read back plainly.
     """
-    files = _files(directory)
-    for name in files:
+    listed = files(directory)
+    for name in listed:
         if "\n" in name or "\\" in name:
             raise ValueError(f"{name!r} cannot stand in a manifest: rename it")
-    lines = [f"{_digest(directory / name)}  {name}\n" for name in files]
+    lines = [f"{_digest(directory / name)}  {name}\n" for name in listed]
     write_text(directory / MANIFEST, "".join(lines))
     return directory / MANIFEST
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """File: its SHA-256, as the manifest's readable lines say."""
+    lines = (directory / MANIFEST).read_text(encoding="utf-8", errors="replace").splitlines()
+    pairs = (line.partition("  ") for line in lines)
+    return {name: digest for digest, separator, name in pairs if separator and _inside(name)}
 
 
 def verify_manifest(directory: Path) -> list[Difference]:
@@ -58,7 +67,7 @@ def verify_manifest(directory: Path) -> list[Difference]:
             differences.append(Difference(name, "missing"))
         elif _digest(path) != digest:
             differences.append(Difference(name, "differs", _where(path)))
-    extra = [Difference(name, "extra") for name in _files(directory) if name not in listed]
+    extra = [Difference(name, "extra") for name in files(directory) if name not in listed]
     return differences + extra
 
 
@@ -67,10 +76,10 @@ def _inside(name: str) -> bool:
     return bool(name) and not path.is_absolute() and ".." not in path.parts
 
 
-def _files(directory: Path) -> list[str]:
-    """Every file but the manifest, its signatures (`manifest.sha256.*`) and which process is at work here."""
+def files(directory: Path) -> list[str]:
+    """Every file but the manifest, what is about it, and which process is at work here."""
     names = (p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_symlink() or p.is_file())
-    return sorted(n for n in names if n not in (MANIFEST, controllers.NOTE) and not n.startswith(MANIFEST + "."))
+    return sorted(n for n in names if n != controllers.NOTE and not _BESIDE.fullmatch(n))
 
 
 def _digest(path: Path) -> str:

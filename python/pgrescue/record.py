@@ -15,7 +15,7 @@ from pgrescue import journal as journals
 from pgrescue import witness_journal
 from pgrescue.files import link, write_json, write_text
 from pgrescue.journal import Journal
-from pgrescue.manifest import Difference, verify_manifest, write_manifest
+from pgrescue.manifest import Difference, verify_manifest
 from pgrescue.measurement import measure
 from pgrescue.models import Check, Measurement, Plan, Reconciliation, Result, Run
 from pgrescue.outcome import Outcome, judge
@@ -126,11 +126,13 @@ def load(directory: Path) -> Record:
 
 
 def finish(directory: Path, result: Result | None = None) -> Run:
-    """Complete a record: measurement, result and exit code, reports, manifest. Idempotent.
+    """Complete a record: measurement, result and exit code, reports, evidence, manifest and seal. Idempotent.
 
     `result` may declare the run `void` or `aborted`; otherwise the records decide.
     """
-    from pgrescue import report  # noqa: PLC0415 - the report reads records, a record only asks for one
+    from pgrescue import report  # noqa: PLC0415 - what reads records; a record only asks for it
+    from pgrescue.evidence import pack  # noqa: PLC0415 - so does this
+    from pgrescue.evidence.settings import Settings  # noqa: PLC0415
 
     record = load(directory)
     declared = result if result in ("void", "aborted") else record.run.result
@@ -147,7 +149,7 @@ def finish(directory: Path, result: Result | None = None) -> Run:
     finished = load(directory)
     write_text(directory / "report.html", report.html(finished))
     write_text(directory / "report.md", report.markdown(finished))
-    write_manifest(directory)
+    pack.close(finished, Settings.from_environment())
     return run
 
 

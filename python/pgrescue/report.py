@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pgrescue import advice, consequences, drawing, human, report_view, verdict
+from pgrescue import advice, consequences, drawing, human, markup, report_view, verdict
 from pgrescue.record import Record
 
 DEFINITIONS = (
@@ -58,7 +58,7 @@ def _render(template: str, record: Record, *, escape: bool) -> str:
         size=human.size,
         ranges=human.ranges,
         value=report_view.value,
-        cell=_cell,
+        cell=markup.cell,
     )
     return environment.get_template(template).render(_context(record))
 
@@ -103,9 +103,3 @@ def _tone(record: Record) -> str:
     if record.run.result == "passed":
         return "good"
     return "plain" if record.run.result in (None, "void", "aborted") else "bad"
-
-
-def _cell(text: object) -> str:
-    """Text made safe for a Markdown table cell."""
-    escaped = str("" if text is None else text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return escaped.replace("`", "\\`").replace("\r", " ").replace("\n", " ")

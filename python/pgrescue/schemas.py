@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from pgrescue import incidents, models
+from pgrescue.evidence import models as evidence
 
 DOCUMENTS: dict[str, Any] = {
     "run": models.Run,
@@ -25,6 +26,14 @@ DOCUMENTS: dict[str, Any] = {
     "pause": models.Pause,
     "skips": list[models.Skip],
     "incident": incidents.Incident,
+    "scope": evidence.Scope,
+    "people": evidence.People,
+    "objectives": evidence.ObjectiveList,
+    "findings": list[evidence.Finding],
+    "signoff": evidence.SignOff,
+    "blocks": evidence.Blocks,
+    "seal": evidence.Statement,
+    "verification": evidence.Verification,
 }
 
 

@@ -1,0 +1,283 @@
+"""Verify a pack with nothing but its directory: what changed and where, whether the timeline and the seals hold."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pgrescue.core import controllers
+from pgrescue.evidence import blocks, chain, envelope, seal
+from pgrescue.evidence.envelope import Opened, PublicKey
+from pgrescue.evidence.models import (
+    Blocks,
+    ChainBreak,
+    Changed,
+    FileBlocks,
+    Predicate,
+    Range,
+    SealState,
+    SignOff,
+    SignOffState,
+    Verification,
+)
+from pgrescue.evidence.settings import EvidenceError
+from pgrescue.manifest import MANIFEST, digests, verify_manifest
+
+
+def verify(directory: Path, keys: Sequence[PublicKey] = ()) -> Verification:
+    """Hold a pack against its seals, and those against the keys of whom the reader trusts.
+
+    Raises EvidenceError when there is no manifest: the run is still open, or this is no record.
+    """
+    if not (directory / MANIFEST).is_file():
+        raise EvidenceError(f"{directory} holds no {MANIFEST}: the run is still open, or this is no record.")
+    return _Examination(directory, keys).verdict()
+
+
+@dataclass(frozen=True)
+class _Seal:
+    name: str
+    content: bytes
+    opened: Opened
+
+    @property
+    def predicate(self) -> Predicate | None:
+        return self.opened.statement.predicate if self.opened.statement else None
+
+
+class _Examination:
+    """One pack under examination. The newest seal that can be believed says what everything else must be."""
+
+    def __init__(self, directory: Path, keys: Sequence[PublicKey]) -> None:
+        self.directory, self.keys = directory, keys
+        self.content = {name: (directory / name).read_bytes() for name in self._present()}
+        names = [path.name for path in seal.seals(directory) if path.name in self.content]
+        self.seals = [_Seal(name, self.content[name], envelope.read(self.content[name])) for name in names]
+        self.newest = self.seals[-1] if self.seals else None
+        self.believed = self.newest if self.newest and self._believable(self.newest) else None
+        self.known = self._known_blocks()
+
+    def _present(self) -> list[str]:
+        found = (
+            p.relative_to(self.directory).as_posix()
+            for p in self.directory.rglob("*")
+            if p.is_file() and not p.is_symlink()
+        )
+        return sorted(name for name in found if name != controllers.NOTE)
+
+    def _sha256(self, name: str) -> str | None:
+        return sha256(self.content[name]).hexdigest() if name in self.content else None
+
+    def _agrees(self, name: str, sealed: FileBlocks) -> bool:
+        return name in self.content and not blocks.changed(self.content[name], sealed)
+
+    def _believable(self, newest: _Seal) -> bool:
+        """Whether a seal can be held against the files: signed as it says, or unsigned and not alone in what it says.
+
+        Anybody can write an unsigned one, so it is read as a second witness beside the manifest: where the two differ
+        and the files are as the manifest says, it is the seal that was changed.
+        """
+        statement = newest.opened.statement
+        if statement is None or newest.opened.fault:
+            return False
+        if newest.opened.signer is not None or newest.content == self._expected(newest):
+            return True
+        accused = [name for name, digest in statement.digests.items() if self._sha256(name) != digest]
+        other, small = digests(self.directory), statement.predicate.blocks
+        confirmed = [
+            name
+            for name in accused
+            if (not self._agrees(name, small[name]) if name in small else self._sha256(name) != other.get(name))
+        ]
+        return bool(confirmed)
+
+    def _expected(self, newest: _Seal) -> bytes:
+        """What the newest seal's file would be, were it made from what is here, with the signature that it has."""
+        said, place = newest.predicate, seal.number(Path(newest.name))
+        unclean = said.unclean if said else None
+        run = said.run if said else seal.run_id(self.directory)
+        texts = [
+            _with_signature(seal.statement(self.directory, run, place, key, unclean), newest.content, key)
+            for key in self._candidates(newest)
+        ]
+        return min(texts, key=lambda text: _distance(text, newest.content))
+
+    def _candidates(self, newest: _Seal) -> Iterator[PublicKey | None]:
+        yield None
+        yield from self.keys
+        carried = newest.predicate.public_key if newest.predicate else None
+        for before in [carried, *(one.predicate.public_key for one in self.seals[:-1] if one.predicate)]:
+            if before:
+                try:
+                    yield envelope.public_key(before.encode())
+                except ValueError:  # it is the part that was changed
+                    continue
+
+    def _known_blocks(self) -> dict[str, FileBlocks]:
+        """Blocks of every file, from what is believed: the seal's own, and the side file when it is what was sealed."""
+        small = self.believed.predicate.blocks if self.believed and self.believed.predicate else {}
+        sealed = self._sealed().get(blocks.BLOCKS)
+        if sealed is None or self._sha256(blocks.BLOCKS) != sealed:
+            return dict(small)
+        try:
+            return {**Blocks.model_validate_json(self.content[blocks.BLOCKS]).files, **small}
+        except ValidationError:
+            return dict(small)
+
+    def _sealed(self) -> dict[str, str]:
+        """File: the SHA-256 that it must have."""
+        if self.believed and self.believed.opened.statement:
+            return self.believed.opened.statement.digests
+        return digests(self.directory)
+
+    def verdict(self) -> Verification:
+        changed, timeline = self._changed(), self._timeline()
+        states, problems = [self._state(one) for one in self.seals], list(self._problems())
+        bad = any(state.signature == "invalid" for state in states)
+        return Verification(
+            run=seal.run_id(self.directory),
+            holds=not (changed or timeline or problems or bad),
+            files=len(self.content),
+            changed=changed,
+            timeline=timeline,
+            seals=states,
+            sign_offs=list(self._sign_offs()),
+            problems=problems,
+        )
+
+    def _changed(self) -> list[Changed]:
+        sealed = self._sealed()
+        found = [self._against(name, digest) for name, digest in sorted(sealed.items()) if self._sha256(name) != digest]
+        found += self._changed_seals()
+        if self.believed is None:
+            broken = [one for one in verify_manifest(self.directory) if one.kind == "unreadable"]
+            found += [Changed(path=one.path, kind=one.kind, detail=one.detail) for one in broken]
+        covered = {*sealed, MANIFEST, *(one.name for one in self.seals)}
+        if self.newest and not self.believed:  # it cannot say any more which it covered, and is named itself
+            covered |= {path.name for path in seal.sign_offs(self.directory)}
+        for name in self.content:
+            if name not in covered:
+                unsealed = "it is not sealed: pgrescue evidence seal RUN" if name.startswith("signoff-") else ""
+                found.append(Changed(path=name, kind="extra", detail=unsealed))
+        return found
+
+    def _against(self, name: str, digest: str) -> Changed:
+        if name not in self.content:
+            return Changed(path=name, kind="missing")
+        same = [other for other, sealed in self._sealed().items() if sealed == self._sha256(name)]
+        ranges, said = blocks.located(self.content[name], name, self.known)
+        swapped = f"it is what {same[0]} was" if same else ""
+        return Changed(path=name, kind="differs", ranges=ranges, detail=", ".join(filter(None, [said, swapped])))
+
+    def _changed_seals(self) -> Iterator[Changed]:
+        """The newest seal when it is not believed, and each before it that is not what the one after it says."""
+        if self.newest and not self.believed:
+            ranges = _differing(self._expected(self.newest), self.newest.content)
+            yield Changed(path=self.newest.name, kind="differs", ranges=ranges, detail=self.newest.opened.fault)
+        for one in self.seals:
+            follows = one.predicate.follows if one.predicate else None
+            if follows is None or (one is self.newest and not self.believed):
+                continue
+            if follows.name not in self.content:
+                yield Changed(path=follows.name, kind="missing")
+            elif self._sha256(follows.name) != follows.sha256:
+                ranges, said = blocks.located(
+                    self.content[follows.name], follows.name, one.predicate.blocks if one.predicate else {}
+                )
+                yield Changed(path=follows.name, kind="differs", ranges=ranges, detail=said)
+
+    def _timeline(self) -> ChainBreak | None:
+        content = self.content.get(chain.TIMELINE)
+        if content is None:
+            return None
+        believed = self.believed.predicate if self.believed else None
+        return chain.examine(content, believed.timeline if believed else None)
+
+    def _state(self, one: _Seal) -> SealState:
+        opened, keyid = one.opened, one.opened.signer
+        if opened.statement is None or opened.fault or (one is self.newest and not self.believed):
+            said = opened.fault or "it is not what the manifest and the files say"
+            return SealState(name=one.name, signature="invalid", keyid=keyid, says=said)
+        fits = keyid in {key.keyid for key in self.keys} if self.keys else None
+        if keyid is None:
+            said = "nobody signed it: it shows accidents, not whoever could write it anew"
+            return SealState(name=one.name, signature="unsigned", key_fits=fits, says=said)
+        words = {
+            None: "whose that is, only --key can tell",
+            True: "which is the one given",
+            False: "which is not the one given",
+        }
+        return SealState(
+            name=one.name,
+            signature="valid",
+            keyid=keyid,
+            key_fits=fits,
+            says=f"signed by key {keyid[:16]}, {words[fits]}",
+        )
+
+    def _problems(self) -> Iterator[str]:
+        if self.newest is None:
+            if self.keys:
+                yield "The pack has no seal, so no key can fit."
+            elif blocks.BLOCKS in self._sealed():
+                yield f"The pack is not sealed. Why, and to seal it: pgrescue evidence seal {self.directory}"
+            return
+        state = self._state(self.newest)
+        if state.key_fits is False:
+            yield f"{state.name}: the key that was given did not sign it."
+        unclean = self.newest.predicate.unclean if self.newest.predicate else None
+        for leak in unclean.leaks if unclean else []:
+            yield f"It was sealed with a secret in {leak.file}, line {leak.line} ({leak.kind})."
+        content = self.content.get(chain.TIMELINE, b"")
+        for one in self.seals[:-1]:
+            earlier = one.predicate.timeline if one.predicate else None
+            if earlier and not chain.begins_with(content, earlier):
+                yield f"{one.name} sealed a timeline that the present one does not begin with."
+
+    def _sign_offs(self) -> Iterator[SignOffState]:
+        for path in (path for path in seal.sign_offs(self.directory) if path.name in self.content):
+            try:
+                said = SignOff.model_validate_json(self.content[path.name])
+            except ValidationError:  # it is named among what was changed
+                continue
+            current = said.manifest_sha256 == self._sha256(MANIFEST)
+            yield SignOffState(name=path.name, by=said.by, at=said.at, current=current)
+
+
+def _with_signature(payload: bytes, content: bytes, key: PublicKey | None) -> bytes:
+    """The text of a seal with this payload, with the signature that the text of another ends with."""
+    if key is None:
+        return envelope.render(payload, None).encode()
+    start = content.rfind(b'"sig": "') + len(b'"sig": "')
+    shown = content[start : start + 88].decode("ascii", errors="replace")  # 64 bytes in base64
+    said = {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": envelope.PAYLOAD_TYPE,
+        "signatures": [{"keyid": key.keyid, "sig": shown}],
+    }
+    return (json.dumps(said, indent=2) + "\n").encode()
+
+
+def _distance(one: bytes, other: bytes) -> int:
+    return abs(len(one) - len(other)) + sum(a != b for a, b in zip(one, other, strict=False))
+
+
+def _differing(expected: bytes, found: bytes) -> list[Range]:
+    """Where a seal's file is not as expected; its signature, which nobody can write anew, when all the rest is."""
+    differ = [place for place, pair in enumerate(zip(expected, found, strict=False)) if pair[0] != pair[1]]
+    if len(expected) != len(found):
+        return [
+            Range(
+                first=differ[0] if differ else min(len(expected), len(found)), last=max(len(expected), len(found)) - 1
+            )
+        ]
+    if differ and len(differ) <= len(found) // 2:
+        return [Range(first=differ[0], last=differ[-1])]
+    start = found.rfind(b'"sig": "')
+    return blocks.whole(found) if differ or start < 0 else [Range(first=start, last=len(found) - 1)]

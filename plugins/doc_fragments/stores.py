@@ -19,4 +19,7 @@ options:
       key: {description: Access key., type: str, required: true}
       secret: {description: Secret key., type: str, required: true}
       ca_file: {description: Certificates that vouch for the store; the system's when left out., type: path}
+      retain_days:
+        description: How long a sealed record is locked in a bucket that has Object Lock and no default retention, in days.
+        type: int
 """

@@ -1,4 +1,5 @@
-"""Copies of a run's record in object stores. A store is a mapping: url, bucket, region, key, secret and, if need be, ca_file.
+"""Copies of a run's record in object stores. A store is a mapping: url, bucket, region, key, secret and, if need be,
+ca_file and retain_days.
 
 The one place that makes S3 clients; `buckets` lists and hashes through them. boto3 is imported where it is used, for most hosts
 have none.
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Callable, Iterable, Mapping, Optional, TypeVar
 
-from . import controllers, records
+from . import controllers, object_lock, records
 
 Answer = TypeVar("Answer")
 
@@ -27,6 +28,7 @@ ARGUMENT = {  # of a module
         **{key: {"type": "str", "required": True} for key in ("url", "bucket", "region", "key")},
         "secret": {"type": "str", "required": True, "no_log": True},
         "ca_file": {"type": "path"},
+        "retain_days": {"type": "int"},
     },
 }
 
@@ -58,13 +60,18 @@ def client(store: Mapping[str, Any]) -> Any:
 
 
 def upload(run_dir: str, store: Mapping[str, Any]) -> int:
-    """Copy every file of the record to one store, the manifest last; how many there were."""
+    """Copy every file of the record to one store, the manifest last; how many there were.
+
+    A record that is sealed is locked, where the bucket has Object Lock: one that is not may still change, or hold a secret.
+    """
     s3, run = client(store), os.path.basename(run_dir)
     names = [entry.name for entry in os.scandir(run_dir) if entry.is_file() and entry.name != controllers.NOTE]
+    sealed = any(name.startswith("seal-") for name in names) and MANIFEST in names
+    locked = object_lock.retention(s3, store) if sealed else {}
 
     def put(name: str) -> None:
         with open(os.path.join(run_dir, name), "rb") as body:
-            s3.put_object(Bucket=store["bucket"], Key="runs/%s/%s" % (run, name), Body=body.read())
+            s3.put_object(Bucket=store["bucket"], Key="runs/%s/%s" % (run, name), Body=body.read(), **locked)
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(put, [name for name in names if name != MANIFEST]))

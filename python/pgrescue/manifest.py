@@ -13,6 +13,7 @@ from pgrescue.core import controllers
 from pgrescue.files import write_text
 
 MANIFEST = "manifest.sha256"
+_LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>.+)")
 _BESIDE = re.compile(r"manifest\.sha256(\..*)?|seal-\d+\.dsse\.json|signoff-\d+\.json")  # they are about the manifest
 
 
@@ -45,8 +46,8 @@ def write_manifest(directory: Path) -> Path:
 def digests(directory: Path) -> dict[str, str]:
     """File: its SHA-256, as the manifest's readable lines say."""
     lines = (directory / MANIFEST).read_text(encoding="utf-8", errors="replace").splitlines()
-    pairs = (line.partition("  ") for line in lines)
-    return {name: digest for digest, separator, name in pairs if separator and _inside(name)}
+    found = (_LINE.fullmatch(line) for line in lines)
+    return {line["name"]: line["digest"] for line in found if line and _inside(line["name"])}
 
 
 def verify_manifest(directory: Path) -> list[Difference]:

@@ -194,11 +194,17 @@ class Predicate(Model):
     unclean: Unclean | SkipJsonSchema[None] = None
 
 
+class DigestSet(Model):
+    """The digests of a file; only this one is looked at."""
+
+    sha256: Sha256
+
+
 class Subject(Model):
     """A file that a seal covers."""
 
     name: str
-    digest: dict[str, str]
+    digest: DigestSet
 
 
 class Statement(Model):
@@ -212,7 +218,7 @@ class Statement(Model):
     @property
     def digests(self) -> dict[str, str]:
         """File: its SHA-256."""
-        return {one.name: one.digest["sha256"] for one in self.subject}
+        return {one.name: one.digest.sha256 for one in self.subject}
 
 
 class Range(Model):

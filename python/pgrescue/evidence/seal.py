@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pgrescue.core import records
 from pgrescue.evidence import blocks, chain, envelope, leaks
-from pgrescue.evidence.models import Follows, Leak, Predicate, Statement, Subject, Unclean
+from pgrescue.evidence.models import DigestSet, Follows, Leak, Predicate, Statement, Subject, Unclean
 from pgrescue.evidence.settings import EvidenceError
 from pgrescue.files import write_text
 from pgrescue.manifest import MANIFEST, digests, files
@@ -63,7 +63,7 @@ def statement(directory: Path, run: str, place: int, key: envelope.PublicKey | N
     listed = {**digests(directory), **{name: sha256_of(directory / name) for name in [MANIFEST, *signed_off]}}
     said = Statement(
         _type="https://in-toto.io/Statement/v1",
-        subject=[Subject(name=name, digest={"sha256": listed[name]}) for name in sorted(listed)],
+        subject=[Subject(name=name, digest=DigestSet(sha256=listed[name])) for name in sorted(listed)],
         predicateType=PREDICATE,
         predicate=Predicate(
             run=run,

@@ -18,6 +18,7 @@ options:
       key: {description: Access key., type: str, required: true}
       secret: {description: Secret key., type: str, required: true}
       ca_file: {description: Certificates that vouch for the store; the system's when left out., type: path}
+      retain_days: {description: Counts for records alone., type: int}
   destination:
     <<: *bucket
     description: The bucket that holds the replica.

@@ -29,6 +29,7 @@ options:
       key: {description: Access key., type: str, required: true}
       secret: {description: Secret key., type: str, required: true}
       ca_file: {description: Certificates that vouch for the store; the system's when left out., type: path}
+      retain_days: {description: Counts for copies of sealed records alone., type: int}
   environment: {description: The environment in the backups' names., type: str, default: production}
   key: {description: The object to verify or restore; the newest backup of the environment when left out., type: str}
   path: {description: A local file to verify or restore instead; it stays where it is., type: path}

@@ -33,6 +33,7 @@ options:
       key: {description: Who asks., type: str, required: true}
       secret: {description: The key's secret., type: str, required: true}
       ca_file: {description: 'What signed the store''s certificate, where it is not a public authority.', type: path}
+      retain_days: {description: Counts for copies of sealed records alone., type: int}
 extends_documentation_fragment: [pgrescue.runbooks.gate]
 attributes:
   check_mode: {support: full, description: 'Asks nobody in check mode, for nothing is going to be done.'}

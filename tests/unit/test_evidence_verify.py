@@ -1,15 +1,18 @@
 """A pack is verified offline: whatever is done to it is found, and found where it was done."""
 
+import base64
 import json
 import random
 import shutil
 from datetime import UTC, datetime
+from hashlib import sha256
 
+import jsonschema
 import pytest
 from dumping import key_pair
 from evidence_packs import PRIVATE, PUBLIC, key_file, sealed
 from modules import collection
-from pgrescue import cli, record, steering
+from pgrescue import cli, record, schemas, steering
 from pgrescue.evidence import envelope, pack
 from pgrescue.evidence.settings import EvidenceError, Settings
 from pgrescue.evidence.verify import verify
@@ -48,7 +51,7 @@ def chained(entries):
     made, prev = [], "0" * 64
     for entry in entries:
         made.append(json.dumps({**entry, "prev": prev}).encode())
-        prev = __import__("hashlib").sha256(made[-1]).hexdigest()
+        prev = sha256(made[-1]).hexdigest()
     return [line + b"\n" for line in made]
 
 
@@ -241,6 +244,15 @@ def test_the_signature_is_one_that_another_implementation_accepts(directory):
     assert {one["name"] for one in payload["subject"]} >= {"manifest.sha256", "timeline.jsonl", "signoff-1.json"}
     signed_here = signing.sign(payload, PRIVATE, envelope.PAYLOAD_TYPE)
     assert signed_here == sealed_text
+
+
+def test_seals_sign_offs_and_verifications_fit_their_schemas(directory):
+    payload = base64.b64decode(json.loads((directory / "seal-2.dsse.json").read_bytes())["payload"])
+    jsonschema.validate(json.loads(payload), schemas.schema("seal"))
+    jsonschema.validate(json.loads((directory / "signoff-1.json").read_bytes()), schemas.schema("signoff"))
+    jsonschema.validate(verify(directory, [KEY]).dump(), schemas.schema("verification"))
+    (directory / "timeline.jsonl").write_bytes(b"".join(lines_of(directory)[1:]))
+    jsonschema.validate(verify(directory, [KEY]).dump(), schemas.schema("verification"))
 
 
 def test_a_second_seal_leaves_the_first_and_the_manifest_as_they_were(tmp_path):

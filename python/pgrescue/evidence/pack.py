@@ -65,8 +65,9 @@ def close(record: Record, settings: Settings) -> None:
     write_text(directory / "mapping.csv", mapping.table([*sources, *_DERIVED, blocks.BLOCKS, MANIFEST]))
     write_json(directory / blocks.BLOCKS, blocks.of_files(directory, [*sources, *_DERIVED]).dump())
     write_manifest(directory)
+    leaked += leaks.scan(directory, _DERIVED, exact)
     if not refused and not leaked:
-        seal.seal(directory, key, exact)
+        seal.seal(directory, key, leaked)
 
 
 def seal_again(directory: Path, settings: Settings, unclean: str | None) -> Path | None:
@@ -76,7 +77,9 @@ def seal_again(directory: Path, settings: Settings, unclean: str | None) -> Path
     """
     _unchanged(directory)
     key = envelope.private_key(settings.key_file) if settings.key_file else None
-    return seal.seal(directory, key, settings.secrets(), unclean)
+    names = [name for name in files(directory) if name != blocks.BLOCKS]
+    names += [path.name for path in seal.sign_offs(directory)]
+    return seal.seal(directory, key, leaks.scan(directory, names, settings.secrets()), unclean)
 
 
 def sign_off(directory: Path, by: str, reason: str) -> Path:

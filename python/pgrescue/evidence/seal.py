@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from pgrescue.evidence import blocks, chain, envelope, leaks
 from pgrescue.evidence.models import DigestSet, Follows, Leak, Predicate, Statement, Subject, Unclean
 from pgrescue.evidence.settings import EvidenceError
 from pgrescue.files import write_text
-from pgrescue.manifest import MANIFEST, digests, files
+from pgrescue.manifest import MANIFEST, digests
 
 PREDICATE = "https://github.com/pgrescue/pgrescue/evidence/v1"
+_NAMED = 20  # secrets in one refusal
 _NUMBER = re.compile(r"-(\d+)\.")
 
 
@@ -98,35 +99,27 @@ def lacking(directory: Path, key: Ed25519PrivateKey | None) -> bool:
     return mine != opened.signer or any(covered.get(name) != sha256_of(directory / name) for name in present)
 
 
-def scan(directory: Path, exact: Iterable[str] = ()) -> list[Leak]:
-    """Every secret in a pack, sign-offs included."""
-    names = [name for name in files(directory) if name != blocks.BLOCKS]
-    return leaks.scan(directory, [*names, *(path.name for path in sign_offs(directory))], exact)
-
-
 def seal(
-    directory: Path, key: Ed25519PrivateKey | None, exact: Iterable[str] = (), unclean: str | None = None
+    directory: Path, key: Ed25519PrivateKey | None, found: Sequence[Leak], unclean: str | None = None
 ) -> Path | None:
     """Write the next seal over a pack and its manifest; None when the newest one covers all of it already.
 
-    Raises EvidenceError when there is a secret in it, unless `unclean` says why it is sealed all the same: the seal
-    then carries where secrets were found, and does not count as clean.
+    Raises EvidenceError when secrets were `found` in it, unless `unclean` says why it is sealed all the same: the seal
+    then carries where they are, and the pack does not count as clean.
     """
     if not lacking(directory, key):
         return None
-    found = scan(directory, exact)
     if found and not unclean:
+        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        said = "; ".join(f"{leak.file}, line {leak.line}: {leak.kind}" for leak in found[:_NAMED])
         raise EvidenceError(
-            "There are secrets in the pack, so it is not sealed: "
-            + "; ".join(f"{leak.file}, line {leak.line}: {leak.kind}" for leak in found[:20])
-            + (f"; and {len(found) - 20} more" if len(found) > 20 else "")  # noqa: PLR2004
-            + ". Nothing was changed. Change those secrets where they are used, then: pgrescue evidence seal "
-            f"{directory.name} --unclean REASON",
+            f"There are secrets in the pack, so it is not sealed: {said}{more}. Nothing was changed. Change those "
+            f"secrets where they are used, then: pgrescue evidence seal {directory.name} --unclean REASON",
             4,
         )
     existing = seals(directory)
     place = number(existing[-1]) + 1 if existing else 1
-    noted = Unclean(reason=leaks.mask(unclean or "", exact), leaks=found) if found else None
+    noted = Unclean(reason=leaks.mask(unclean or ""), leaks=list(found)) if found else None
     public = envelope.PublicKey(key.public_key()) if key else None
     path = directory / f"seal-{place}.dsse.json"
     write_text(path, envelope.render(statement(directory, run_id(directory), place, public, noted), key))

@@ -67,7 +67,7 @@ def test_each_of_a_thousand_flipped_bits_is_found_where_it_is(made, tmp_path, ki
     """Over all files in turn, so that the small ones are hit as well as the large."""
     directory = shutil.copytree(made[kind], tmp_path / "pack")
     chance, files = random.Random(20261124), sorted(path for path in directory.iterdir())
-    wrong = []
+    newest, wrong = max(path.name for path in files if path.name.startswith("seal-")), []
     for number in range(1000):
         path = files[number % len(files)]
         whole = path.read_bytes()
@@ -77,7 +77,9 @@ def test_each_of_a_thousand_flipped_bits_is_found_where_it_is(made, tmp_path, ki
         path.write_bytes(whole)
         named = {one.path for one in found.changed}
         inside = any(r.first <= place <= r.last for one in found.changed for r in one.ranges)
-        if found.holds or named != {path.name} or not inside:
+        # of the newest seal, which nothing vouches for but its signature, all of that may be named
+        narrow = path.name == newest or sum(r.last - r.first for r in found.changed[0].ranges) < 256
+        if found.holds or named != {path.name} or not inside or not narrow:
             wrong.append((path.name, place, bit, found.dump()))
         if path.name == "timeline.jsonl" and not (
             found.timeline and found.timeline.event == whole[:place].count(b"\n")

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from pgrescue import incidents, models
+from pgrescue import drill_checklist, drill_record, findings, incidents, models
 
 DOCUMENTS: dict[str, Any] = {
     "run": models.Run,
@@ -25,6 +25,10 @@ DOCUMENTS: dict[str, Any] = {
     "pause": models.Pause,
     "skips": list[models.Skip],
     "incident": incidents.Incident,
+    "drill": drill_record.Drill,
+    "checklist": list[drill_checklist.Item],
+    "findings": list[findings.Finding],
+    "finding_event": findings.Event,
 }
 
 

@@ -136,7 +136,7 @@ LOOKS = ("observe", "guard", "mark")
 
 
 def acts(path):
-    """What a file of an injector does, in order: `guard`, or `fault` where something is broken; in imported files too."""
+    """What an injector does, in order: `guard`, or `fault` where something is broken; files it imports are read."""
     for task in tasks_of(path):
         role = task.get("ansible.builtin.import_role") or {}
         if role.get("name") == "pgrescue.runbooks.fault":

@@ -1,0 +1,75 @@
+"""What a report shows of a drill: its first line, its rules, its checklist and its findings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pgrescue import drill_checklist, drill_draw, drill_record, drill_rules, findings
+from pgrescue.drill_rules import Judged
+from pgrescue.human import span
+from pgrescue.record import Record
+
+
+@dataclass(frozen=True)
+class DrillView:
+    """A drill, ready for a page."""
+
+    first: str
+    objective: str
+    expected: str
+    must: str
+    nice: str
+    rules: tuple[Judged, ...]
+    facts: tuple[tuple[str, str], ...]
+    checklist: tuple[dict[str, Any], ...]
+    findings: tuple[dict[str, Any], ...]
+
+
+def view(found: Record) -> DrillView | None:
+    """The drill of a record; None where it is none, or was made before drills had rules."""
+    said = found.drill
+    if said is None:
+        return None
+    judged = drill_rules.judge(said, found.seen)
+    return DrillView(
+        first=drill_rules.first_line(said, found.seen),
+        objective=said.scenario.objective,
+        expected=span(said.scenario.expected_rto_s),
+        must=drill_rules.count(judged, "must"),
+        nice=drill_rules.count(judged, "nice"),
+        rules=tuple(judged),
+        facts=tuple(_facts(said)),
+        checklist=tuple(_read(found, drill_checklist.FILE)),
+        findings=tuple(_read(found, findings.FILE)),
+    )
+
+
+def _facts(said: drill_record.Drill) -> list[tuple[str, str]]:
+    facts = []
+    for name, steady in (("Steady state before", said.steady_before), ("Steady state after", said.steady_after)):
+        facts.append((name, "not looked for" if steady is None else "held" if steady.held else "did not hold"))
+    if said.stopped:
+        facts.append(("Stopped", f"by {said.stopped.by}: {said.stopped.reason}"))
+    if said.blind:
+        facts.append(("Drawn blind", f"commitment {said.blind.commitment}"))
+        opened = said.blind.opened
+        kept = (
+            "which is what was committed to" if drill_draw.holds(said.blind) else "WHICH IS NOT WHAT WAS COMMITTED TO"
+        )
+        facts.append(("Opened", f"{opened.scenario} at {opened.at:%H:%M:%S} UTC, {kept}" if opened else "not opened"))
+        facts.append(("First correct action", span(said.first_correct_action_s)))
+        facts.append(
+            ("Found out", f"{span(said.found_out_s)}, {said.found_out}" if said.found_out else "nobody said so")
+        )
+        if said.other_actions:
+            facts.append(("Begun before that", ", ".join(said.other_actions)))
+    facts.append(("Next drill", f"{said.next.scenario} on {said.next.date}" if said.next else "none planned"))
+    return facts
+
+
+def _read(found: Record, name: str) -> list[dict[str, Any]]:
+    path = found.directory / name
+    read: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return read

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from pgrescue import drill_checklist, drill_draw, drill_record, drill_rules, findings
+from pgrescue.drill_checklist import Item
 from pgrescue.drill_rules import Judged
+from pgrescue.findings import Finding
 from pgrescue.human import span
 from pgrescue.record import Record
 
@@ -23,8 +25,8 @@ class DrillView:
     nice: str
     rules: tuple[Judged, ...]
     facts: tuple[tuple[str, str], ...]
-    checklist: tuple[dict[str, Any], ...]
-    findings: tuple[dict[str, Any], ...]
+    checklist: tuple[Item, ...]
+    findings: tuple[Finding, ...]
 
 
 def view(found: Record) -> DrillView | None:
@@ -32,7 +34,8 @@ def view(found: Record) -> DrillView | None:
     said = found.drill
     if said is None:
         return None
-    judged = drill_rules.judge(said, found.seen)
+    judged, facts = drill_rules.judge(said, found.seen), _facts(said)
+    listed = _read(found, drill_checklist.FILE, Item, facts), _read(found, findings.FILE, Finding, facts)
     return DrillView(
         first=drill_rules.first_line(said, found.seen),
         objective=said.scenario.objective,
@@ -40,9 +43,9 @@ def view(found: Record) -> DrillView | None:
         must=drill_rules.count(judged, "must"),
         nice=drill_rules.count(judged, "nice"),
         rules=tuple(judged),
-        facts=tuple(_facts(said)),
-        checklist=tuple(_read(found, drill_checklist.FILE)),
-        findings=tuple(_read(found, findings.FILE)),
+        facts=tuple(facts),
+        checklist=listed[0],
+        findings=listed[1],
     )
 
 
@@ -69,7 +72,12 @@ def _facts(said: drill_record.Drill) -> list[tuple[str, str]]:
     return facts
 
 
-def _read(found: Record, name: str) -> list[dict[str, Any]]:
+def _read[T](found: Record, name: str, shape: type[T], facts: list[tuple[str, str]]) -> tuple[T, ...]:
+    """What a file of the record lists; one that cannot be read is a fact, and stops no report."""
     path = found.directory / name
-    read: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return read
+    try:
+        read = TypeAdapter(list[shape]).validate_json(path.read_bytes()) if path.exists() else []  # type: ignore[valid-type]
+    except ValueError as error:
+        facts.append((name, f"cannot be read: {str(error).splitlines()[0]}"))
+        return ()
+    return tuple(read)

@@ -110,7 +110,8 @@ def _steps(tasks: list[dict[str, Any]]) -> Iterator[Step]:
             yield from _steps(task["block"])
             continue
         role = next((task[key] for key in _IMPORTS if key in task), None)
-        verb, does = "", ()
+        verb = ""
+        does: tuple[str, ...] = ()
         if role:
             short = role["name"].rpartition(".")[2]
             verb = f"{short} {role.get('tasks_from', 'main')}"

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from icalendar import Calendar
 from icalendar import Event as Entry
 
-from pgrescue.programme.due import Duty
+from pgrescue.programme.due import Duty, first_free
 from pgrescue.programme.plan import Programme
 
 
@@ -25,7 +25,7 @@ def ical(programme: Programme, duties: Sequence[Duty], today: date) -> bytes:
         if duty.state == "done":
             continue
         what = f"{duty.service}: {duty.name}" + (f" ({duty.scenario})" if duty.scenario else "")
-        day = max(duty.by, today)
+        day = first_free(programme, max(duty.by, today))
         note = f"{duty.says}. Period {duty.period}." + (
             f" Not kept in {', '.join(duty.missed)}." if duty.missed else ""
         )

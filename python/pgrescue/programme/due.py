@@ -57,7 +57,7 @@ def _duty(one: Obligation, service: str, programme: Programme, past: Sequence[Pa
         says=one.says,
         every=one.every,
         period=now.name,
-        by=free_day(programme, now.end, now.start) or now.end,
+        by=free_day(programme, now.end, now.start) or first_free(programme, now.end),
         state="done" if kept else "overdue" if late else "due",
         scenario=scenario_of(one, now),
         run=kept[-1].run if kept else None,
@@ -90,6 +90,13 @@ def free_day(programme: Programme, last: date, first: date) -> date | None:
     return None
 
 
+def first_free(programme: Programme, day: date) -> date:
+    """The first day from this one on, on which something may be broken; rather late than when it may not be."""
+    while programme.why_blocked(day):
+        day += timedelta(days=1)
+    return day
+
+
 def next_drill(programme: Programme, service: str, past: Sequence[Past], today: date) -> tuple[str, date] | None:
     """Scenario and day of the next drill: the rotation's where it is not done yet, else the one proven longest ago.
 
@@ -106,10 +113,7 @@ def next_drill(programme: Programme, service: str, past: Sequence[Past], today: 
     else:
         scenario, first = scenario_of(rotating, period), today + timedelta(days=1)
     assert scenario is not None
-    day = first
-    while day <= period.end and programme.why_blocked(day):
-        day += timedelta(days=1)
-    return scenario, min(day, period.end)
+    return scenario, first_free(programme, first)
 
 
 def coverage(past: Sequence[Past], key: str) -> Mapping[str, dict[str, object]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pgrescue import drill_checklist, drill_close, drill_halt, drill_record, drill_scenario, recovery, runner
+from pgrescue import drill_close, drill_halt, drill_ready, drill_record, drill_scenario, recovery, runner
 from pgrescue.drill_checklist import Item
 from pgrescue.drill_play import CALLED_OFF, PRECONDITION, REFUSED, playbook, steady
 from pgrescue.drill_record import Drill, Steady
@@ -107,15 +107,20 @@ def called_off(stopped: drill_record.Stopped, console: Console) -> int:
 
 def prepared(procedures: Sequence[str], wish: Wish, programme: Programme, console: Console) -> list[Item] | None:
     """The checklist before the drill; None, said why, when an item is missing and nobody gave a reason."""
-    context = drill_checklist.Context(
+    context = drill_ready.Context(
         programme=programme, service=wish.service, procedures=tuple(procedures), runs=runner.RUNS,
         inventory=Path(wish.inventory), who=recovery.operator(), now=now(), acknowledged=wish.acknowledged,
     )  # fmt: skip
-    items = drill_checklist.before(context, wish.without)
-    reasons = asked(drill_checklist.missing(items), console)
+    items = drill_ready.before(context, wish.without)
+    if console.is_terminal and any(one.item == "participants" for one in drill_ready.missing(items)):
+        names = console.input("Who takes part, was told and acknowledged (names with commas): ").split(",")
+        told = tuple(name.strip() for name in names if name.strip())
+        context = context.model_copy(update={"acknowledged": (*wish.acknowledged, *told)})
+        items = drill_ready.before(context, wish.without)
+    reasons = asked(drill_ready.missing(items), console)
     if reasons:
-        items = drill_checklist.before(context, {**wish.without, **reasons})
-    left = drill_checklist.missing(items)
+        items = drill_ready.before(context, {**wish.without, **reasons})
+    left = drill_ready.missing(items)
     for one in left:
         console.print(f"Not done: {one.text}: {one.said}", soft_wrap=True, markup=False, highlight=False)
     if left:

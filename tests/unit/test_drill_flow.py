@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from pgrescue import (
+    cli,
     drill,
     drill_blind,
     drill_checklist,
     drill_draw,
     drill_halt,
     drill_play,
+    drill_ready,
     drill_record,
     drill_scenario,
     findings,
@@ -27,6 +29,7 @@ from pgrescue.manifest import verify_manifest
 from pgrescue.programme import plan as plans
 from rich.console import Console
 from run_fixture import Synthetic, Witness
+from typer.testing import CliRunner
 
 FAULT = "lab/faults/destroy_hosts.yml"
 NOW = datetime(2026, 12, 2, 9, tzinfo=UTC)
@@ -171,7 +174,7 @@ def test_a_drill_goes_on_without_an_item_only_for_a_reason_that_it_keeps(lab, tm
     assert "Not done: everybody who takes part was told" in said
     assert "Nothing was changed. Go on without: --without " in said
     assert lab.played == []
-    reasons = dict.fromkeys(drill_checklist.BEFORE, "because we try it")
+    reasons = dict.fromkeys(drill_ready.BEFORE, "because we try it")
     assert run(tmp_path, console(), without=reasons) == 0
     items = json.loads((newest(tmp_path).directory / "checklist.json").read_text())
     assert {one["reason"] for one in items if not one["done"]} == {"because we try it"}
@@ -392,3 +395,30 @@ def test_what_is_drawn_blind_can_be_found_out_and_is_more_than_one_thing():
     names = {one.name for one in drill_blind.candidates()}
     assert len(names) >= 3
     assert names.isdisjoint({"switchover", "failback", "corrupt_index", "impossible_promise"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["failover", "--blind"], 2, "leave the name out"),
+        (["--blind", "--within", "soon"], 2, "is no duration"),
+        (["--found-out", "the disk"], 3, "No drill of shop goes on here"),
+        (["--stop", "enough"], 3, "No drill of shop goes on here"),
+        (["--stop", " "], 2, "Say it in words"),
+        (["nothing"], 2, "there are complete_loss"),
+        (["failover", "--without", "weather=rain"], 2, "no item weather"),
+    ],
+)
+def test_what_the_command_cannot_do_is_refused_and_changes_nothing(lab, tmp_path, arguments, code, words):
+    answer = CliRunner().invoke(cli.app, ["drill", *arguments])
+    assert (answer.exit_code, words in answer.output, "Nothing was changed." in answer.output) == (code, True, True)
+    assert lab.played == []
+
+
+def test_people_reach_a_drill_by_the_command(lab, tmp_path):
+    folder = drill_halt.folder(tmp_path, "shop")
+    with drill_halt.going_on(folder, "x"):
+        assert CliRunner().invoke(cli.app, ["drill", "--found-out", "the disk of db1"]).exit_code == 0
+        assert CliRunner().invoke(cli.app, ["drill", "--stop", "that is enough"]).exit_code == 0
+        assert drill_halt.told(folder, drill_halt.FOUND_OUT).reason == "the disk of db1"
+        assert drill_halt.told(folder, drill_halt.STOP).reason == "that is enough"

@@ -157,11 +157,13 @@ def finish(directory: Path, result: Result | None = None) -> Run:
 
 
 def reopen(directory: Path) -> Run:
-    """Open a finished run again, to resume it: result, exit code and manifest go."""
+    """Open a finished run again, to resume it: result, exit code and manifest go, and its drill goes on."""
     record = load(directory)
     run = record.run.model_copy(update={"result": None, "exit_code": None})
     (directory / "manifest.sha256").unlink(missing_ok=True)
     write_json(directory / "run.json", run.dump())
+    if record.drill:  # its clean-up is still to come, so what it looks for afterwards was not looked for
+        write_json(directory / drill_record.FILE, record.drill.model_copy(update={"state": "open"}).dump())
     return run
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 from drillings import drill, ended
-from pgrescue import drill_rules, drill_scenario, report
+from pgrescue import drill_rules, drill_scenario, record, report
 from pgrescue.drill_record import Steady, Stopped
-from run_fixture import CHECKS, ZERO, Synthetic, Timeline, Witness, failed_restore
+from run_fixture import CHECKS, ZERO, Synthetic, Timeline, Witness, complete_loss, failed_restore
 
 NOT_STEADY = Steady(held=False, at=ZERO)
 
@@ -126,14 +126,19 @@ def test_a_record_is_judged_the_same_again(tmp_path):
     for parts in ({}, {"witness": Witness().outage(up=0), "lost": 0}, {"timeline": failed_restore()}):
         root = tmp_path / str(len(parts)) / next(iter(parts), "none")
         first = ended(root, **parts)
-        from pgrescue import record
-
         assert record.finish(first.directory) == first.run
 
 
 def test_a_run_without_a_drill_is_judged_as_ever(tmp_path):
-    from pgrescue import record
-
     directory = Synthetic().write(tmp_path)
     assert record.finish(directory).result == "passed"
     assert report.markdown(record.load(directory)).startswith("# RECOVERED AND VALIDATED")
+
+
+def test_a_drill_that_failed_half_way_and_was_gone_on_with_is_not_failed_by_what_was_never_looked_for(tmp_path):
+    found = ended(tmp_path, drill(steady_after=None), timeline=failed_restore())
+    assert (found.run.result, found.run.exit_code) == ("failed", 5)
+    record.reopen(found.directory)
+    (found.directory / "timeline.jsonl").write_bytes(complete_loss().bytes)
+    assert record.finish(found.directory).exit_code == 0
+    assert record.load(found.directory).drill.state == "open"

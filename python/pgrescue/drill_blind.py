@@ -55,7 +55,10 @@ def run(wish: Wish, within_s: float, programme: Programme, console: Console) -> 
         folder = _commit(said)
         console.print(f"One of {', '.join(drawn_from)} comes within {within_s:.0f} s.", soft_wrap=True, highlight=False)
         console.print(f"What was drawn is committed to; keep this: {said.commitment}", soft_wrap=True, highlight=False)
-        stopped = drill_halt.wait(watched, drawn.at)
+        try:
+            stopped = drill_halt.wait(watched, drawn.at)
+        except KeyboardInterrupt:
+            stopped = _interrupted()
         if stopped:
             _open(folder, said, drawn, stopped)
             _show(drawn, console)
@@ -93,7 +96,10 @@ def _strike(
         "Waiting for people. They say what is wrong by pgrescue drill --found-out WORDS, and recover as ever.",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
-    ended, stopped = await_people(wish.service, struck, watched)
+    try:
+        ended, stopped = await_people(wish.service, struck, watched)
+    except KeyboardInterrupt:
+        ended, stopped = None, _interrupted()
     opened = _open(folder, said, drawn, stopped)
     _show(drawn, console)
     state = state.model_copy(
@@ -175,6 +181,10 @@ def _open(folder: Path, said: Draw, drawn: Opened, stopped: Stopped | None) -> D
     write_json(folder / DRAW, opened.dump())
     write_manifest(folder)
     return opened
+
+
+def _interrupted() -> Stopped:
+    return Stopped(by=recovery.operator(), at=datetime.now(UTC), reason="interrupted where it ran")
 
 
 def _show(drawn: Opened, console: Console) -> None:

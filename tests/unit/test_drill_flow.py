@@ -382,6 +382,20 @@ def test_a_blind_drill_that_is_stopped_in_its_window_breaks_nothing(lab, tmp_pat
     assert "not today. Nothing was broken." in out.export_text().replace("\n", " ")
 
 
+@pytest.mark.parametrize("when", ["wait", "await_people"])
+def test_a_blind_drill_that_is_interrupted_shows_what_was_drawn_too(lab, tmp_path, monkeypatch, when):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(drill_halt if when == "wait" else drill_blind, when, interrupted)
+    out = console()
+    assert blind(tmp_path, out) == 8
+    assert f"Drawn was {drawn_by_seed(tmp_path).name}" in out.export_text()
+    (folder,) = tmp_path.glob("drills/2*")
+    assert json.loads((folder / "draw.json").read_text())["opened"]
+    assert verify_manifest(folder) == []
+
+
 def test_a_run_from_before_the_fault_is_no_answer_to_it(lab, tmp_path):
     directory = Synthetic(kind="incident").write(tmp_path)
     record.finish(directory)

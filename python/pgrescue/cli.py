@@ -12,6 +12,7 @@ from rich.console import Console
 
 from pgrescue import (
     cli_evidence,
+    cli_programme,
     cli_steering,
     cli_watch,
     gate,
@@ -23,7 +24,6 @@ from pgrescue import (
     safe_state,
     upkeep,
 )
-from pgrescue import drill as drills
 from pgrescue.manifest import MANIFEST, verify_manifest
 from pgrescue.options import (
     LAB,
@@ -120,21 +120,7 @@ def abort(
 
 cli_steering.register(app)
 cli_watch.register(app)
-
-
-@app.command()
-def drill(
-    name: Annotated[str, typer.Argument(help="The drill, a file in drills/.")] = "complete_loss",
-    service: Service = "shop",
-    inventory: Inventory = LAB,
-    seed: Annotated[int | None, typer.Option(help="Makes the instant of the fault repeatable.")] = None,
-    extra: Extra = None,
-) -> None:
-    """Break the lab's service for real, recover it, and keep the proof."""
-    if not (runner.ROOT / "drills" / f"{name}.yml").exists():
-        there = ", ".join(sorted(path.stem for path in (runner.ROOT / "drills").glob("*.yml")))
-        refuse(f"There is no drill {name}; there are {there}. Nothing was changed.", 2)
-    raise typer.Exit(drills.run(name, service, inventory_path(inventory), seed, variables(extra), Console()))
+cli_programme.register(app)
 
 
 EngineOption = Annotated[

@@ -1,66 +1,146 @@
-"""A drill: break the lab's service for real at an instant nobody chose, recover it, put the lab back together.
+"""A drill: break a drill target for real at an instant nobody chose, recover it, put it back, judge it by its rules.
 
-One of a planned procedure breaks nothing: it only begins at an instant that nobody chose.
+One of a planned procedure breaks nothing: it only begins at an instant that nobody chose. `drill_blind` is the one of
+which nobody knows the scenario.
 """
 
 from __future__ import annotations
 
 import random
-import time
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-import yaml
 from rich.console import Console
 
-from pgrescue import recovery, runner
+from pgrescue import drill_close, drill_halt, drill_ready, drill_record, drill_scenario, recovery, runner
+from pgrescue.drill_checklist import Item
+from pgrescue.drill_play import CALLED_OFF, PRECONDITION, REFUSED, playbook, steady
+from pgrescue.drill_record import Drill, Steady
+from pgrescue.drill_scenario import Scenario
+from pgrescue.files import write_json
+from pgrescue.programme.plan import Programme
+
+scenario = drill_scenario.raw
 
 
-def scenario(name: str) -> dict[str, Any]:
-    """The drill's data, from `drills/<name>.yml`."""
-    text = (runner.ROOT / "drills" / f"{name}.yml").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = yaml.safe_load(text)
-    return loaded
+@dataclass(frozen=True)
+class Wish:
+    """What a person asked for. `without`: items of the checklist to go on without, and why."""
+
+    service: str
+    inventory: str
+    seed: int | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    without: Mapping[str, str] = field(default_factory=dict)
+    acknowledged: tuple[str, ...] = ()
 
 
-def run(name: str, service: str, inventory: str, seed: int | None, variables: dict[str, str], console: Console) -> int:
-    """Inject the fault, recover, repair. The exit code is the recovery's; 3 when the fault could not be injected."""
-    what = scenario(name)
+def now() -> datetime:
+    """The present instant."""
+    return datetime.now(UTC)
+
+
+def run(what: Scenario, wish: Wish, programme: Programme, console: Console) -> int:
+    """Check, inject the fault, recover, repair, judge. The exit code is the record's; 3 or 4 when nothing was begun."""
+    items = prepared([what.procedure], wish, programme, console)
+    if items is None:
+        return PRECONDITION
     request = recovery.Request(
-        what["procedure"], service, inventory,
-        {"confirm": service, "run_kind": "drill", "run_scenario": name, **what.get("variables", {}), **variables},
+        what.procedure, wish.service, wish.inventory,
+        {"confirm": wish.service, "run_kind": "drill", "run_scenario": what.name, **what.variables, **wish.variables},
     )  # fmt: skip
-    if not playbook(what["steady_state"], request, recovery.new_id(request), console):
-        console.print("The service is not in its steady state; nothing was broken. The lab: pgrescue lab status, or up")
-        return 3
-    chance = random.Random(seed)  # noqa: S311 - an instant, not a secret
-    wait = chance.uniform(0, float(what["within_s"]))
-    comes = "The fault comes" if "fault" in what else "It begins"
-    console.print(f"Drill {name}: {what['says']} {comes} in {wait:.1f} s.", soft_wrap=True, highlight=False)
-    time.sleep(wait)  # the drill is that nobody knows when
-    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f%z}"
-    request = replace(request, variables={**request.variables, **dict.fromkeys(what.get("just_before", []), now)})
+    if not steady(what.steady_state, request, console):
+        return PRECONDITION
+    chance = random.Random(wish.seed)  # noqa: S311 - an instant, not a secret
+    wait = chance.uniform(0, what.within_s)
+    comes = "The fault comes" if what.fault else "It begins"
+    console.print(f"Drill {what.name}: {what.says} {comes} in {wait:.1f} s.", soft_wrap=True, highlight=False)
+    drill = Drill(scenario=what, steady_before=Steady(held=True, at=now()))
+    watched = drill_halt.Watched(
+        runner.RUNS, wish.service, what.stop_when, drill_halt.folder(runner.RUNS, wish.service)
+    )
+    with drill_halt.going_on(watched.folder, what.name):
+        stopped = drill_halt.wait(watched, now() + timedelta(seconds=wait))
+        if stopped:
+            return called_off(stopped, console)
+        return _carry_out(what, drill, request, items, programme, watched, console)
+
+
+def _carry_out(
+    what: Scenario,
+    drill: Drill,
+    request: recovery.Request,
+    items: Sequence[Item],
+    programme: Programme,
+    watched: drill_halt.Watched,
+    console: Console,
+) -> int:
+    """From the fault on."""
+    instant = f"{now():%Y-%m-%d %H:%M:%S.%f%z}"
+    request = replace(request, variables={**request.variables, **dict.fromkeys(what.just_before, instant)})
     run_id = recovery.new_id(request)
-    if "fault" in what and not playbook(what["fault"], request, run_id, console):
-        return 3
-    code = recovery.execute(request, run_id, console)
-    if code in (0, 7):
-        console.print("Putting the lab back as it was, and looking whether it is ...", highlight=False)
-        if not all(playbook(path, request, run_id, console) for path in what["repair"]):
-            return 5
-        console.print("The lab is whole again, its roles perhaps on other hosts: pgrescue lab status", highlight=False)
-    return code
+    run_dir = runner.RUNS / run_id
+    if what.fault:
+        played = playbook(what.fault, request, run_id, console, what.fault_variables)
+        if played.code == REFUSED:
+            return REFUSED
+        if played.code:
+            failed = drill.model_copy(update={"fault_failed": played.said or f"{what.fault} failed"})
+            return drill_close.without_recovery(request, run_dir, failed, items, programme, console)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_json(run_dir / drill_record.FILE, drill.dump())
+    with drill_halt.Guard(watched, run_dir) as guard:
+        code = recovery.execute(request, run_id, console)
+    drill = drill.model_copy(update={"stopped": guard.stopped})
+    if not (run_dir / "run.json").exists():
+        return code
+    return drill_close.close(request, run_dir, drill, items, programme, code, console)
 
 
-def playbook(path: str, request: recovery.Request, run_id: str, console: Console) -> bool:
-    """Run one playbook of the drill quietly; print its output when it fails."""
-    variables = {"service": request.service, "run_id": run_id}
-    play = runner.start(path, request.inventory, variables, {"PGRESCUE_OPERATOR": recovery.operator()})
-    failed = play.wait() != 0
-    if failed:
-        said = play.failures()
-        console.print("\n".join(said) if said else play.output(), markup=False, highlight=False, soft_wrap=True)
-        console.print(f"{path} failed.")
-    play.forget()
-    return not failed
+def called_off(stopped: drill_record.Stopped, console: Console) -> int:
+    """Say that a drill ended before anything was broken."""
+    console.print(f"Stopped by {stopped.by}: {stopped.reason}. Nothing was broken.", soft_wrap=True, markup=False)
+    return CALLED_OFF
+
+
+def prepared(procedures: Sequence[str], wish: Wish, programme: Programme, console: Console) -> list[Item] | None:
+    """The checklist before the drill; None, said why, when an item is missing and nobody gave a reason."""
+    context = drill_ready.Context(
+        programme=programme, service=wish.service, procedures=tuple(procedures), runs=runner.RUNS,
+        inventory=Path(wish.inventory), who=recovery.operator(), now=now(), acknowledged=wish.acknowledged,
+    )  # fmt: skip
+    items = drill_ready.before(context, wish.without)
+    if console.is_terminal and any(one.item == "participants" for one in drill_ready.missing(items)):
+        names = console.input("Who takes part, was told and acknowledged (names with commas): ").split(",")
+        told = tuple(name.strip() for name in names if name.strip())
+        context = context.model_copy(update={"acknowledged": (*wish.acknowledged, *told)})
+        items = drill_ready.before(context, wish.without)
+    reasons = asked(drill_ready.missing(items), console)
+    if reasons:
+        items = drill_ready.before(context, {**wish.without, **reasons})
+    left = drill_ready.missing(items)
+    for one in left:
+        console.print(f"Not done: {one.text}: {one.said}", soft_wrap=True, markup=False, highlight=False)
+    if left:
+        console.print(
+            f"The drill does not begin. Nothing was changed. Go on without: --without {left[0].item}=REASON",
+            soft_wrap=True, highlight=False, markup=False,
+        )  # fmt: skip
+        return None
+    return items
+
+
+def asked(items: Sequence[Item], console: Console) -> dict[str, str]:
+    """Ask whoever sits here, item by item, for the reason to go on without it; none where nobody does."""
+    reasons: dict[str, str] = {}
+    if not console.is_terminal:
+        return reasons
+    for one in items:
+        console.print(f"Not done: {one.text}: {one.said}", soft_wrap=True, markup=False, highlight=False)
+        reason = console.input("  Go on without it, because (nothing stops the drill): ").strip()
+        if not reason:
+            break
+        reasons[one.item] = reason
+    return reasons

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
 
 import yaml
 
 from pgrescue import runner
+
+_ROLE = re.compile(r"(?:name|role): pgrescue\.runbooks\.(\w+)")
 
 
 @dataclass(frozen=True)
@@ -43,3 +48,44 @@ def phases(name: str) -> dict[str, str]:
         elif "phase" in play.get("vars", {}):
             found[play["name"]] = play["vars"]["phase"]
     return found
+
+
+def digest(name: str) -> str:
+    """SHA-256, in hex, over the playbook, those it imports, and the roles they use, with names: what a review is of."""
+    files = {path for playbook in imported(name) for path in (playbook, playbook.with_suffix(".meta.yml"))}
+    for role in roles(name):
+        files |= {path for path in (runner.ROOT / "roles" / role).rglob("*") if path.is_file() and _counts(path)}
+    summed = sha256()
+    for path in sorted(file for file in files if file.exists()):
+        summed.update(f"{path.relative_to(runner.ROOT)}\0{sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return summed.hexdigest()
+
+
+def imported(name: str) -> list[Path]:
+    """The playbook and all that it imports."""
+    first = runner.ROOT / "playbooks" / f"{name}.yml"
+    found, waiting = [first], [first]
+    while waiting:
+        for play in yaml.safe_load(waiting.pop().read_text(encoding="utf-8")):
+            inner = play.get("ansible.builtin.import_playbook")
+            path = first.parent / inner if inner else None
+            if path and path not in found:
+                found.append(path)
+                waiting.append(path)
+    return found
+
+
+def roles(name: str) -> list[str]:
+    """The roles that the playbook uses, those used by its roles included."""
+    found: set[str] = set()
+    waiting = list(imported(name))
+    while waiting:
+        for role in set(_ROLE.findall(waiting.pop().read_text(encoding="utf-8"))) - found:
+            if (runner.ROOT / "roles" / role).is_dir():
+                found.add(role)
+                waiting += (runner.ROOT / "roles" / role).rglob("*.yml")
+    return sorted(found)
+
+
+def _counts(path: Path) -> bool:
+    return "__pycache__" not in path.parts

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from pgrescue import drill_record, drill_rules, witness_journal
 from pgrescue import journal as journals
-from pgrescue import witness_journal
 from pgrescue.files import link, write_json, write_text
 from pgrescue.journal import Journal
 from pgrescue.manifest import Difference, verify_manifest
@@ -53,11 +53,21 @@ class Record:
     reconciliation: Reconciliation | None
     measurement: Measurement
     problems: tuple[str, ...] = ()
+    drill: drill_record.Drill | None = None
 
     @property
     def outcome(self) -> Outcome:
         """How the run ended, as far as the records show."""
-        return judge(self.run, self.journal, self.story, self.checks, self.measurement)
+        recovery = self.seen.outcome
+        return drill_rules.overall(self.drill, self.seen) if self.drill else recovery
+
+    @property
+    def seen(self) -> drill_rules.Seen:
+        """What the rules of a drill look at, with how the recovery alone ended."""
+        # the result that a drill's rules gave is no word on the recovery; only one that a person declared is
+        run = self.run.model_copy(update={"result": None}) if self.drill and self.run.result == "void" else self.run
+        alone = judge(run, self.journal, self.story, self.checks, self.measurement)
+        return drill_rules.Seen(self.run, self.story, self.checks, self.measurement, alone)
 
 
 def run_id(service: str, procedure: str, now: datetime) -> str:
@@ -113,6 +123,7 @@ def load(directory: Path) -> Record:
     checks = _read(directory / "checks.json", TypeAdapter(list[Check]).validate_python, problems)
     plan = _read(directory / "plan.json", Plan.model_validate, problems)
     held = _read(directory / "reconciliation.json", Reconciliation.model_validate, problems)
+    drill = _read(directory / drill_record.FILE, drill_record.Drill.model_validate, problems)
     journal = journals.read(directory / "timeline.jsonl")
     witness = witness_journal.read(directory / "witness.jsonl")
     if journal.broken:
@@ -122,7 +133,7 @@ def load(directory: Path) -> Record:
         problems.append(f"witness.jsonl: {witness.unreadable} unreadable lines were passed over")
     story = fold(journal.events)
     measured = measure(story, run.objectives, witness, held)
-    return Record(directory, run, journal, story, tuple(checks or ()), plan, held, measured, tuple(problems))
+    return Record(directory, run, journal, story, tuple(checks or ()), plan, held, measured, tuple(problems), drill)
 
 
 def finish(directory: Path, result: Result | None = None) -> Run:
@@ -136,13 +147,7 @@ def finish(directory: Path, result: Result | None = None) -> Run:
 
     record = load(directory)
     declared = result if result in ("void", "aborted") else record.run.result
-    outcome = judge(
-        record.run.model_copy(update={"result": declared}),
-        record.journal,
-        record.story,
-        record.checks,
-        record.measurement,
-    )
+    outcome = replace(record, run=record.run.model_copy(update={"result": declared})).outcome
     run = record.run.model_copy(update={"result": outcome.result, "exit_code": outcome.exit_code})
     write_json(directory / "run.json", run.dump())
     write_json(directory / "measurement.json", record.measurement.dump())
@@ -154,11 +159,13 @@ def finish(directory: Path, result: Result | None = None) -> Run:
 
 
 def reopen(directory: Path) -> Run:
-    """Open a finished run again, to resume it: result, exit code and manifest go."""
+    """Open a finished run again, to resume it: result, exit code and manifest go, and its drill goes on."""
     record = load(directory)
     run = record.run.model_copy(update={"result": None, "exit_code": None})
     (directory / "manifest.sha256").unlink(missing_ok=True)
     write_json(directory / "run.json", run.dump())
+    if record.drill:  # its clean-up is still to come, so what it looks for afterwards was not looked for
+        write_json(directory / drill_record.FILE, record.drill.model_copy(update={"state": "open"}).dump())
     return run
 
 

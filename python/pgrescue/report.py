@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pgrescue import advice, consequences, drawing, human, markup, report_view, verdict
+from pgrescue import advice, consequences, drawing, drill_view, human, markup, report_view, verdict
 from pgrescue.record import Record
 
 DEFINITIONS = (
@@ -73,6 +73,7 @@ def _context(record: Record) -> dict[str, Any]:
         "checks": record.checks,
         "check_summary": report_view.check_summary(record.checks),
         "problems": record.problems,
+        "drill": drill_view.view(record),
         "reason": record.outcome.reason if record.run.result else "",
         "broken_glass": verdict.broken_glass(record),
         "skipped": [e for e in record.journal.events if e.event == "decision" and e.status == "skipped"],

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from pgrescue import incidents, models
+from pgrescue import drill_checklist, drill_record, findings, incidents, models
 from pgrescue.evidence import models as evidence
 
 DOCUMENTS: dict[str, Any] = {
@@ -29,11 +29,14 @@ DOCUMENTS: dict[str, Any] = {
     "scope": evidence.Scope,
     "people": evidence.People,
     "objectives": evidence.ObjectiveList,
-    "findings": list[evidence.Finding],
     "signoff": evidence.SignOff,
     "blocks": evidence.Blocks,
     "seal": evidence.Statement,
     "verification": evidence.Verification,
+    "drill": drill_record.Drill,
+    "checklist": list[drill_checklist.Item],
+    "findings": list[findings.Finding],
+    "finding_event": findings.Event,
 }
 
 

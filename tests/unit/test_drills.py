@@ -1,15 +1,18 @@
-"""A drill names what is there."""
+"""A drill names what is there, and its rules are ones that can be judged."""
 
+import copy
 from pathlib import Path
 
 import pytest
 import yaml
-from pgrescue import drill
+from pgrescue import drill, drill_scenario
+from pydantic import ValidationError
 
 HOUSE = Path(__file__).parents[2]
+DRILLS = [path.stem for path in sorted((HOUSE / "drills").glob("*.yml")) if path.stem != "programme"]
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted((HOUSE / "drills").glob("*.yml"))])
+@pytest.mark.parametrize("name", DRILLS)
 def test_a_drill_names_a_runbook_and_playbooks_that_are_there_and_options_that_the_runbook_has(name):
     what = drill.scenario(name)
     runbook = HOUSE / "playbooks" / f"{what['procedure']}.meta.yml"
@@ -18,3 +21,47 @@ def test_a_drill_names_a_runbook_and_playbooks_that_are_there_and_options_that_t
     assert all((HOUSE / path).exists() for path in [what["steady_state"], what.get("fault", "."), *what["repair"]])
     assert what["says"].endswith(".")
     assert what["within_s"] > 0
+
+
+@pytest.mark.parametrize("name", DRILLS)
+def test_every_drill_says_what_it_is_for_what_counts_and_what_stops_it(name):
+    what = drill_scenario.load(name)
+    assert what.objective.endswith(".")
+    rules = {rule.rule for rule in what.must}
+    assert {"recovered"} <= rules
+    assert {"validated", "steady_after"} <= rules or what.fails_on_purpose
+    assert set(what.stop_when) == {"another_service_is_ill", "incident_elsewhere", "somebody_stops"}
+
+
+def test_the_drill_that_must_fail_is_there_alone():
+    assert [name for name in DRILLS if drill_scenario.load(name).fails_on_purpose] == ["impossible_promise"]
+
+
+WRONG = {
+    "a rule that nobody knows": lambda d: d["must"].append("fast_enough"),
+    "a limit where none is": lambda d: d["must"].append({"recovered": 3}),
+    "no limit where one is": lambda d: d["must"].append("rto_within"),
+    "a limit by phase for a time": lambda d: d["must"].append({"rto_within": {"restore": 3}}),
+    "one limit for all phases": lambda d: d["must"].append({"phase_within": 3}),
+    "a promise that no inventory makes": lambda d: d["must"].append({"detection_within": "promised"}),
+    "a limit below zero": lambda d: d["must"].append({"rto_within": -1}),
+    "no must": lambda d: d["must"].clear(),
+    "a key that nobody reads": lambda d: d.update(mustn="x"),
+    "no stop": lambda d: d["stop_when"].clear(),
+    "an unknown stop": lambda d: d["stop_when"].append("rain"),
+    "an effect without a fault": lambda d: d.pop("fault"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_scenario_that_would_not_be_judged_is_refused(wrong):
+    data = copy.deepcopy(drill_scenario.raw("complete_loss"))
+    drill_scenario.Scenario(name="x", **data)
+    WRONG[wrong](data)
+    with pytest.raises(ValidationError):
+        drill_scenario.Scenario(name="x", **data)
+
+
+def test_a_drill_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(drill_scenario.ScenarioError, match=r"no drill nothing; there are complete_loss.*Nothing"):
+        drill_scenario.load("nothing")

@@ -27,6 +27,7 @@ def site(tmp_path):
         }
         (tmp_path / "inventory").mkdir()
         children = {"shop": {"hosts": {"here": local}, "vars": said}}
+        children["witness"] = {"hosts": {"here": {}}}
         hosts = {"all": {"hosts": {"localhost": local}, "children": children}}
         (tmp_path / "inventory" / "hosts.yml").write_text(yaml.safe_dump(hosts))
         yield tmp_path, store

@@ -20,6 +20,7 @@ HANDED_OVER = {  # by playbooks and other roles
     "run_id", "proof_state", "dump_proof_state", "dump_proof_read", "pgbackrest_mark",
     "fence_host", "pgbouncer_target_address", "patroni_left", "patroni_planned",
     "patroni_primary",
+    "fault_relation", "fault_table", "fault_command",
 }  # fmt: skip
 
 
@@ -129,6 +130,42 @@ def test_what_asks_a_server_names_its_port(role):
                 if name.startswith("pgrescue.runbooks.") and "port" in taken(name.rpartition(".")[2]):
                     # the socket of a server of our own has a folder of its own
                     assert {"port", "socket_directory", "url"} & set(said), f"{path}: {task['name']}"
+
+
+LOOKS = ("observe", "guard", "mark")
+
+
+def acts(path):
+    """What an injector does, in order: `guard`, or `fault` where something is broken; files it imports are read."""
+    for task in tasks_of(path):
+        role = task.get("ansible.builtin.import_role") or {}
+        if role.get("name") == "pgrescue.runbooks.fault":
+            yield from ["guard"] if role["tasks_from"] == "guard" else acts(FAULTS / f"{role['tasks_from']}.yml")
+        imported = task.get("ansible.builtin.import_tasks")
+        if imported:
+            yield from ["guard"] if imported == "guard.yml" else acts(path.parent / imported)
+        if (task.get("vars") or {}).get("fault"):
+            yield "fault"
+
+
+FAULTS = HOUSE / "roles/fault/tasks"
+INJECTORS = [*sorted((HOUSE / "lab/faults").glob("*.yml")), *sorted(FAULTS.glob("*.yml"))]
+
+
+@pytest.mark.parametrize("path", [p for p in INJECTORS if p.stem not in LOOKS], ids=lambda p: p.stem)
+def test_every_injector_of_faults_asks_first_whether_the_host_is_a_drill_target(path):
+    done = list(acts(path))
+    assert done[0] == "guard"
+    assert done.count("fault") == 1, "it breaks nothing, or the record would hold two instants"
+    asks = [task for task in tasks_of(FAULTS / "guard.yml") if "pgrescue.runbooks.drill_target" in task]
+    assert len(asks) == 1
+
+
+def test_an_injector_that_asks_nobody_would_be_seen(tmp_path):
+    (tmp_path / "rogue.yml").write_text(
+        "- name: Drop\n  ansible.builtin.command: {argv: [true]}\n  vars: {fault: true}\n"
+    )
+    assert list(acts(tmp_path / "rogue.yml")) == ["fault"]
 
 
 def test_the_example_inventory_says_all_that_a_service_must():

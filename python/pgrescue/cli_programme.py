@@ -1,0 +1,105 @@
+"""Verbs about drills and their programme."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from pgrescue import cli_findings, drill_blind, drill_draw, drill_halt, drill_scenario, findings, recovery, runner
+from pgrescue import drill as drills
+from pgrescue.options import LAB, Extra, Inventory, Json, Service, inventory_path, refuse, variables
+from pgrescue.programme import calendar, due, overview, past
+from pgrescue.programme import plan as plans
+
+Seed = Annotated[int | None, typer.Option(help="Makes what is drawn at random repeatable.")]
+Without = Annotated[
+    list[str] | None, typer.Option("--without", help="Go on without an item of the checklist, ITEM=REASON.")
+]
+Acknowledged = Annotated[
+    list[str] | None, typer.Option("--acknowledged", help="Who takes part, was told and acknowledged; once each.")
+]
+WRONG = 1
+
+
+def drill(
+    name: Annotated[str | None, typer.Argument(help="The drill, a file in drills/; complete_loss.")] = None,
+    service: Service = "shop",
+    inventory: Inventory = LAB,
+    seed: Seed = None,
+    blind: Annotated[bool, typer.Option("--blind", help="Draw scenario and instant; people recover.")] = False,
+    within: Annotated[str, typer.Option(help="The window of a blind drill, such as 2h or 90m.")] = "2h",
+    found_out: Annotated[
+        str | None, typer.Option("--found-out", metavar="WORDS", help="Say what is wrong in the drill that goes on.")
+    ] = None,
+    stop: Annotated[str | None, typer.Option("--stop", metavar="WHY", help="Stop the drill that goes on.")] = None,
+    without: Without = None,
+    acknowledged: Acknowledged = None,
+    extra: Extra = None,
+) -> None:
+    """Break a drill target for real, recover it, hold it against the drill's rules, and keep the proof."""
+    if found_out is not None or stop is not None:
+        _tell(service, drill_halt.FOUND_OUT if stop is None else drill_halt.STOP, stop or found_out or "")
+    if blind and name:
+        refuse("A blind drill draws its scenario: leave the name out. Nothing was changed.", 2)
+    wish = drills.Wish(
+        service, inventory_path(inventory), seed, variables(extra), variables(without), tuple(acknowledged or ())
+    )
+    try:
+        programme = plans.load()
+        if blind:
+            raise typer.Exit(drill_blind.run(wish, drill_draw.seconds(within), programme, Console()))
+        raise typer.Exit(drills.run(drill_scenario.load(name or "complete_loss"), wish, programme, Console()))
+    except (drill_scenario.ScenarioError, plans.ProgrammeError) as error:
+        refuse(str(error), 2)
+    except ValueError as error:
+        refuse(f"{error}. Nothing was changed.", 2)
+    except drill_halt.DrillGoesOnError as error:
+        refuse(str(error), 4)
+
+
+def _tell(service: str, what: str, words: str) -> NoReturn:
+    if not words.strip():
+        refuse("Say it in words. Nothing was changed.", 2)
+    try:
+        drill_halt.tell(drill_halt.folder(runner.RUNS, service), what, recovery.operator(), words.strip())
+    except drill_halt.NoDrillError as error:
+        refuse(str(error), 3)
+    said = "It stops within a second or two, before its next phase." if what == drill_halt.STOP else "Noted."
+    typer.echo(said)
+    raise typer.Exit(0)
+
+
+def programme(
+    service: Annotated[str | None, typer.Option("--service", "-s", help="Of this service alone.")] = None,
+    as_json: Json = False,
+    as_ical: Annotated[bool, typer.Option("--ical", help="Print an iCalendar.")] = False,
+) -> None:
+    """What is due, overdue and done, coverage, what must be proven again; exit 1 when something is overdue."""
+    today = datetime.now(UTC).date()
+    try:
+        plan = plans.load()
+        if service is not None and service not in plan.services:
+            refuse(f"The programme has no service {service}; it has {', '.join(plan.services)}.", 2)
+        if as_ical:
+            duties = due.duties(plan, past.runs(runner.RUNS, service), today, service)
+            sys.stdout.buffer.write(calendar.ical(plan, duties, today))
+            raise typer.Exit(0)
+        said = overview.gather(runner.RUNS, plan, findings.load(runner.RUNS, service), today, service)
+    except plans.ProgrammeError as error:
+        refuse(str(error), 2)
+    except findings.FindingError as error:
+        refuse(str(error), error.code)
+    typer.echo(json.dumps(said, indent=2) if as_json else "\n".join(overview.lines(said)))
+    raise typer.Exit(WRONG if overview.wrong(said) else 0)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command."""
+    app.command()(drill)
+    app.command()(programme)
+    app.add_typer(cli_findings.app, name="findings")

@@ -1,0 +1,51 @@
+"""Run the playbooks of a drill, quietly: its steady state, its fault, its repair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from pgrescue import recovery, runner
+
+RECOVERED = (0, 7)
+PRECONDITION, REFUSED, STEP_FAILED, CALLED_OFF, VOID = 3, 4, 5, 8, 9
+
+
+@dataclass(frozen=True)
+class Played:
+    """How one playbook of a drill ended: its exit code by the project's contract, and what it said."""
+
+    code: int
+    said: str = ""
+
+
+def steady(path: str, request: recovery.Request, console: Console) -> bool:
+    """Whether the steady state holds; says so when it does not."""
+    if playbook(path, request, recovery.new_id(request), console).code == 0:
+        return True
+    console.print("The service is not in its steady state; nothing was broken. The lab: pgrescue lab status, or up")
+    return False
+
+
+def playbook(
+    path: str,
+    request: recovery.Request,
+    run_id: str,
+    console: Console,
+    more: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Played:
+    """Run one playbook of the drill quietly; print what it said when it fails."""
+    variables = {"service": request.service, "run_id": run_id, **(more or {})}
+    play = runner.start(
+        path, request.inventory, variables, {"PGRESCUE_OPERATOR": recovery.operator(), **(environment or {})}
+    )
+    failed = play.wait() != 0
+    said, code = play.failures() if failed else [], play.exit_code() if failed else 0
+    if failed:
+        console.print("\n".join(said) if said else play.output(), markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{path} failed.")
+    play.forget()
+    return Played(code, "; ".join(said))

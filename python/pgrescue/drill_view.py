@@ -1,0 +1,83 @@
+"""What a report shows of a drill: its first line, its rules, its checklist and its findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from pgrescue import drill_checklist, drill_draw, drill_record, drill_rules, findings
+from pgrescue.drill_checklist import Item
+from pgrescue.drill_rules import Judged
+from pgrescue.findings import Finding
+from pgrescue.human import span
+from pgrescue.record import Record
+
+
+@dataclass(frozen=True)
+class DrillView:
+    """A drill, ready for a page."""
+
+    first: str
+    objective: str
+    expected: str
+    must: str
+    nice: str
+    rules: tuple[Judged, ...]
+    facts: tuple[tuple[str, str], ...]
+    checklist: tuple[Item, ...]
+    findings: tuple[Finding, ...]
+
+
+def view(found: Record) -> DrillView | None:
+    """The drill of a record; None where it is none, or was made before drills had rules."""
+    said = found.drill
+    if said is None:
+        return None
+    judged, facts = drill_rules.judge(said, found.seen), _facts(said)
+    listed = _read(found, drill_checklist.FILE, Item, facts), _read(found, findings.FILE, Finding, facts)
+    return DrillView(
+        first=drill_rules.first_line(said, found.seen),
+        objective=said.scenario.objective,
+        expected=span(said.scenario.expected_rto_s),
+        must=drill_rules.count(judged, "must"),
+        nice=drill_rules.count(judged, "nice"),
+        rules=tuple(judged),
+        facts=tuple(facts),
+        checklist=listed[0],
+        findings=listed[1],
+    )
+
+
+def _facts(said: drill_record.Drill) -> list[tuple[str, str]]:
+    facts = []
+    for name, steady in (("Steady state before", said.steady_before), ("Steady state after", said.steady_after)):
+        facts.append((name, "not looked for" if steady is None else "held" if steady.held else "did not hold"))
+    if said.stopped:
+        facts.append(("Stopped", f"by {said.stopped.by}: {said.stopped.reason}"))
+    if said.blind:
+        facts.append(("Drawn blind", f"commitment {said.blind.commitment}"))
+        opened = said.blind.opened
+        kept = (
+            "which is what was committed to" if drill_draw.holds(said.blind) else "WHICH IS NOT WHAT WAS COMMITTED TO"
+        )
+        facts.append(("Opened", f"{opened.scenario} at {opened.at:%H:%M:%S} UTC, {kept}" if opened else "not opened"))
+        facts.append(("First correct action", span(said.first_correct_action_s)))
+        facts.append(
+            ("Found out", f"{span(said.found_out_s)}, {said.found_out}" if said.found_out else "nobody said so")
+        )
+        if said.other_actions:
+            facts.append(("Begun before that", ", ".join(said.other_actions)))
+    facts.append(("Next drill", f"{said.next.scenario} on {said.next.date}" if said.next else "none planned"))
+    return facts
+
+
+def _read[T](found: Record, name: str, shape: type[T], facts: list[tuple[str, str]]) -> tuple[T, ...]:
+    """What a file of the record lists; one that cannot be read is a fact, and stops no report."""
+    path = found.directory / name
+    try:
+        read = TypeAdapter(list[shape]).validate_json(path.read_bytes()) if path.exists() else []  # type: ignore[valid-type]
+    except ValueError as error:
+        facts.append((name, f"cannot be read: {str(error).splitlines()[0]}"))
+        return ()
+    return tuple(read)

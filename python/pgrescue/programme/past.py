@@ -1,0 +1,99 @@
+"""What was tried: the runs of this machine, as far as the programme asks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pgrescue import procedures, record
+from pgrescue.drill_record import FILE, Verified
+
+
+@dataclass(frozen=True)
+class Past:
+    """One run that ended. `verified`: what it proved something of, where its drill noted that."""
+
+    run: str
+    service: str
+    kind: str
+    procedure: str
+    scenario: str | None
+    at: datetime
+    result: str
+    operator: str | None
+    postgresql: str | None = None
+    verified: Verified | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it counts."""
+        return self.result == "passed"
+
+
+def runs(root: Path, service: str | None = None) -> list[Past]:
+    """Every run that ended, oldest first. A drill that was not judged has not ended."""
+    return [one for one in map(_read, record.all_runs(root)) if one and service in (None, one.service)]
+
+
+def _read(directory: Path) -> Past | None:
+    run: dict[str, Any] = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+    path = directory / FILE
+    drill: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"state": "ended"}
+    if not run.get("result") or drill["state"] != "ended":
+        return None
+    return Past(
+        run=run["id"],
+        service=run["service"],
+        kind=run["kind"],
+        procedure=run["procedure"],
+        scenario=run.get("scenario") or None,
+        at=datetime.strptime(directory.name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC),
+        result=run["result"],
+        operator=run.get("operator"),
+        postgresql=(run.get("versions") or {}).get("postgresql"),
+        verified=Verified.model_validate(drill["verified"]) if "verified" in drill else None,
+    )
+
+
+def present(root: Path, service: str, procedure: str, past: Sequence[Past]) -> Verified:
+    """What a drill of the procedure would prove something of now, as far as it is known."""
+    versions = [one.postgresql for one in past if one.service == service and one.postgresql]
+    return Verified(
+        procedure_sha256=procedures.digest(procedure),
+        postgresql=versions[-1] if versions else None,
+        extensions=extensions(root, [one.run for one in reversed(past) if one.service == service]),
+    )
+
+
+def extensions(root: Path, newest_first: Iterable[str]) -> dict[str, str] | None:
+    """The extensions and versions that the newest census of a run names, by database; None before there is one."""
+    for run in newest_first:
+        path = root / run / "census.json"
+        if path.exists():
+            census = json.loads(path.read_text(encoding="utf-8"))
+            return {
+                f"{database}.{name}": str(version)
+                for database, said in census.get("databases", {}).items()
+                for name, version in (said.get("extensions") or {}).items()
+            }
+    return None
+
+
+def changes(then: Verified | None, now: Verified) -> list[str]:
+    """What is not as it was when it was proven; what was not known then counts as nothing that was proven."""
+    if then is None:
+        return ["the drill noted nothing of what it proved"]
+    found = []
+    if then.procedure_sha256 != now.procedure_sha256:
+        found.append("the playbook or its roles changed")
+    if now.postgresql and then.postgresql != now.postgresql:
+        found.append(f"PostgreSQL {then.postgresql or 'of an unknown version'} became {now.postgresql}")
+    if now.extensions is not None and then.extensions != now.extensions:
+        before = then.extensions or {}
+        differing = sorted(name for name in {*before, *now.extensions} if before.get(name) != now.extensions.get(name))
+        found.append(f"extensions changed: {', '.join(differing)}")
+    return found

@@ -1,0 +1,26 @@
+"""Synthesise what a drill leaves beside its run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pgrescue import drill_record, drill_scenario, record
+from pgrescue.drill_record import Drill, Steady
+from run_fixture import ZERO, Synthetic
+
+
+def drill(name: str = "complete_loss", **more: Any) -> Drill:
+    """A drill that went well, of this scenario."""
+    steady = Steady(held=True, at=ZERO)
+    well = {"state": "ended", "steady_before": steady, "steady_after": steady, "cleaned_up": True}
+    return Drill(scenario=drill_scenario.load(name), **{**well, **more})
+
+
+def ended(root: Path, said: Drill | None = None, **parts: Any) -> record.Record:
+    """The record of a run with this drill, finished."""
+    directory = Synthetic(**parts).write(root)
+    (directory / drill_record.FILE).write_text(json.dumps((said or drill()).dump()))
+    record.finish(directory)
+    return record.load(directory)

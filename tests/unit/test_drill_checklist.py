@@ -1,0 +1,140 @@
+"""The checklist finds out by itself what can be found out, and each item can fail."""
+
+import io
+import json
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from pgrescue import drill, drill_checklist, drill_ready, procedures, record, runner
+from pgrescue.programme import plan as plans
+from pgrescue.programme import reviews
+from rich.console import Console
+from run_fixture import Synthetic
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+PRODUCTION = {"postgresql": "17", "data_bytes": 2_000_000_000_000, "extensions": ["pg_trgm"]}
+SERVICE = {
+    "owner": "lena",
+    "participants": ["ada", "omar"],
+    "credentials": [{"name": "token of the registrar", "expires": "2026-12-31"}],
+    "production": PRODUCTION,
+}
+
+
+@pytest.fixture
+def ready(tmp_path, monkeypatch):
+    """A drill of which every item is done, as a function of what is planted."""
+    monkeypatch.setattr(runner, "RUNS", tmp_path)
+    made = Synthetic().write(tmp_path)
+    run = json.loads((made / "run.json").read_text())
+    (made / "run.json").write_text(json.dumps({**run, "versions": {"postgresql": "17"}}))
+    (made / "census.json").write_text(json.dumps({"databases": {"shop": {"extensions": {"pg_trgm": "1.6"}}}}))
+    record.finish(made)
+    (tmp_path / "rehearsals").mkdir()
+    rehearse(tmp_path, NOW - timedelta(days=3))
+    read = {"reviewed": date(2026, 11, 1), "by": "ada", "sha256": procedures.digest("failover")}
+    monkeypatch.setattr(reviews, "load", lambda: {"failover": reviews.Review.model_validate(read)})
+
+    def items(acknowledged=("ada", "omar"), reasons=None, service=SERVICE, inventory=tmp_path, **more):
+        said = {"begun": "2026-01-01", "obligations": [], "tools": ["sh"], "services": {"shop": service}, **more}
+        context = drill_ready.Context(
+            programme=plans.Programme.model_validate(said), service="shop", procedures=("failover",), runs=tmp_path,
+            inventory=inventory, who="lena", now=NOW, acknowledged=acknowledged,
+        )  # fmt: skip
+        return {one.item: one for one in drill_ready.before(context, reasons or {})}
+
+    return items
+
+
+def rehearse(root, at, passed=True):
+    said = {"at": at.isoformat(), "passed": passed, "channels": {"pager": 0.3}}
+    (root / f"rehearsals/{at:%Y%m%dT%H%M%SZ}-shop-rehearsal.json").write_text(json.dumps(said))
+
+
+def test_a_drill_that_is_ready_has_every_item_done(ready):
+    items = ready()
+    assert [one.item for one in items.values() if not one.done] == []
+    assert "1.6 GB here, 2.0 TB in production (0.08%)" in items["parity"].said
+
+
+PLANTED = {
+    "date_free": ({"blocked": [{"from": "2026-11-24", "to": "2026-11-24", "why": "sale"}]}, "blocked: sale"),
+    "participants": ({"acknowledged": ("ada",)}, "not acknowledged by omar"),
+    "parity": ({"service": {**SERVICE, "production": None}}, "says nothing of production"),
+    "tools": ({"tools": ["sh", "no-such-tool"]}, "not found: no-such-tool"),
+    "credentials": (
+        {"service": {**SERVICE, "credentials": [{"name": "token of the registrar", "expires": "2026-11-23"}]}},
+        "expired: token of the registrar since 2026-11-23",
+    ),
+    "page_proven": ({"page_days": 2}, "longer ago than 2 days"),
+    "runbook_reviewed": ({"review_days": 20}, "was good until 2026-11-21"),
+}
+
+
+def test_there_is_a_planted_failure_for_every_item():
+    assert set(PLANTED) == set(drill_ready.BEFORE)
+
+
+@pytest.mark.parametrize("item", PLANTED)
+def test_each_item_can_fail_by_itself_and_says_why(item, ready):
+    planted, words = PLANTED[item]
+    items = ready(**planted)
+    assert [name for name, one in items.items() if not one.done] == [item]
+    assert words in items[item].said
+
+
+def test_a_rehearsal_that_did_not_pass_or_was_never_made_proves_no_page(ready, tmp_path):
+    rehearse(tmp_path, NOW - timedelta(days=1), passed=False)
+    assert "did not pass" in ready()["page_proven"].said
+    for path in (tmp_path / "rehearsals").iterdir():
+        path.unlink()
+    assert "nobody rehearsed it" in ready()["page_proven"].said
+
+
+def test_an_inventory_that_is_not_there_is_no_way_to_the_hosts(ready, tmp_path):
+    assert not ready(inventory=tmp_path / "gone")["credentials"].done
+
+
+def test_an_extension_that_production_has_and_the_drill_has_not_is_named(ready):
+    more = {**SERVICE, "production": {**PRODUCTION, "extensions": ["pg_trgm", "postgis"]}}
+    assert "extensions missing here: postgis" in ready(service=more)["parity"].said
+
+
+def test_an_item_that_is_not_done_is_missing_unless_there_is_a_reason(ready):
+    without = {"acknowledged": ()}
+    assert [one.item for one in drill_ready.missing(list(ready(**without).values()))] == ["participants"]
+    given = ready(**without, reasons={"participants": "a rehearsal among two"})
+    assert drill_ready.missing(list(given.values())) == []
+    standing = ready(**without, service={**SERVICE, "going_without": {"participants": "nobody is told"}})
+    assert standing["participants"].reason == "nobody is told"
+    assert ready(reasons={"participants": "for nothing"})["participants"].reason is None
+
+
+def test_whoever_sits_there_is_asked_who_acknowledged_and_for_each_reason(monkeypatch, tmp_path):
+    monkeypatch.setattr(runner, "RUNS", tmp_path)
+    answers = iter(["ada, omar", "because", "because", "because", "", "never asked"])
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    monkeypatch.setattr(console, "input", lambda *_: next(answers))
+    programme = plans.Programme.model_validate(
+        {"begun": "2026-01-01", "obligations": [], "services": {"shop": SERVICE}, "blocked": [], "tools": ["no-such"]}
+    )
+    items = drill.prepared(["failover"], drill.Wish("shop", str(tmp_path)), programme, console)
+    assert items is None, "the fourth reason was not given"
+    assert next(answers) == "never asked"
+
+
+def test_lessons_begin_with_the_slowest_steps_and_where_people_were_waited_for(tmp_path):
+    said = drill_checklist.lessons(record.load(Synthetic().write(tmp_path)))
+    slowest = [line for line in said.splitlines() if line.startswith("- ")][:3]
+    assert slowest[0] == "- restore: Restore the backup into a new data directory, 6.4 s"
+    assert slowest[1] == "- restore: Replay the archive to its end, 4.1 s"
+    assert "- from 01:20:55 UTC, 2.6 s" in said
+
+
+def test_what_was_kept_during_a_drill_is_counted(tmp_path):
+    found = record.load(Synthetic().write(tmp_path))
+    items = {one.item: one for one in drill_checklist.during(found.story, "lena", NOW)}
+    assert all(one.done for one in items.values())
+    assert items["notes"].said == "1 note"
+    after = {one.item: one for one in drill_checklist.after(found, 2, "", "lena", NOW)}
+    assert (after["measured"].done, after["next"].done, after["findings"].said) == (True, False, "2 findings")

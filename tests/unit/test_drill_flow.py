@@ -1,0 +1,438 @@
+"""A drill from its checklist to its sealed record, and one that nobody knows the scenario of; the lab is played."""
+
+import json
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pgrescue import (
+    cli,
+    drill,
+    drill_blind,
+    drill_checklist,
+    drill_draw,
+    drill_halt,
+    drill_play,
+    drill_ready,
+    drill_record,
+    drill_scenario,
+    findings,
+    incidents,
+    record,
+    recovery,
+    runner,
+)
+from pgrescue.core import journal
+from pgrescue.drill_play import Played
+from pgrescue.manifest import verify_manifest
+from pgrescue.programme import plan as plans
+from rich.console import Console
+from run_fixture import Synthetic, Witness
+from typer.testing import CliRunner
+
+FAULT = "lab/faults/destroy_hosts.yml"
+NOW = datetime(2026, 12, 2, 9, tzinfo=UTC)
+
+
+@dataclass
+class Lab:
+    """Plays the lab's playbooks and the recovery: what fails, what was run, what the recovery leaves."""
+
+    fails: dict = field(default_factory=dict)
+    played: list = field(default_factory=list)
+    parts: dict = field(default_factory=dict)
+    during: object = None
+
+    def playbook(self, path, request, run_id, console, more=None, environment=None):
+        self.played.append(path)
+        code = self.fails.get(path, 0)
+        if "faults/" in path and not code and environment:
+            folder = drill_blind.Path(environment["PGRESCUE_RUNS"]) / run_id
+            with journal.Journal(str(folder / "timeline.jsonl"), "ada") as timeline:
+                timeline.write("fault", step="Break it", boot_id="x")
+            if self.during:
+                self.during()
+        return code if isinstance(code, Played) else Played(code, "it said so" if code else "")
+
+    def execute(self, request, run_id, console):
+        made = Synthetic(**self.parts).write(runner.RUNS / "made")
+        there = runner.RUNS / run_id
+        there.mkdir(exist_ok=True)
+        for path in made.iterdir():
+            path.rename(there / path.name)
+        run = json.loads((there / "run.json").read_text())
+        run |= {"id": run_id, "procedure": request.procedure}
+        (there / "run.json").write_text(json.dumps(run))
+        record.finish(there)
+        return record.load(there).run.exit_code
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    played = Lab()
+    monkeypatch.setattr(runner, "RUNS", tmp_path)
+    for module in (drill, drill_blind, __import__("pgrescue.drill_close", fromlist=["x"]), drill_play):
+        monkeypatch.setattr(module, "playbook", played.playbook)
+    monkeypatch.setattr(recovery, "execute", played.execute)
+    monkeypatch.setattr(drill_halt, "EVERY_S", 0.01)
+    return played
+
+
+def console():
+    return Console(width=200, record=True, force_terminal=False)
+
+
+def wish(tmp_path, **more):
+    return drill.Wish("shop", str(tmp_path), seed=1, **more)
+
+
+def run(tmp_path, out, name="complete_loss", **more):
+    what = drill_scenario.load(name).model_copy(update={"within_s": 0.001})
+    return drill.run(what, wish(tmp_path, **more), plans.load(), out)
+
+
+def newest(tmp_path):
+    return record.load(record.all_runs(tmp_path)[-1])
+
+
+def test_a_drill_leaves_its_scenario_rules_checklist_findings_lessons_and_next_in_a_whole_record(lab, tmp_path):
+    code = run(tmp_path, out := console())
+    found = newest(tmp_path)
+    assert code == 0, out.export_text()
+    assert lab.played == [
+        "lab/steady_state.yml", FAULT, "lab/replace_hosts.yml", "playbooks/protect.yml", "lab/steady_state.yml",
+        "playbooks/mirror_run.yml",
+    ]  # fmt: skip
+    assert found.drill and found.drill.state == "ended" and found.drill.steady_after.held
+    assert found.drill.verified and found.drill.next
+    items = [
+        drill_checklist.Item.model_validate(one) for one in json.loads((found.directory / "checklist.json").read_text())
+    ]
+    assert {one.phase for one in items} == {"before", "during", "after"}
+    assert all(one.done or one.reason for one in items if one.phase == "before")
+    assert "Slowest steps" in (found.directory / "lessons.md").read_text()
+    assert "Replay the archive" in (found.directory / "lessons.md").read_text()
+    opened = findings.load(tmp_path)
+    assert [one.title for one in opened] == ["Noted: Second cache node was slow to reconnect."]
+    assert all(one.owner and one.due for one in opened)
+    assert verify_manifest(found.directory) == []
+
+
+def test_a_fault_that_took_no_effect_makes_the_drill_void_and_everything_is_put_back(lab, tmp_path):
+    lab.fails[FAULT] = 5
+    code = run(tmp_path, console())
+    found = newest(tmp_path)
+    assert (code, found.run.result) == (9, "void")
+    assert "The fault did not take effect: it said so" in found.outcome.reason
+    assert "playbooks/protect.yml" in lab.played
+    assert verify_manifest(found.directory) == []
+
+
+def test_a_fault_that_is_refused_ends_with_4_and_leaves_no_run(lab, tmp_path):
+    lab.fails[FAULT] = 4
+    assert run(tmp_path, console()) == 4
+    assert record.all_runs(tmp_path) == []
+    assert lab.played == ["lab/steady_state.yml", FAULT]
+
+
+def test_a_drill_whose_witness_saw_nothing_ends_void(lab, tmp_path):
+    lab.parts = {"witness": Witness().outage(up=0), "lost": 0}
+    assert run(tmp_path, console()) == 9
+    assert newest(tmp_path).run.result == "void"
+
+
+def test_a_service_that_is_not_steady_afterwards_fails_the_drill(lab, tmp_path, monkeypatch):
+    def playbook(path, *arguments, **more):
+        if path == "lab/replace_hosts.yml":
+            lab.fails["lab/steady_state.yml"] = 5
+        return lab.playbook(path, *arguments, **more)
+
+    monkeypatch.setattr("pgrescue.drill_close.playbook", playbook)
+    assert run(tmp_path, console()) == 7
+    assert any(one.title == "The steady state did not return" for one in findings.load(tmp_path))
+
+
+def test_what_cannot_be_put_back_ends_with_5(lab, tmp_path):
+    lab.fails["playbooks/protect.yml"] = 5
+    assert run(tmp_path, console()) == 5
+
+
+def test_a_service_that_is_not_steady_is_not_broken(lab, tmp_path):
+    lab.fails["lab/steady_state.yml"] = 5
+    assert run(tmp_path, console()) == 3
+    assert lab.played == ["lab/steady_state.yml"]
+
+
+def test_a_drill_goes_on_without_an_item_only_for_a_reason_that_it_keeps(lab, tmp_path, monkeypatch):
+    strict = plans.load()
+    strict.services["shop"].going_without.clear()
+    monkeypatch.setattr(plans, "load", lambda: strict)
+    out = console()
+    assert run(tmp_path, out) == 3
+    said = out.export_text()
+    assert "Not done: everybody who takes part was told" in said
+    assert "Nothing was changed. Go on without: --without " in said
+    assert lab.played == []
+    reasons = dict.fromkeys(drill_ready.BEFORE, "because we try it")
+    assert run(tmp_path, console(), without=reasons) == 0
+    items = json.loads((newest(tmp_path).directory / "checklist.json").read_text())
+    assert {one["reason"] for one in items if not one["done"]} == {"because we try it"}
+    assert any("Not done before" in one.title for one in findings.load(tmp_path))
+
+
+def test_a_reason_for_what_is_no_item_is_refused(lab, tmp_path):
+    with pytest.raises(ValueError, match="no item weather"):
+        run(tmp_path, console(), without={"weather": "rain"})
+
+
+def test_a_real_breach_elsewhere_stops_the_drill_before_anything_is_broken(lab, tmp_path):
+    incidents.begin(tmp_path, "orders", "watch", {"state": "stopped", "says": "orders is down", "level": "page"}, None)
+    out = console()
+    assert run(tmp_path, out) == 8
+    assert FAULT not in lab.played
+    assert "orders is down. Nothing was broken." in out.export_text().replace("\n", " ")
+
+
+def test_a_breach_while_it_recovers_pauses_the_run_in_a_safe_state(lab, tmp_path):
+    watched = drill_halt.Watched(tmp_path, "shop", ["somebody_stops"], tmp_path / "drills/shop")
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    with drill_halt.going_on(watched.folder, "x"), drill_halt.Guard(watched, run_dir) as guard:
+        drill_halt.tell(watched.folder, drill_halt.STOP, "ada", "a real alarm")
+        guard._thread.join(10)
+    assert guard.stopped and guard.stopped.reason == "a real alarm"
+    assert json.loads((run_dir / "pause.json").read_text())["reason"] == "a real alarm"
+
+
+def test_the_word_of_a_watch_counts_while_it_is_fresh_for_other_services_and_for_what_pages(tmp_path):
+    watched = drill_halt.Watched(tmp_path, "shop", ["another_service_is_ill"], tmp_path / "drills/shop")
+    (tmp_path / "watch").mkdir()
+
+    def beat(service, state, at=NOW):
+        (tmp_path / f"watch/{service}.json").write_text(
+            json.dumps({"at": at.isoformat(), "state": state, "says": state})
+        )
+
+    for service, state, at in (
+        ("shop", "stopped", NOW),
+        ("orders", "well", NOW),
+        ("orders", "stale", NOW),
+        ("orders", "stopped", NOW - timedelta(minutes=1)),
+    ):
+        beat(service, state, at)
+        assert drill_halt.breach(watched, NOW) is None, (service, state)
+    beat("orders", "stopped")
+    assert "orders: stopped" in drill_halt.breach(watched, NOW).reason
+    (tmp_path / "watch/orders.json").write_text("{")
+    assert "cannot be read" in drill_halt.breach(watched, NOW).reason
+
+
+def test_two_drills_of_a_service_do_not_go_on_at_once(tmp_path):
+    folder = drill_halt.folder(tmp_path, "shop")
+    with (
+        drill_halt.going_on(folder, "one"),
+        pytest.raises(drill_halt.DrillGoesOnError, match="Nothing was changed"),
+        drill_halt.going_on(folder, "two"),
+    ):
+        raise AssertionError("both went on")
+    with pytest.raises(drill_halt.NoDrillError):
+        drill_halt.tell(folder, drill_halt.FOUND_OUT, "ada", "the disk")
+
+
+def test_a_draw_can_be_repeated_by_its_seed_and_its_commitment_cannot_be_guessed_from_it():
+    first, again = (drill_draw.draw("shop", ["a", "b", "c"], 7200, NOW, 7) for _ in range(2))
+    assert (first.scenario, first.at) == (again.scenario, again.at)
+    assert NOW <= first.at <= NOW + timedelta(hours=2)
+    assert drill_draw.commitment(first) != drill_draw.commitment(again), "the seed alone would give it away"
+
+
+@pytest.mark.parametrize("changed", [{"scenario": "b"}, {"at": NOW}, {"salt": "0" * 64}, {"within_s": 1.0}])
+def test_a_draw_that_was_chosen_later_is_not_what_was_committed_to(changed):
+    drawn = drill_draw.draw("shop", ["a"], 7200, NOW, None)
+    said = drill_record.Draw(drill="x", commitment=drill_draw.commitment(drawn), committed=NOW)
+    assert not drill_draw.holds(said)
+    assert drill_draw.holds(said.model_copy(update={"opened": drawn}))
+    assert not drill_draw.holds(said.model_copy(update={"opened": drawn.model_copy(update=changed)}))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("30s", 30), ("1d", 86400)]
+)
+def test_a_window_is_said_as_people_say_it(text, seconds):
+    assert drill_draw.seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "two hours", "0s", "-1h", "2h "])
+def test_a_window_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match="is no"):
+        drill_draw.seconds(text)
+
+
+def people(lab, tmp_path, *procedures, words=None):
+    """People who say what is wrong, and begin these procedures in turn; the last brings the service back."""
+
+    def act():
+        folder = drill_halt.folder(tmp_path, "shop")
+        if words:
+            drill_halt.tell(folder, drill_halt.FOUND_OUT, "ada", words)
+        for number, procedure in enumerate(procedures):
+            begins = datetime.now(UTC) + timedelta(seconds=2 + 10 * number)
+            synthetic = Synthetic(kind="incident", objectives={})
+            made = synthetic.write(tmp_path / f"made{number}")
+            there = tmp_path / f"{begins:%Y%m%dT%H%M%SZ}-shop-{procedure}"
+            made.rename(there)
+            lines = [json.loads(line) for line in (there / "timeline.jsonl").read_text().splitlines()]
+            shift = begins - datetime.fromisoformat(lines[0]["wall"])
+            for name in ("timeline.jsonl", "witness.jsonl"):
+                moved = [shifted(json.loads(line), shift) for line in (there / name).read_text().splitlines()]
+                moved = [line for line in moved if line["event"] != "fault"]
+                (there / name).write_text("".join(f"{line}\n" for line in chained(moved)))
+            run = json.loads((there / "run.json").read_text())
+            (there / "run.json").write_text(json.dumps({**run, "id": there.name, "procedure": procedure}))
+            if number == len(procedures) - 1:
+                record.finish(there)
+
+    lab.during = act
+
+
+def shifted(line, shift):
+    moved = {k: (datetime.fromisoformat(line[k]) + shift).isoformat() for k in ("wall", "start", "end") if k in line}
+    return {**line, **moved}
+
+
+def chained(lines):
+    from hashlib import sha256
+
+    before = "0" * 64
+    for line in lines:
+        text = json.dumps({**line, "prev": before} if "prev" in line else line)
+        before = sha256(text.encode()).hexdigest()
+        yield text
+
+
+def blind(tmp_path, out, within_s=0.001):
+    return drill_blind.run(wish(tmp_path), within_s, plans.load(), out)
+
+
+def drawn_by_seed(tmp_path):
+    names = [one.name for one in drill_blind.candidates()]
+    return drill_scenario.load(drill_draw.draw("shop", names, 1, NOW, 1).scenario)
+
+
+def test_a_blind_drill_shows_nothing_before_people_have_recovered_and_then_proves_its_draw(lab, tmp_path):
+    what = drawn_by_seed(tmp_path)
+    out, shown = console(), []
+    people(lab, tmp_path, "switchover", what.procedure, words="a host is gone")
+    act = lab.during
+    lab.during = lambda: (shown.append(out.export_text(clear=False)), act())
+    blind(tmp_path, out)
+    (before,), after = shown, out.export_text()
+    commitment = json.loads(next(tmp_path.glob("drills/2*/draw.json")).read_text())["commitment"]
+    assert commitment in before
+    assert "Drawn was" not in before
+    assert f"Drawn was {what.name}" in after
+    found = newest(tmp_path)
+    assert (found.run.kind, found.run.scenario, found.run.procedure) == ("drill", what.name, what.procedure)
+    assert found.drill.blind.opened and drill_draw.holds(found.drill.blind)
+    assert found.drill.first_correct_action_s == pytest.approx(12, abs=1.5)
+    assert [run.rpartition("-")[2] for run in found.drill.other_actions] == ["switchover"]
+    assert found.drill.found_out and "a host is gone" in found.drill.found_out
+    report = (found.directory / "report.md").read_text()
+    assert "which is what was committed to" in report
+    assert verify_manifest(found.directory) == []
+    (folder,) = tmp_path.glob("drills/2*")
+    assert verify_manifest(folder) == []
+    steps = [(e["event"], e["step"], e["status"]) for e in journal.events(str(folder / "timeline.jsonl"))]
+    assert steps[0] == ("decision", "drawn", "committed")
+    assert steps[-1] == ("decision", "drawn", "opened")
+
+
+def test_a_blind_drill_does_not_begin_the_recovery_itself(lab, tmp_path):
+    what = drawn_by_seed(tmp_path)
+    people(lab, tmp_path, what.procedure)
+    before = len(record.all_runs(tmp_path))
+    blind(tmp_path, console())
+    assert len(record.all_runs(tmp_path)) == before + 1, "only what people began"
+
+
+def test_a_blind_drill_that_is_stopped_shows_what_was_drawn(lab, tmp_path):
+    folder = drill_halt.folder(tmp_path, "shop")
+    lab.during = lambda: drill_halt.tell(folder, drill_halt.STOP, "ada", "nobody finds it")
+    out = console()
+    assert blind(tmp_path, out) == 8
+    assert f"Drawn was {drawn_by_seed(tmp_path).name}" in out.export_text()
+    assert json.loads(next(tmp_path.glob("drills/2*/draw.json")).read_text())["opened"]
+
+
+def test_a_blind_drill_that_is_stopped_in_its_window_breaks_nothing(lab, tmp_path):
+    folder, out = drill_halt.folder(tmp_path, "shop"), console()
+
+    def stop():
+        pause = threading.Event()
+        while not (folder / drill_halt.GOING_ON).exists():
+            pause.wait(0.01)
+        drill_halt.tell(folder, drill_halt.STOP, "ada", "not today")
+
+    person = threading.Thread(target=stop)
+    person.start()
+    assert blind(tmp_path, out, within_s=3600.0) == 8
+    person.join()
+    assert not any("faults/" in path for path in lab.played)
+    assert "not today. Nothing was broken." in out.export_text().replace("\n", " ")
+
+
+@pytest.mark.parametrize("when", ["wait", "await_people"])
+def test_a_blind_drill_that_is_interrupted_shows_what_was_drawn_too(lab, tmp_path, monkeypatch, when):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(drill_halt if when == "wait" else drill_blind, when, interrupted)
+    out = console()
+    assert blind(tmp_path, out) == 8
+    assert f"Drawn was {drawn_by_seed(tmp_path).name}" in out.export_text()
+    (folder,) = tmp_path.glob("drills/2*")
+    assert json.loads((folder / "draw.json").read_text())["opened"]
+    assert verify_manifest(folder) == []
+
+
+def test_a_run_from_before_the_fault_is_no_answer_to_it(lab, tmp_path):
+    directory = Synthetic(kind="incident").write(tmp_path)
+    record.finish(directory)
+    struck = record.load(directory).story.started + timedelta(seconds=0.5)
+    assert drill_blind.begun("shop", struck) == []
+    assert len(drill_blind.begun("shop", struck - timedelta(seconds=1))) == 1
+    assert drill_blind.begun("orders", struck - timedelta(seconds=1)) == []
+
+
+def test_what_is_drawn_blind_can_be_found_out_and_is_more_than_one_thing():
+    names = {one.name for one in drill_blind.candidates()}
+    assert len(names) >= 3
+    assert names.isdisjoint({"switchover", "failback", "corrupt_index", "impossible_promise"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["failover", "--blind"], 2, "leave the name out"),
+        (["--blind", "--within", "soon"], 2, "is no duration"),
+        (["--found-out", "the disk"], 3, "No drill of shop goes on here"),
+        (["--stop", "enough"], 3, "No drill of shop goes on here"),
+        (["--stop", " "], 2, "Say it in words"),
+        (["nothing"], 2, "there are complete_loss"),
+        (["failover", "--without", "weather=rain"], 2, "no item weather"),
+    ],
+)
+def test_what_the_command_cannot_do_is_refused_and_changes_nothing(lab, tmp_path, arguments, code, words):
+    answer = CliRunner().invoke(cli.app, ["drill", *arguments])
+    assert (answer.exit_code, words in answer.output, "Nothing was changed." in answer.output) == (code, True, True)
+    assert lab.played == []
+
+
+def test_people_reach_a_drill_by_the_command(lab, tmp_path):
+    folder = drill_halt.folder(tmp_path, "shop")
+    with drill_halt.going_on(folder, "x"):
+        assert CliRunner().invoke(cli.app, ["drill", "--found-out", "the disk of db1"]).exit_code == 0
+        assert CliRunner().invoke(cli.app, ["drill", "--stop", "that is enough"]).exit_code == 0
+        assert drill_halt.told(folder, drill_halt.FOUND_OUT).reason == "the disk of db1"
+        assert drill_halt.told(folder, drill_halt.STOP).reason == "that is enough"

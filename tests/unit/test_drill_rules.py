@@ -1,0 +1,144 @@
+"""A drill is judged by its rules, from its record alone; one whose fault did not show proves nothing."""
+
+import pytest
+from drillings import drill, ended
+from pgrescue import drill_rules, drill_scenario, record, report
+from pgrescue.drill_record import Steady, Stopped
+from run_fixture import CHECKS, ZERO, Synthetic, Timeline, Witness, complete_loss, failed_restore
+
+NOT_STEADY = Steady(held=False, at=ZERO)
+
+
+def ruled(must, nice=(), **more):
+    """A drill of a complete loss with these rules."""
+    raw = {**drill_scenario.raw("complete_loss"), "must": list(must), "nice": list(nice)}
+    return drill(**more).model_copy(update={"scenario": drill_scenario.Scenario(name="complete_loss", **raw)})
+
+
+def verdicts(found):
+    return {one.rule: one.verdict for one in drill_rules.judge(found.drill, found.seen)}
+
+
+def test_a_drill_that_kept_its_rules_passes_and_says_how_many(tmp_path):
+    found = ended(tmp_path)
+    assert (found.run.result, found.run.exit_code) == ("passed", 0)
+    assert (
+        report.markdown(found)
+        .lstrip()
+        .startswith("> **DRILL complete_loss PASSED: 11 of 11 musts kept, 1 of 1 nice to have**")
+    )
+    assert "DRILL complete_loss PASSED" in report.html(found)
+
+
+PLANTED = {
+    "rto_within": (lambda: ruled([{"rto_within": 20}]), {}),
+    "rpo_within": (lambda: ruled([{"rpo_within": 5}]), {}),
+    "phase_within restore": (lambda: ruled([{"phase_within": {"restore": 5, "detect": 60}}]), {}),
+    "detection_within": (lambda: ruled([{"detection_within": 1}]), {}),
+    "nothing_lost": (lambda: ruled(["nothing_lost"]), {}),
+    "nothing_lost_before_point": (lambda: ruled(["nothing_lost_before_point"]), {"holes": [3]}),
+    "steady_after": (lambda: ruled(["steady_after"], steady_after=NOT_STEADY), {}),
+    "validated": (
+        lambda: ruled(["validated"]),
+        {"checks": [{**CHECKS[0], "verdict": "failed"}, *map(dict, CHECKS[1:])]},
+    ),
+    "recovered": (lambda: ruled(["recovered"]), {"timeline": failed_restore()}),
+}
+
+
+@pytest.mark.parametrize("rule", PLANTED)
+def test_each_rule_can_fail_and_fails_the_drill(rule, tmp_path):
+    made, parts = PLANTED[rule]
+    found = ended(tmp_path, made(), **parts)
+    assert verdicts(found)[rule] == "missed"
+    assert found.run.result == "failed"
+    assert report.markdown(found).lstrip().startswith("> **DRILL complete_loss FAILED")
+
+
+@pytest.mark.parametrize("rule", ["rto_within", "rpo_within", "detection_within", "first_correct_action_within"])
+def test_what_was_not_measured_is_not_kept(rule, tmp_path):
+    found = ended(tmp_path, ruled([{rule: 1e9}]), witness=None, timeline=Timeline())
+    assert verdicts(found)[rule] == "not measured"
+    assert found.run.result != "passed"
+
+
+def test_the_service_that_promises_nothing_cannot_keep_it(tmp_path):
+    found = ended(tmp_path, ruled([{"rto_within": "promised"}, {"phase_within": "promised"}]), objectives={})
+    assert set(verdicts(found).values()) == {"not measured"}
+
+
+def test_a_nice_rule_that_is_missed_fails_nothing(tmp_path):
+    found = ended(tmp_path, ruled(["recovered"], [{"rto_within": 1}]))
+    assert found.run.result == "passed"
+    assert "1 of 1 musts kept, 0 of 1 nice to have" in report.markdown(found)
+
+
+def test_a_drill_whose_fault_nobody_saw_is_void(tmp_path):
+    found = ended(tmp_path, witness=Witness().outage(up=0), lost=0)
+    assert (found.run.result, found.run.exit_code) == ("void", 9)
+    assert "The witness saw no failure. The drill proves nothing." in report.markdown(found)
+
+
+def test_a_drill_that_no_witness_saw_is_void(tmp_path):
+    found = ended(tmp_path, ruled(["recovered"]), witness=None)
+    assert (found.run.result, "nobody saw the failure" in found.outcome.reason) == ("void", True)
+
+
+def test_a_drill_whose_injector_saw_no_effect_is_void_however_the_run_went(tmp_path):
+    found = ended(tmp_path, drill(fault_failed="db1 accepts connections."))
+    assert found.run.result == "void"
+    assert "The fault did not take effect: db1 accepts connections." in report.markdown(found)
+
+
+def test_a_drill_that_was_stopped_is_void_and_says_by_whom(tmp_path):
+    found = ended(tmp_path, drill(stopped=Stopped(by="ada", at=ZERO, reason="the other shop is down")))
+    assert (found.run.result, "stopped by ada: the other shop is down" in found.outcome.reason) == ("void", True)
+
+
+def test_a_run_that_stopped_half_way_keeps_its_own_code_when_the_drill_is_stopped(tmp_path):
+    stopped = Stopped(by="ada", at=ZERO, reason="enough")
+    found = ended(tmp_path, drill(stopped=stopped), timeline=failed_restore())
+    assert (found.run.result, found.run.exit_code) == ("failed", 5), "it can still be gone on with"
+
+
+def test_a_drill_that_goes_on_is_not_judged_by_what_is_still_to_come(tmp_path):
+    found = ended(tmp_path, drill(state="open", steady_after=None))
+    assert (found.run.result, found.run.exit_code) == ("passed", 0)
+    assert report.markdown(found).lstrip().startswith("> **DRILL complete_loss NOT JUDGED: it has not ended**")
+
+
+def test_a_drill_that_fails_on_purpose_says_so_first(tmp_path):
+    found = ended(tmp_path, drill("impossible_promise"))
+    first = report.markdown(found).lstrip().splitlines()[0]
+    assert found.run.exit_code == 7
+    assert first.startswith("> **DRILL impossible_promise FAILED, ON PURPOSE (no server hands over within a hundredth")
+    assert "rto_within under 0.01 s: 27.5 s" in first or "rto_within 0.01 s: " in first
+
+
+def test_a_drill_that_was_to_fail_and_passed_says_that_its_rules_do_not_tell(tmp_path):
+    impossible = drill("impossible_promise")
+    lax = impossible.scenario.model_copy(update={"must": impossible.scenario.must[:1]})
+    found = ended(tmp_path, impossible.model_copy(update={"scenario": lax}))
+    assert "IT WAS TO FAIL" in report.markdown(found).lstrip().splitlines()[0]
+
+
+def test_a_record_is_judged_the_same_again(tmp_path):
+    for parts in ({}, {"witness": Witness().outage(up=0), "lost": 0}, {"timeline": failed_restore()}):
+        root = tmp_path / str(len(parts)) / next(iter(parts), "none")
+        first = ended(root, **parts)
+        assert record.finish(first.directory) == first.run
+
+
+def test_a_run_without_a_drill_is_judged_as_ever(tmp_path):
+    directory = Synthetic().write(tmp_path)
+    assert record.finish(directory).result == "passed"
+    assert report.markdown(record.load(directory)).startswith("# RECOVERED AND VALIDATED")
+
+
+def test_a_drill_that_failed_half_way_and_was_gone_on_with_is_not_failed_by_what_was_never_looked_for(tmp_path):
+    found = ended(tmp_path, drill(steady_after=None), timeline=failed_restore())
+    assert (found.run.result, found.run.exit_code) == ("failed", 5)
+    record.reopen(found.directory)
+    (found.directory / "timeline.jsonl").write_bytes(complete_loss().bytes)
+    assert record.finish(found.directory).exit_code == 0
+    assert record.load(found.directory).drill.state == "open"

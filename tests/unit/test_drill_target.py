@@ -1,0 +1,96 @@
+"""A host is broken on purpose only while it says so itself, for this service and this database system."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from modules import collection, module, refused
+
+HOUSE = Path(__file__).parents[2]
+SYSTEM = "7437700000000004471"
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+MARK = {"service": "shop", "system_identifier": SYSTEM, "expires": "2026-11-24T00:00:01Z"}
+
+
+def refusal(marker, service="shop", system=SYSTEM, now=NOW):
+    return collection("plugins.module_utils.drill_targets").refusal(marker, service, system, now)
+
+
+def test_a_marked_host_may_be_broken_until_the_mark_expires():
+    assert refusal(MARK) is None
+    assert "expired" in refusal(MARK, now=NOW + timedelta(seconds=1))
+
+
+def test_a_host_without_a_cluster_is_asked_for_the_service_alone():
+    assert refusal(MARK, system="") is None
+    assert "of shop, not of orders" in refusal(MARK, "orders", "")
+
+
+@pytest.mark.parametrize(
+    ("marker", "words"),
+    [
+        (None, "not marked"),
+        ({**MARK, "service": "orders"}, "of orders, not of shop"),
+        ({**MARK, "system_identifier": "1"}, f"system 1, and {SYSTEM} is there"),
+        ({**MARK, "expires": "2026-11-24T00:00:00Z"}, "expired"),
+        ({**MARK, "expires": "2026-11-25T00:00:00"}, "cannot be read"),
+        ({**MARK, "expires": "some day"}, "cannot be read"),
+        ({"service": "shop"}, "cannot be read"),
+        ([], "cannot be read"),
+        ("half a {", "cannot be read"),
+    ],
+)
+def test_what_is_no_drill_target_is_refused_with_the_reason(marker, words, tmp_path):
+    assert words in refusal(marker)
+    if marker is not None:
+        (tmp_path / "mark").write_text(marker if isinstance(marker, str) else json.dumps(marker))
+    answer = module("drill_target")(path=str(tmp_path / "mark"), service="shop", system_identifier=SYSTEM)
+    assert refused(answer, 4, words, "Nothing was changed.", "mark_drill_targets.yml")
+
+
+def play(tmp_path, entry, **variables):
+    """Run one entry point of the role on this machine."""
+    here = {"service_name": "shop", "postgres_version": 17, "fault_marker": f"{tmp_path}/made/mark.json", **variables}
+    role = {"name": "pgrescue.runbooks.fault", "tasks_from": entry}
+    plays = [{"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.import_role": role}]}]
+    (tmp_path / "play.json").write_text(json.dumps(plays))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", f"{tmp_path}/play.json"]
+    command += ["-e", json.dumps({**here, "ansible_become": False, "ansible_connection": "local"})]
+    return subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=False)
+
+
+def test_a_mark_that_the_role_makes_lets_its_guard_pass_for_that_database_system_alone(tmp_path):
+    assert play(tmp_path, "guard", fault_system_identifier=SYSTEM).returncode == 2
+    made = play(tmp_path, "mark", fault_system_identifier=SYSTEM)
+    assert made.returncode == 0, made.stdout
+    mark = json.loads((tmp_path / "made/mark.json").read_text())
+    left = datetime.fromisoformat(mark["expires"]) - datetime.now(UTC)
+    assert timedelta(hours=23) < left <= timedelta(hours=24)
+    assert play(tmp_path, "guard", fault_system_identifier=SYSTEM).returncode == 0
+    other = play(tmp_path, "guard", fault_system_identifier="1")
+    assert (other.returncode, "and 1 is there" in other.stdout) == (2, True)
+
+
+def test_nothing_is_marked_where_no_database_was_seen(tmp_path):
+    done = play(tmp_path, "mark", fault_system_identifier="")
+    assert (done.returncode, (tmp_path / "made").exists()) == (2, False)
+
+
+def test_an_injector_does_not_act_on_a_host_that_is_not_marked(tmp_path):
+    struck = tmp_path / "struck"
+    done = play(tmp_path, "power_off", fault_command=["touch", str(struck)], fault_victims={})
+    assert (done.returncode, struck.exists()) == (2, False)
+    play(tmp_path, "mark", fault_system_identifier=SYSTEM)
+    play(tmp_path, "power_off", fault_command=["touch", str(struck)], fault_victims={})
+    assert struck.exists()
+
+
+def test_a_disk_that_stayed_fast_is_no_fault(tmp_path):
+    play(tmp_path, "mark", fault_system_identifier=SYSTEM)
+    more = {"fault_command": ["true"], "fault_slow_probe": ["true"]}
+    done = play(tmp_path, "slow_disk", fault_slow_s=30, **more)
+    assert (done.returncode, "Make sure that it is slow" in done.stdout) == (2, True)
+    assert play(tmp_path, "slow_disk", fault_slow_s=0, **more).returncode == 0

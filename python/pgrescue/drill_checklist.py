@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 
 from pgrescue.human import plural, span
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from pgrescue.record import Record  # which shows this in its report
 
 FILE, LESSONS = "checklist.json", "lessons.md"
-SLOWEST = 3
 
 
 class Item(Model):
@@ -29,6 +30,7 @@ class Item(Model):
     by: str
     at: Instant
     reason: str | SkipJsonSchema[None] = None
+    standing: bool = False  # the reason is the programme's, for every drill
 
 
 def during(story: Story, who: str, now: datetime) -> list[Item]:
@@ -63,20 +65,15 @@ def after(record: Record, findings: int, following: str, who: str, now: datetime
     ]
 
 
-def lessons(record: Record) -> str:
-    """A draft of what was learnt: the slowest steps, and where people were waited for."""
-    slowest = sorted((s for s in record.story.steps if s.seconds), key=lambda s: -(s.seconds or 0))[:SLOWEST]
-    lines = [f"# Lessons of {record.run.id}", "", "A draft from the record. What people learnt belongs below it.", ""]
-    lines += ["## Slowest steps", ""]
-    lines += [f"- {step.phase or 'outside phases'}: {step.name}, {span(step.seconds)}" for step in slowest] or [
-        "- none"
-    ]
-    lines += ["", "## Where people were waited for", ""]
-    lines += [f"- from {wait.start:%H:%M:%S} UTC, {span(wait.duration.seconds)}" for wait in record.story.waits] or [
-        "- nowhere"
-    ]
-    lines += ["", "## What we would do otherwise", "", "- "]
-    return "\n".join(lines) + "\n"
+def read(directory: Path) -> tuple[Item, ...]:
+    """The checklist of a record; empty where there is none. Raises ValueError when it cannot be read."""
+    path = directory / FILE
+    if not path.exists():
+        return ()
+    try:
+        return TypeAdapter(tuple[Item, ...]).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ValueError(error.errors()[0]["msg"]) from error
 
 
 def item(
@@ -87,6 +84,17 @@ def item(
     who: str,
     now: datetime,
     reason: str | None = None,
+    standing: bool = False,
 ) -> Item:
     """An item; `found` is whether it is done, and what was found."""
-    return Item(item=name, phase=phase, text=text, done=found[0], said=found[1], by=who, at=now, reason=reason)
+    return Item(
+        item=name,
+        phase=phase,
+        text=text,
+        done=found[0],
+        said=found[1],
+        by=who,
+        at=now,
+        reason=reason,
+        standing=standing,
+    )

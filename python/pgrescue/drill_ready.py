@@ -58,7 +58,8 @@ def before(context: Context, reasons: Mapping[str, str]) -> list[Item]:
     for name, text in BEFORE.items():
         done, said = _LOOKS[name](context)
         reason = None if done else reasons.get(name) or standing.get(name)
-        items.append(item(name, "before", text, (done, said), context.who, context.now, reason))
+        always = reason is not None and reason == standing.get(name)
+        items.append(item(name, "before", text, (done, said), context.who, context.now, reason, always))
     return items
 
 

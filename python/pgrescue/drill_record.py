@@ -83,3 +83,4 @@ class Drill(Model):
     other_actions: list[str] = Field(default_factory=list)  # runs of other procedures that people began first
     verified: Verified | SkipJsonSchema[None] = None
     next: Next | SkipJsonSchema[None] = None
+    owner: str | SkipJsonSchema[None] = None  # of what it shows to be wrong

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter
-
-from pgrescue import drill_checklist, drill_draw, drill_record, drill_rules, findings
+from pgrescue import drill_checklist, drill_draw, drill_record, drill_rules
 from pgrescue.drill_checklist import Item
 from pgrescue.drill_rules import Judged
+from pgrescue.evidence import findings
+from pgrescue.evidence.settings import Settings
 from pgrescue.findings import Finding
 from pgrescue.human import span
 from pgrescue.record import Record
@@ -35,7 +35,7 @@ def view(found: Record) -> DrillView | None:
     if said is None:
         return None
     judged, facts = drill_rules.judge(said, found.seen), _facts(said)
-    listed = _read(found, drill_checklist.FILE, Item, facts), _read(found, findings.FILE, Finding, facts)
+    checklist = _checklist(found, facts)
     return DrillView(
         first=drill_rules.first_line(said, found.seen),
         objective=said.scenario.objective,
@@ -44,8 +44,8 @@ def view(found: Record) -> DrillView | None:
         nice=drill_rules.count(judged, "nice"),
         rules=tuple(judged),
         facts=tuple(facts),
-        checklist=listed[0],
-        findings=listed[1],
+        checklist=checklist,
+        findings=tuple(findings.of(found, Settings())),
     )
 
 
@@ -72,12 +72,10 @@ def _facts(said: drill_record.Drill) -> list[tuple[str, str]]:
     return facts
 
 
-def _read[T](found: Record, name: str, shape: type[T], facts: list[tuple[str, str]]) -> tuple[T, ...]:
-    """What a file of the record lists; one that cannot be read is a fact, and stops no report."""
-    path = found.directory / name
+def _checklist(found: Record, facts: list[tuple[str, str]]) -> tuple[Item, ...]:
+    """The checklist; one that cannot be read is a fact, and stops no report."""
     try:
-        read = TypeAdapter(list[shape]).validate_json(path.read_bytes()) if path.exists() else []  # type: ignore[valid-type]
+        return drill_checklist.read(found.directory)
     except ValueError as error:
-        facts.append((name, f"cannot be read: {str(error).splitlines()[0]}"))
+        facts.append((drill_checklist.FILE, f"cannot be read: {error}"))
         return ()
-    return tuple(read)

@@ -1,15 +1,15 @@
 """Findings: what a run showed to be wrong, who sees to it until when, and what became of it.
 
-`runs/<id>/findings.json` is part of the run's record and is never edited. What becomes of a finding later is appended
-to `runs/findings/<service>.jsonl`, one event a line.
+`runs/<id>/findings.json` is derived from the run's record at every close, by `evidence.findings`, and never edited.
+What becomes of a finding later is appended to `runs/findings/<service>.jsonl`, one event a line.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -63,23 +63,6 @@ class Event(Model):
     reason: str | SkipJsonSchema[None] = None
     owner: str | SkipJsonSchema[None] = None
     due: Day | SkipJsonSchema[None] = None
-
-
-def of_run(run: str, service: str, owner: str, titles: Sequence[tuple[Severity, str]], now: datetime) -> list[Finding]:
-    """Findings that a run opens, numbered; each is due by its severity."""
-    return [
-        Finding(
-            id=f"{run}-{number}",
-            run=run,
-            service=service,
-            title=title,
-            severity=severity,
-            owner=owner,
-            due=(now.astimezone(UTC).date() + timedelta(days=DUE_DAYS[severity])).isoformat(),
-            opened=now,
-        )
-        for number, (severity, title) in enumerate(titles, 1)
-    ]
 
 
 def load(runs: Path, service: str | None = None) -> list[Finding]:

@@ -123,14 +123,6 @@ def test_whoever_sits_there_is_asked_who_acknowledged_and_for_each_reason(monkey
     assert next(answers) == "never asked"
 
 
-def test_lessons_begin_with_the_slowest_steps_and_where_people_were_waited_for(tmp_path):
-    said = drill_checklist.lessons(record.load(Synthetic().write(tmp_path)))
-    slowest = [line for line in said.splitlines() if line.startswith("- ")][:3]
-    assert slowest[0] == "- restore: Restore the backup into a new data directory, 6.4 s"
-    assert slowest[1] == "- restore: Replay the archive to its end, 4.1 s"
-    assert "- from 01:20:55 UTC, 2.6 s" in said
-
-
 def test_what_was_kept_during_a_drill_is_counted(tmp_path):
     found = record.load(Synthetic().write(tmp_path))
     items = {one.item: one for one in drill_checklist.during(found.story, "lena", NOW)}

@@ -4,6 +4,7 @@ import json
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import pytest
 from pgrescue import (
@@ -25,6 +26,8 @@ from pgrescue import (
 )
 from pgrescue.core import journal
 from pgrescue.drill_play import Played
+from pgrescue.evidence import envelope
+from pgrescue.evidence.verify import verify
 from pgrescue.manifest import verify_manifest
 from pgrescue.programme import plan as plans
 from rich.console import Console
@@ -111,12 +114,60 @@ def test_a_drill_leaves_its_scenario_rules_checklist_findings_lessons_and_next_i
     ]
     assert {one.phase for one in items} == {"before", "during", "after"}
     assert all(one.done or one.reason for one in items if one.phase == "before")
-    assert "Slowest steps" in (found.directory / "lessons.md").read_text()
+    assert "The slowest steps" in (found.directory / "lessons.md").read_text()
     assert "Replay the archive" in (found.directory / "lessons.md").read_text()
     opened = findings.load(tmp_path)
-    assert [one.title for one in opened] == ["Noted: Second cache node was slow to reconnect."]
-    assert all(one.owner and one.due for one in opened)
+    assert {one.id.partition("/")[2]: one.title for one in opened} == {
+        "check-settings": "Check 'settings' failed",
+        "lost-after-recovery-point": "14 acknowledged commits after the recovery point are not reconciled",
+        "note-1": "Noted: Second cache node was slow to reconnect.",
+    }
+    assert {one.owner for one in opened} == {plans.load().services["shop"].owner}
+    assert next(one.said for one in items if one.item == "findings") == "3 findings"
+    assert all(one.title in (found.directory / "report.md").read_text() for one in opened)
     assert verify_manifest(found.directory) == []
+
+
+def test_a_drill_ends_sealed_as_it_is_once_it_has_ended_and_changing_that_shows(lab, tmp_path):
+    run(tmp_path, console())
+    there = newest(tmp_path).directory
+    first, last = sorted(there.glob("seal-*"))
+    stated = [envelope.read(path.read_bytes()).statement.digests["drill.json"] for path in (first, last)]
+    assert stated[1] == sha256((there / "drill.json").read_bytes()).hexdigest() != stated[0]
+    assert verify(there).holds
+    (there / "drill.json").write_text((there / "drill.json").read_text().replace('"ended"', '"open" '))
+    assert [one.path for one in verify(there).changed] == ["drill.json"]
+
+
+def test_findings_of_a_drill_are_the_same_whenever_its_record_is_closed(lab, tmp_path, monkeypatch):
+    run(tmp_path, console())
+    there, before = newest(tmp_path).directory, findings.load(tmp_path)
+    monkeypatch.setenv("PGRESCUE_EVIDENCE_OWNER", "somebody else")
+    record.finish(there)
+    assert findings.load(tmp_path) == before
+
+
+def test_a_drill_that_goes_on_has_no_findings_of_its_rules_yet(lab, tmp_path):
+    lab.fails["lab/replace_hosts.yml"] = 5
+    run(tmp_path, console())
+    there = newest(tmp_path).directory
+    assert {"drill", "steady"} & {one.id.partition("/")[2] for one in findings.load(tmp_path)}
+    said = json.loads((there / "drill.json").read_text())
+    (there / "drill.json").write_text(json.dumps({**said, "state": "open"}))
+    record.finish(there)
+    assert {one.id.partition("/")[2] for one in findings.load(tmp_path)} == {
+        "check-settings", "lost-after-recovery-point",
+    }  # fmt: skip
+
+
+def test_a_checklist_that_cannot_be_read_is_a_finding_and_stops_no_close(lab, tmp_path):
+    run(tmp_path, console())
+    there = newest(tmp_path).directory
+    (there / "checklist.json").write_text("[{}]")
+    record.finish(there)
+    (found,) = [one for one in findings.load(tmp_path) if one.id.endswith("/checklist")]
+    assert "cannot be read" in found.title
+    assert "cannot be read" in (there / "report.md").read_text()
 
 
 def test_a_fault_that_took_no_effect_makes_the_drill_void_and_everything_is_put_back(lab, tmp_path):
@@ -302,8 +353,6 @@ def shifted(line, shift):
 
 
 def chained(lines):
-    from hashlib import sha256
-
     before = "0" * 64
     for line in lines:
         text = json.dumps({**line, "prev": before} if "prev" in line else line)

@@ -1,7 +1,7 @@
 """A finding is opened by a run, whose record is not edited; what becomes of it is appended and can be shown."""
 
 import json
-from datetime import UTC, date, datetime
+from datetime import date
 
 import pytest
 from pgrescue import cli, findings, record, runner
@@ -9,18 +9,12 @@ from pgrescue.manifest import verify_manifest
 from run_fixture import Synthetic
 from typer.testing import CliRunner
 
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-
 
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "RUNS", tmp_path)
     monkeypatch.setenv("PGRESCUE_OPERATOR", "omar@laptop")
-    directory = Synthetic().write(tmp_path)
-    made = findings.of_run(
-        directory.name, "shop", "lena", [("high", "The restore took too long"), ("low", "Slow index")], NOW
-    )
-    (directory / findings.FILE).write_text(json.dumps([one.dump() for one in made]))
+    directory = Synthetic(objectives={"rto_s": 20}, lost=0).write(tmp_path)
     record.finish(directory)
     (tmp_path / "latest").symlink_to(directory.name)
     return directory
@@ -32,8 +26,8 @@ def ask(*arguments):
 
 
 def test_a_finding_has_an_owner_and_is_due_by_its_severity(opened, tmp_path):
-    high, low = findings.load(tmp_path)
-    assert (high.owner, high.due, low.due, high.state) == ("lena", "2026-12-08", "2027-02-22", "open")
+    medium, high = findings.load(tmp_path)
+    assert (high.owner, high.due, medium.due, high.state) == ("lena@ctl", "2026-12-08", "2026-12-24", "open")
     assert not high.overdue(date(2026, 12, 8))
     assert high.overdue(date(2026, 12, 9))
 
@@ -77,9 +71,9 @@ def test_the_list_ends_with_1_while_something_is_overdue(opened, tmp_path):
     [
         (["done", "latest", "--reason", "x"], 3, "There is no finding"),
         (["done", "shop", "--reason", "x"], 3, "2 findings match"),
-        (["done", "complete_loss-1"], 2, "say why"),
-        (["reopen", "complete_loss-1", "--reason", "x"], 4, "is open already"),
-        (["reopen", "complete_loss-1", "--reason", "x", "--due", "soon"], 2, "is no day"),
+        (["done", "/rto"], 2, "say why"),
+        (["reopen", "/rto", "--reason", "x"], 4, "is open already"),
+        (["reopen", "/rto", "--reason", "x", "--due", "soon"], 2, "is no day"),
     ],
 )
 def test_what_cannot_be_done_to_a_finding_is_refused_and_changes_nothing(opened, tmp_path, arguments, code, words):

@@ -9,20 +9,21 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from pgrescue.evidence import deviations
-from pgrescue.evidence.models import Finding, Leak, Severity
+from pgrescue.evidence import deviations, drills
+from pgrescue.evidence.drills import Said
+from pgrescue.evidence.models import Leak
 from pgrescue.evidence.settings import Settings
+from pgrescue.findings import DUE_DAYS, Finding, Severity
 from pgrescue.human import plural, span
 from pgrescue.models import PHASES
 from pgrescue.record import Record
 
-DUE_DAYS: dict[Severity, int] = {"high": 7, "medium": 30, "low": 90}
 NOBODY = "unassigned"  # where neither the inventory nor the record names anybody
-_Said = tuple[str, Severity, str]  # what kind of finding, stable from close to close; severity; title
 
 
 def of(record: Record, settings: Settings, leaks: Iterable[Leak] = (), unsealed: str = "") -> list[Finding]:
     """Every finding of a run, the severe ones first. `unsealed`: why its pack cannot be sealed."""
+    owner = (record.drill.owner if record.drill else None) or settings.owner or record.run.operator or NOBODY
     opened = record.story.last or _stamp(record.run.id)
     found = {kind: (severity, title) for kind, severity, title in _all(record, leaks)}
     if unsealed:
@@ -35,8 +36,8 @@ def of(record: Record, settings: Settings, leaks: Iterable[Leak] = (), unsealed:
             service=record.run.service,
             title=title,
             severity=severity,
-            owner=settings.owner or record.run.operator or NOBODY,
-            due=(opened.astimezone(UTC) + timedelta(days=DUE_DAYS[severity])).date(),
+            owner=owner,
+            due=(opened.astimezone(UTC) + timedelta(days=DUE_DAYS[severity])).date().isoformat(),
             opened=opened,
         )
         for kind, (severity, title) in ordered
@@ -53,10 +54,11 @@ def _slug(text: object) -> str:
     return re.sub(r"[^a-z0-9]+", "-", str(text).lower()).strip("-")
 
 
-def _all(record: Record, leaks: Iterable[Leak]) -> Iterator[_Said]:
+def _all(record: Record, leaks: Iterable[Leak]) -> Iterator[Said]:
     yield from _of_the_data(record)
     yield from _of_the_objectives(record)
     yield from _of_the_steps(record)
+    yield from drills.said(record)
     for place, one in enumerate(deviations.broken_glass(record), 1):
         yield f"glass-{place}", "high", f"{one.by} went on without a second person at {one.what}: {one.why}"
     for one in deviations.overrides(record):
@@ -70,7 +72,7 @@ def _all(record: Record, leaks: Iterable[Leak]) -> Iterator[_Said]:
         )
 
 
-def _of_the_data(record: Record) -> Iterator[_Said]:
+def _of_the_data(record: Record) -> Iterator[Said]:
     for check in record.checks:
         if check.verdict != "passed":
             must = check.tier == "must"
@@ -86,7 +88,7 @@ def _of_the_data(record: Record) -> Iterator[_Said]:
         yield "timeline", "high", f"The timeline proves nothing: {record.journal.broken}"
 
 
-def _of_the_objectives(record: Record) -> Iterator[_Said]:
+def _of_the_objectives(record: Record) -> Iterator[Said]:
     promised, measured = record.run.objectives, record.measurement
     figures = (
         ("rto", "The recovery time", promised.rto_s, measured.rta_s, measured.verdicts.rto),
@@ -103,7 +105,7 @@ def _of_the_objectives(record: Record) -> Iterator[_Said]:
             yield f"phase-{name}", "medium", f"Phase {name} took {span(took)} of {span(wanted)}"
 
 
-def _of_the_steps(record: Record) -> Iterator[_Said]:
+def _of_the_steps(record: Record) -> Iterator[Said]:
     for event in record.story.failures:
         said = f": {event.detail}" if event.detail else ""
         severity: Severity = "medium" if event.phase == "protect" else "high"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, PlainSerializer
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from pgrescue.models import Instant, Model, Seconds, Sha256, Verdict
 
 VERSION = 1
-Severity = Literal["high", "medium", "low"]
-Day = Annotated[date, PlainSerializer(date.isoformat, return_type=str, when_used="json")]
 
 
 class Runbooks(Model):
@@ -101,22 +98,6 @@ class ObjectiveList(Model):
     run: str
     source: str = "run.json"
     objectives: list[Objective] = Field(default_factory=list)
-
-
-class Finding(Model):
-    """One entry of `findings.json`: something a person has to put right or to accept."""
-
-    id: str
-    run: str
-    service: str
-    title: str
-    severity: Severity
-    owner: str
-    due: Day
-    state: Literal["open", "done", "accepted"] = "open"
-    opened: Instant
-    closed: Instant | SkipJsonSchema[None] = None
-    reason: str | SkipJsonSchema[None] = None
 
 
 class SignOff(Model):

@@ -181,7 +181,9 @@ def _runbook(what: str, situation: "Mapping[str, Any]", request: "Mapping[str, A
     way = next((way for way in found if "closed" not in way), None)
     if way is None:
         reasons = ["%s %s: %s" % (w["method"], w.get("host") or w.get("backup"), w["closed"]) for w in found]
-        return {"do": what, "why": "; ".join(reasons) or "no standby and no backup was seen"}
+        problem = (request["catalog"] or {}).get("problem")
+        unlisted = ["what can be restored could not be listed: %s" % problem] if problem else []
+        return {"do": what, "why": "; ".join(reasons + unlisted) or "no standby and no backup was seen"}
     method = way["method"]
     says = {
         PROMOTE: "Promote %s; the primary that is left is fenced first." % way.get("host"),

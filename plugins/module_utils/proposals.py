@@ -199,5 +199,9 @@ def _runbook(what: str, situation: "Mapping[str, Any]", request: "Mapping[str, A
 
 def _took(procedure: str, runs: "Sequence[Mapping[str, Any]]") -> "dict[str, float]":
     """What earlier runs of a procedure took, usually and at worst; nothing where none measured it."""
-    took = [float(run["rta_s"]) for run in runs if run.get("procedure") == procedure and "rta_s" in run]
+    took = [
+        float(run["rta_s"])
+        for run in runs
+        if run.get("procedure") == procedure and "rta_s" in run and run.get("attempts", 1) == 1
+    ]
     return {"takes_s": round(median(took), 3), "takes_p95_s": round(worst_likely(took), 3)} if took else {}

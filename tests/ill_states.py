@@ -218,7 +218,7 @@ def _take_connections(lab: Lab) -> list[psycopg.Connection[Any]]:
 def _slow(lab: Lab) -> None:
     lab.sql(
         "CREATE FUNCTION pgrescue.linger() RETURNS trigger LANGUAGE plpgsql "
-        "AS $$ BEGIN PERFORM pg_sleep(1.1); RETURN new; END $$;"
+        "AS $$ BEGIN PERFORM pg_sleep(0.6); RETURN new; END $$;"
         "CREATE TRIGGER linger BEFORE INSERT OR UPDATE ON pgrescue.looks "
         "FOR EACH ROW EXECUTE FUNCTION pgrescue.linger()"
     )

@@ -166,7 +166,7 @@ def _fill(lab: Lab) -> None:
     with suppress(SystemExit):  # it fills the disk, and says that it could not
         lab.inside(lab.primary, "dd", "if=/dev/zero", f"of={small}/filled", "bs=1M")
     with suppress(SystemExit):  # it ends the server, for which there is no room any more
-        lab.sql("SELECT count(pg_logical_emit_message(false, 'fill', repeat('x', 1000000))) FROM generate_series(1, 200)")
+        lab.sql("SELECT count(pg_logical_emit_message(false, 'x', repeat('x', 1000000))) FROM generate_series(1, 200)")
     until("writes fail", lambda: not _writes(lab))
 
 

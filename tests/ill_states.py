@@ -165,6 +165,8 @@ def _fill(lab: Lab) -> None:
     lab.inside(lab.primary, "systemctl", "start", UNIT)
     with suppress(SystemExit):  # it fills the disk, and says that it could not
         lab.inside(lab.primary, "dd", "if=/dev/zero", f"of={small}/filled", "bs=1M")
+    with suppress(SystemExit):  # it ends the server, for which there is no room any more
+        lab.sql("SELECT count(pg_logical_emit_message(false, 'x', repeat('x', 1000000))) FROM generate_series(1, 200)")
     until("writes fail", lambda: not _writes(lab))
 
 
@@ -218,7 +220,7 @@ def _take_connections(lab: Lab) -> list[psycopg.Connection[Any]]:
 def _slow(lab: Lab) -> None:
     lab.sql(
         "CREATE FUNCTION pgrescue.linger() RETURNS trigger LANGUAGE plpgsql "
-        "AS $$ BEGIN PERFORM pg_sleep(1.1); RETURN new; END $$;"
+        "AS $$ BEGIN PERFORM pg_sleep(0.6); RETURN new; END $$;"
         "CREATE TRIGGER linger BEFORE INSERT OR UPDATE ON pgrescue.looks "
         "FOR EACH ROW EXECUTE FUNCTION pgrescue.linger()"
     )

@@ -37,6 +37,7 @@ def folded(
         "result": run.get("result"),
         "exit_code": run.get("exit_code"),
         "ended_s": epoch_s(ended[-1]) if ended else None,
+        "attempts": sum(e["event"] == "start" and not e.get("phase") and not e.get("step") for e in events) or None,
         "failed_checks": [check["name"] for check in checks if check["verdict"] == "failed"],
         **{key: measurement[key] for key in ("rta_s", "rpa_s", "phases", "data_bytes") if key in measurement},
         **_speeds(plan, events),

@@ -181,7 +181,9 @@ def _runbook(what: str, situation: "Mapping[str, Any]", request: "Mapping[str, A
     way = next((way for way in found if "closed" not in way), None)
     if way is None:
         reasons = ["%s %s: %s" % (w["method"], w.get("host") or w.get("backup"), w["closed"]) for w in found]
-        return {"do": what, "why": "; ".join(reasons) or "no standby and no backup was seen"}
+        problem = (request["catalog"] or {}).get("problem")
+        unlisted = ["what can be restored could not be listed: %s" % problem] if problem else []
+        return {"do": what, "why": "; ".join(reasons + unlisted) or "no standby and no backup was seen"}
     method = way["method"]
     says = {
         PROMOTE: "Promote %s; the primary that is left is fenced first." % way.get("host"),
@@ -197,5 +199,9 @@ def _runbook(what: str, situation: "Mapping[str, Any]", request: "Mapping[str, A
 
 def _took(procedure: str, runs: "Sequence[Mapping[str, Any]]") -> "dict[str, float]":
     """What earlier runs of a procedure took, usually and at worst; nothing where none measured it."""
-    took = [float(run["rta_s"]) for run in runs if run.get("procedure") == procedure and "rta_s" in run]
+    took = [
+        float(run["rta_s"])
+        for run in runs
+        if run.get("procedure") == procedure and "rta_s" in run and run.get("attempts", 1) == 1
+    ]
     return {"takes_s": round(median(took), 3), "takes_p95_s": round(worst_likely(took), 3)} if took else {}

@@ -442,12 +442,12 @@ RULES: "tuple[tuple[str, str, Callable[[Scene], Answer]], ...]" = (
     ("damaged", PAGE, damaged),
     ("stopped", PAGE, stopped),
     ("hung", PAGE, hung),
+    ("unconfirmed", PAGE, unconfirmed),  # what waits holds its connection, so that none may be left
     ("no_connections", PAGE, no_connections),
     ("read_only", PAGE, read_only),
     ("wrong_role", PAGE, wrong_role),
     ("names_silent", PAGE, names_silent),
     ("misled", PAGE, misled),
-    ("unconfirmed", PAGE, unconfirmed),
     ("table_gone", PAGE, table_gone),
     ("stale_content", PAGE, stale_content),
     ("application_only", PAGE, application_only),

@@ -59,7 +59,9 @@ def _degraded(situation: "Mapping[str, Any]", catalog: "Mapping[str, Any]", prov
     found = [situation["says"]] if situation["level"] != "none" else []
     found += ["repository %s: %s" % (number, said) for number, said in (catalog.get("unreachable") or {}).items()]
     found += ["backup %(label)s is passed over: %(reason)s" % over for over in catalog.get("passed_over", [])]
-    if not catalog.get("candidates"):
+    if catalog.get("problem"):
+        found.append("what can be restored could not be listed: %s" % catalog["problem"])
+    elif not catalog.get("candidates"):
         found.append("there is no backup that could be restored")
     elif proven is None:
         found.append("no backup was ever proven: pgrescue prove")

@@ -339,5 +339,8 @@ def _since(moment_s: Optional[float], request: Mapping[str, Any]) -> Optional[fl
 
 def _took(runs: Sequence[Mapping[str, Any]], method: str) -> "dict[str, float]":
     """What earlier runs that took this way took, usually and at worst; nothing when none measured it."""
-    took = [run["rta_s"] for run in runs if run.get("method") == method and "rta_s" in run]
+    # a run that was interrupted and gone on with measures the interruption
+    took = [
+        run["rta_s"] for run in runs if run.get("method") == method and "rta_s" in run and run.get("attempts", 1) == 1
+    ]
     return {"takes_s": round(median(took), 3), "takes_p95_s": round(worst_likely(took), 3)} if took else {}

@@ -21,6 +21,7 @@ options:
     type: dict
     default: {}
   timeout_s: {description: How long a repository may take to answer in seconds., type: int, default: 15}
+  knock_s: {description: How long a store may take to begin to speak TLS in seconds., type: float, default: 5}
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}
 author: [The pgrescue authors]
@@ -65,7 +66,7 @@ def observe(
 ) -> "dict[str, object]":
     """Ask the repositories and fold their answers; those that do not answer are added to `unreachable`."""
     endpoints = engine.module.params["endpoints"]
-    unreachable.update(network.tls_problems(endpoints))
+    unreachable.update(network.tls_problems(endpoints, engine.module.params["knock_s"]))
     answering = ["--repo=%s" % repo for repo in endpoints if str(repo) not in unreachable] if unreachable else [None]
     info = [stanza for repo in answering for stanza in engine.ask(*filter(None, [repo]), "info")]
     known = [repo for stanza in info for repo in stanza.get("repo", [])]
@@ -103,6 +104,7 @@ def main() -> None:
             "required": {"type": "bool", "default": True},
             "endpoints": pgbackrest.ENDPOINTS,
             "timeout_s": {"type": "int", "default": 15},
+            "knock_s": {"type": "float", "default": 5},
         },
         supports_check_mode=True,
     )

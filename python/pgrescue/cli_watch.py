@@ -75,6 +75,7 @@ def watch(
         program = Path(sys.argv[0]).resolve()
         typer.echo(UNIT.format(program=program, inventory=Path(inventory).resolve(), runs=runner.RUNS), nl=False)
         return
+    _say(f"equipping the hosts of {service}" if equip else f"reading what the inventory says of {service}")
     try:
         told = setting.read(service, inventory, equip, _say)
     except setting.WatchError as error:

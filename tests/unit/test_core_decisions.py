@@ -251,6 +251,8 @@ def test_what_a_way_loses_is_told_in_seconds_of_acknowledged_commits():
     assert (chosen["loses_s"], "takes_s" in chosen) == (4.5, False)
     runs = [{"method": "promote", "rta_s": took} for took in (9.0, 11.0, 30.0)]
     assert ways.ways(request(states=states, runs=runs))[0]["takes_s"] == 11.0
+    interrupted = [*runs, {"method": "promote", "rta_s": 546.0, "attempts": 92}]
+    assert ways.ways(request(states=states, runs=interrupted))[0]["takes_s"] == 11.0
 
 
 def test_with_no_clean_host_a_backup_is_restored_over_what_a_stopped_host_was_left_with():

@@ -364,6 +364,12 @@ def test_a_standby_that_stays_behind_on_purpose_is_not_stale():
     assert judge(looks)["state"] == "well"
 
 
+def test_commits_that_wait_and_leave_no_connection_are_what_it_is_about():
+    looks, _known = unconfirmed()
+    fail_writes(looks, "too many connections for role", "53300")
+    assert judge(looks)["state"] == "unconfirmed"
+
+
 @pytest.mark.parametrize(
     ("problem", "state", "wanted"),
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from pgrescue import cli_steering, cli_watch, gate, lab, lint, record, recovery, runner, safe_state, upkeep
+from pgrescue import cli_ledger, cli_steering, cli_watch, gate, lab, lint, record, recovery, runner, safe_state, upkeep
 from pgrescue import drill as drills
 from pgrescue.manifest import MANIFEST, verify_manifest
 from pgrescue.options import (
@@ -110,6 +109,7 @@ def abort(
 
 cli_steering.register(app)
 cli_watch.register(app)
+cli_ledger.register(app)
 
 
 @app.command()
@@ -191,25 +191,6 @@ def mark(
 ) -> None:
     """Make a named point to recover to, before something risky. Example: pgrescue mark before_migration_42"""
     raise typer.Exit(upkeep.play("mark", service, inventory_path(inventory), {"mark_name": name}, Console()))
-
-
-@app.command()
-def report(
-    run: Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")] = "latest",
-    as_json: Annotated[bool, typer.Option("--json", help="Print run and measurement as JSON.")] = False,
-) -> None:
-    """Say how a run ended, and whether its record is as its manifest says; exit 1 when not."""
-    directory = record.find(runner.RUNS, run)
-    found = record.load(directory)
-    differences = verify_manifest(directory) if (directory / MANIFEST).exists() else []
-    for difference in differences:
-        typer.echo(f"The record is not as its manifest says: {difference}", err=True)
-    if as_json:
-        said = {"run": found.run.dump(), "measurement": found.measurement.dump(), "reason": found.outcome.reason}
-        typer.echo(json.dumps(said, indent=2))
-    else:
-        recovery.report(directory, Console())
-    raise typer.Exit(1 if differences else 0)
 
 
 @evidence.command("verify")

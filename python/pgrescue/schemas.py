@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from pgrescue import incidents, models
+from pgrescue.ledger import attempts, figures
 
 DOCUMENTS: dict[str, Any] = {
     "run": models.Run,
@@ -25,6 +26,8 @@ DOCUMENTS: dict[str, Any] = {
     "pause": models.Pause,
     "skips": list[models.Skip],
     "incident": incidents.Incident,
+    "attempt": attempts.Attempt,
+    "month": figures.Month,
 }
 
 

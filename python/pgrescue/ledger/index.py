@@ -2,7 +2,7 @@
 
 A refresh looks at every source from outside and reads what changed since. For a run that is one call, the time of its
 folder, for files of a record are replaced and never written over. A run without a manifest is read each time. What was
-touched within the last two seconds is read again too: a file system's clock does not tell two writes of one moment apart.
+touched within the last two seconds is read again too: a file system's clock does not tell two close writes apart.
 
 One transaction does it all. Of two processes the second waits and finds little left to do; one that is killed leaves
 the index as it was.
@@ -146,7 +146,7 @@ def _take(ledger: sqlite3.Connection, runs: Path, seen: _Seen) -> None:
     for table, row in begun.rows:
         names, places = ", ".join(row), ", ".join("?" * len(row))
         ledger.execute(
-            f"INSERT INTO {table} (source, {names}) VALUES (?, {places})",  # noqa: S608 - names of ours, values bound
+            f"INSERT INTO {table} (source, {names}) VALUES (?, {places})",
             (source, *row.values()),
         )
     ledger.executemany("INSERT INTO problems VALUES (?, ?)", ((source, said) for said in begun.problems))

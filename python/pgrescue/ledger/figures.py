@@ -109,6 +109,14 @@ def share(name: str, count: int, of: int, what: str = "", digits: int = 1) -> Fi
     return Figure(name=name, text=text, **parts(count, of))
 
 
+def minutes(name: str, count: int, of: int) -> Figure:
+    """`99.93% of minutes (43,170 of 43,200)`; no interval, for one minute is much like the next."""
+    if not of:
+        return none(name)
+    text = f"{percent(count, of, 2)} of minutes ({count:,} of {of:,})"
+    return Figure(name=name, text=text, value=round(100 * count / of, 4), count=count, of=of)
+
+
 def parts(count: int, of: int) -> dict[str, Any]:
     """A share for machines."""
     low, high = wilson(count, of)

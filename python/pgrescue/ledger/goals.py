@@ -8,7 +8,7 @@ from datetime import datetime
 from pgrescue.core.trend import median, quantile
 from pgrescue.human import plural, span
 from pgrescue.ledger import month
-from pgrescue.ledger.figures import Figure, Goal, none, number, percent, share
+from pgrescue.ledger.figures import Figure, Goal, minutes, none, number, share
 from pgrescue.ledger.period import Period, before
 from pgrescue.ledger.proportion import faster
 from pgrescue.ledger.questions import Questions
@@ -165,13 +165,8 @@ def _detection(asked: Questions, period: Period) -> Found:
 
 def _fresh(asked: Questions, period: Period) -> Found:
     name, rpo = "Maintain < 24 hour RPO", asked.objective("rpo_s", period)
-    if rpo is None:
-        return (none(name), None)
-    fresh, of = asked.fresh_minutes(period, rpo)
-    if not of:
-        return (none(name), None)
-    text = f"{percent(fresh, of, 2)} of minutes ({fresh:,} of {of:,})"
-    return (Figure(name=name, text=text, value=round(100 * fresh / of, 4), count=fresh, of=of), fresh == of)
+    fresh, of = asked.fresh_minutes(period, rpo) if rpo is not None else (0, 0)
+    return minutes(name, fresh, of), (fresh == of if of else None)
 
 
 def _archiving(asked: Questions, period: Period) -> Found:

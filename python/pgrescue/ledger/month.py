@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from pgrescue.human import span
 from pgrescue.ledger.figures import Action, Figure, Section, none, number, parts, percent, quantity, share, words
 from pgrescue.ledger.figures import interval as interval_of
 from pgrescue.ledger.period import Period
@@ -137,9 +138,10 @@ def _worst(name: str, seconds: list[float | None], unit_s: float, unit: str) -> 
     known = [value for value in seconds if value is not None]
     if not known:
         return none(name)
+    exact = span(max(known)) if unit_s > _MINUTE else ""  # hours say little of seconds
     of = f"the most of {len(known)}" if len(known) > 1 else ""
     missing = f"{len(seconds) - len(known)} not measured" if len(known) < len(seconds) else ""
-    said = ", ".join(filter(None, [of, missing]))
+    said = ", ".join(filter(None, [exact, of, missing]))
     return quantity(name, max(known) / unit_s, unit, f" ({said})" if said else "")
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pgrescue.core.trend import median
 from pgrescue.human import plural, size, span
 from pgrescue.ledger import month
-from pgrescue.ledger.figures import Figure, Section, none, number, quantity, share, words
+from pgrescue.ledger.figures import Figure, Section, minutes, none, number, quantity, share, words
 from pgrescue.ledger.growth import growth
 from pgrescue.ledger.period import Period, before
 from pgrescue.ledger.questions import Questions
@@ -55,7 +55,7 @@ def _metrics(asked: Questions, period: Period) -> list[Figure]:
     fresh = asked.fresh_minutes(period, rpo) if rpo is not None else (0, 0)
     return [
         _times(asked, period),
-        share("Backup freshness", *fresh, " of minutes with a backup within target", digits=2),
+        minutes("Backup freshness", *fresh),
         _alerts(asked, period),
         share("Recovery success rate", recovered, recoveries, " of recoveries"),
     ]

@@ -67,16 +67,15 @@ def _times(asked: Questions, period: Period) -> Drawing | None:
         return None
     limit = asked.objective("rto_s", period)
     caption = "Circle: a drill. Square: an incident. Cross: the objective was missed. The scale is logarithmic."
-    return _both(
-        "Recovery times of twelve months", caption, lambda width: _scatter(points, limit, year, width, _time_scale)
-    )
+    return _both("Recovery times of twelve months", caption, lambda width: _scatter(points, limit, year, width))
 
 
-def _time_scale(highest: float) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
+def _time_scale(values: Sequence[float]) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
     """Where a duration stands between 0 and 1, and the lines of the scale."""
-    top = next((tick for tick in _TICKS_S if tick >= highest), highest)
-    ticks = [(float(tick), span(tick)) for tick in _TICKS_S if tick <= top]
-    return lambda seconds: log10(max(seconds, 1.0)) / log10(max(top, 10.0)), ticks
+    low = max([tick for tick in _TICKS_S if tick <= min(values)], default=_TICKS_S[0])
+    high = min([tick for tick in _TICKS_S if tick >= max(values) and tick > low], default=max(*values, 2 * low))
+    ticks = [(float(tick), span(tick)) for tick in _TICKS_S if low <= tick <= high]
+    return lambda seconds: (log10(seconds) - log10(low)) / (log10(high) - log10(low)), ticks
 
 
 def _scatter(
@@ -84,10 +83,9 @@ def _scatter(
     limit: float | None,
     over: Period,
     width: int,
-    scale: Callable[[float], tuple[Callable[[float], float], list[tuple[float, str]]]],
 ) -> Markup:
-    height, left, right, foot = 190, 52, width - 10, 24
-    place, ticks = scale(max([limit or 0.0, *(point.value for point in points)]))
+    height, left, right, foot = 190, 62, width - 10, 24
+    place, ticks = _time_scale([*([limit] if limit else []), *(point.value for point in points)])
     length = (over.until - over.since).total_seconds()
 
     def x(when: datetime) -> float:
@@ -178,7 +176,7 @@ def _sizes(asked: Questions, period: Period) -> Drawing | None:
 
 
 def _line(points: Sequence[_Point], over: Period, width: int) -> Markup:
-    height, left, right, foot = 150, 52, width - 10, 24
+    height, left, right, foot = 150, 62, width - 10, 24
     length, top = (over.until - over.since).total_seconds(), max(point.value for point in points)
 
     def x(when: datetime) -> float:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pgrescue import human
 from pgrescue.ledger.charts import Drawn
-from pgrescue.ledger.figures import Goal, Month
+from pgrescue.ledger.figures import Figure, Goal, Month, percent
 
 DEFINITIONS = (
     (
@@ -43,7 +43,14 @@ def html(report: Month, drawings: Drawn) -> str:
     """The report as one page that fetches nothing."""
     last_day = f"{report.until - timedelta(microseconds=1):%Y-%m-%d}"
     page = _environment(escape=True).get_template("month.html.j2")
-    return page.render(report=report, drawings=drawings, tone=_tone(report), last_day=last_day, definitions=DEFINITIONS)
+    return page.render(
+        report=report,
+        glance=_glance(report),
+        drawings=drawings,
+        tone=_tone(report),
+        last_day=last_day,
+        definitions=DEFINITIONS,
+    )
 
 
 def markdown(report: Month) -> str:
@@ -64,7 +71,7 @@ def _environment(*, escape: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(moment=human.moment, inert=_inert, judged=_judged)
+    environment.filters.update(moment=human.moment, inert=_inert, judged=_judged, percent=percent)
     return environment
 
 
@@ -78,10 +85,19 @@ def _judged(goal: Goal) -> str:
     return f"{goal.state}: " if goal.state else ""
 
 
-def _tone(report: Month) -> str:
-    """The page's one colour: bad where something was altered, missed or failed; plain where there is nothing to say."""
+def _glance(report: Month) -> list[tuple[str, Figure]]:
+    """The three shares that the month is judged by."""
     figures = {figure.name: figure for section in report.sections for figure in section.figures}
-    shares = [figures[name] for name in ("RTO Achievement", "RPO Achievement", "Drills Passed")]
-    if report.altered or report.problems or any(one.of and (one.count or 0) < one.of for one in shares):
+    return [
+        ("Drills passed", figures["Drills Passed"]),
+        ("Drills within the RTO", figures["RTO Achievement"]),
+        ("Backups within the RPO", figures["RPO Achievement"]),
+    ]
+
+
+def _tone(report: Month) -> str:
+    """The page's one colour: bad where something was altered or fell short; plain where there is nothing to say."""
+    shares = [figure for _name, figure in _glance(report) if figure.of]
+    if report.altered or report.problems or any((one.count or 0) < (one.of or 0) for one in shares):
         return "bad"
-    return "good" if any(one.of for one in shares) else "plain"
+    return "good" if shares else "plain"

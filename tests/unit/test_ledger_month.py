@@ -414,7 +414,7 @@ def test_what_cannot_be_reported_is_refused(ask, arguments, code, said):
 def test_a_pdf_without_a_browser_is_refused(ask, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     code, _, said = ask("report", "month", MONTH, "--format", "pdf", "--out", tmp_path / "there")
-    assert (code, "apt-get install chromium. Nothing was written" in said) == (3, True)
+    assert (code, "apt-get install chromium fonts-dejavu-core. Nothing was written" in said) == (3, True)
     assert not (tmp_path / "there").exists()
 
 

@@ -34,8 +34,8 @@ def browser() -> str:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         raise NoBrowserError(
-            "A PDF is printed by Chromium, which is not here: apt-get install chromium fonts-dejavu-core. Nothing was written; "
-            "--format html can be printed by any browser."
+            "A PDF is printed by Chromium, which is not here: apt-get install chromium fonts-dejavu-core. "
+            "Nothing was written; --format html can be printed by any browser."
         )
     return found
 

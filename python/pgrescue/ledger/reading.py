@@ -42,6 +42,9 @@ class Finding(Model):
     reason: str | SkipJsonSchema[None] = None
 
 
+_CHECKS, _FINDINGS = TypeAdapter(list[Check]), TypeAdapter(list[Finding])
+
+
 class FindingEvent(Model):
     """One line of `findings/<service>.jsonl`: what became of a finding."""
 
@@ -94,8 +97,8 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
         return
     measured = read_part(folder / "measurement.json", Measurement.model_validate, problems) or Measurement()
     plan = read_part(folder / "plan.json", Plan.model_validate, problems)
-    checks = read_part(folder / "checks.json", TypeAdapter(list[Check]).validate_python, problems) or []
-    findings = read_part(folder / "findings.json", TypeAdapter(list[Finding]).validate_python, problems)
+    checks = read_part(folder / "checks.json", _CHECKS.validate_python, problems) or []
+    findings = read_part(folder / "findings.json", _FINDINGS.validate_python, problems)
     lines = journal.read(folder / "timeline.jsonl")
     if lines.broken:
         problems.append(f"timeline.jsonl, {lines.broken}")

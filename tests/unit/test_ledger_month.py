@@ -312,6 +312,12 @@ def test_wilson_and_the_orders_of_mann_and_whitney():
     assert proportion.wilson(0, 4)[0] == 0.0
     assert proportion.wilson(4, 4)[1] == 1.0
     assert sum(proportion._orders(5, 7)) == 792
+    assert proportion._cut(3, 3) == (0, 0.9)
+    exact, level = proportion._cut(31, 32)
+    assert 0.95 <= level < 0.952
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proportion, "_MANY", 900)
+        assert abs(proportion._cut(31, 32)[0] - exact) <= 1
     factor, low, high, level = proportion.faster([100, 101, 102, 103, 104], [80, 81, 82, 83, 84])
     assert low <= factor <= high < 0.9
     assert 0.95 <= level <= 1

@@ -9,6 +9,7 @@ from statistics import NormalDist
 from pgrescue.core.trend import median
 
 LEVEL = 0.95
+_MANY = 1000  # pairs from which on the normal distribution is as good as counting
 _Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
@@ -28,15 +29,21 @@ def faster(before: Sequence[float], after: Sequence[float]) -> tuple[float, floa
     and Whitney), without assuming how durations are spread; three against three can give no more than 90 %.
     """
     ratios = sorted(late / early for early in before for late in after)
-    counts = _orders(len(before), len(after))
-    ways = comb(len(before) + len(after), len(before))
-    outside, cut = 0, 0
-    while 2 * (outside + counts[cut]) <= (1 - LEVEL) * ways:
-        outside += counts[cut]
+    cut, level = _cut(len(before), len(after))
+    return median(ratios), ratios[cut], ratios[-1 - cut], level
+
+
+def _cut(m: int, n: int) -> tuple[int, float]:
+    """How many of the pairs are cut off at either end for an interval of the level, and the level that is left then."""
+    if m * n > _MANY:
+        reach = _Z * sqrt(m * n * (m + n + 1) / 12)
+        return int(m * n / 2 - reach), LEVEL
+    counts, ways = _orders(m, n), comb(m + n, m)
+    outside, cut = counts[0], 0
+    while 2 * (outside + counts[cut + 1]) <= (1 - LEVEL) * ways:
         cut += 1
-    if cut == 0:  # not even the widest interval has that level
-        return median(ratios), ratios[0], ratios[-1], 1 - 2 * counts[0] / ways
-    return median(ratios), ratios[cut - 1], ratios[-cut], 1 - 2 * outside / ways
+        outside += counts[cut]
+    return cut, 1 - 2 * outside / ways
 
 
 def _orders(m: int, n: int) -> list[int]:

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from pgrescue import cli, runner, schemas
@@ -480,3 +481,29 @@ def test_what_others_wrote_obeys_nobody(tmp_path):
     assert "<script>" not in render.html(report, drawings) + render.markdown(report)
     assert "\n# no" not in render.markdown(report)
     assert r"\[x\]" in render.markdown(report)
+
+
+@pytest.mark.parametrize("times", [[0.2], [600.0], [600.0, 600.0], [9e5], [0.0, 40.0, 9e5]])
+def test_drawings_are_well_formed_and_stay_in_their_frame(tmp_path, times):
+    """Whatever was measured, also what is below or beyond the lines of the scale."""
+    runs = Synthetic(objectives={"rto_s": 3600} if len(times) > 1 else {}).write(tmp_path).parent
+    year = Year()
+    for n, took in enumerate(times):
+        name = year.run(runs, datetime(2026, 11, 2 + n, tzinfo=UTC), "complete_loss", kind="drill")
+        measured = json.loads((runs / name / "measurement.json").read_text())
+        (runs / name / "measurement.json").write_text(json.dumps({**measured, "rta_s": took}))
+    attempts.append(runs, SERVICE, Attempt(at="2026-10-05T00:00:00Z", result="passed", size_bytes=0))
+    attempts.append(runs, SERVICE, Attempt(at="2026-11-05T00:00:00Z", result="passed", size_bytes=0))
+    index.refresh(runs)
+    drawings = monthly.report(runs, SERVICE, MONTH, NOW)[1]
+    assert [one.title for one in drawings] == ["Recovery times of twelve months", "Backups by day", "Size of the data"]
+    for _name, picture in (picture for one in drawings for picture in one.pictures):
+        svg = ElementTree.fromstring(str(picture))
+        _left, _top, width, height = map(float, svg.get("viewBox").split())
+        places = [
+            (float(e.get("cx") or e.get("x")), float(e.get("cy") or e.get("y")))
+            for e in svg
+            if e.get("cx") or e.get("x")
+        ]
+        assert places
+        assert all(0 <= x <= width and 0 <= y <= height for x, y in places), picture

@@ -66,7 +66,10 @@ def _times(asked: Questions, period: Period) -> Drawing | None:
     if not points:
         return None
     limit = asked.objective("rto_s", period)
-    caption = "Circle: a drill. Square: an incident. Cross: the objective was missed. The scale is logarithmic."
+    dashed = f" Dashed: the objective, {span(limit)}." if limit is not None else ""
+    caption = (
+        f"Circle: a drill. Square: an incident. Cross: the objective was missed.{dashed} The scale is logarithmic."
+    )
     return _both("Recovery times of twelve months", caption, lambda width: _scatter(points, limit, year, width))
 
 
@@ -101,7 +104,6 @@ def _scatter(
     parts += _months(over, x, height, 3 if width < 500 else 1)  # noqa: PLR2004 - a phone
     if limit is not None:
         parts.append(_rule("promise", left, right, y(limit)))
-        parts.append(_text("note", left + 4, y(limit) - 5, f"objective {span(limit)}", "start"))
     for point in points:
         cx, cy = x(point.when), y(point.value)
         shape = {
@@ -177,7 +179,7 @@ def _sizes(asked: Questions, period: Period) -> Drawing | None:
 
 def _line(points: Sequence[_Point], over: Period, width: int) -> Markup:
     height, left, right, foot = 150, 62, width - 10, 24
-    length, top = (over.until - over.since).total_seconds(), max(point.value for point in points)
+    length, top = (over.until - over.since).total_seconds(), max(1.0, *(point.value for point in points))
 
     def x(when: datetime) -> float:
         return left + (when - over.since).total_seconds() / length * (right - left)

@@ -144,6 +144,49 @@ def test_a_corrupt_record_is_named_and_the_others_are_there(runs, name, broken, 
     assert known == before - (name == "run.json")
 
 
+def plant(runs, name):
+    """What no writer of ours leaves behind; the path that must be named, and what is said of it."""
+    folder = sorted(runs.glob("2026*"))[3]
+    if name == "a folder where a file should be":
+        (folder / "timeline.jsonl").unlink()
+        (folder / "timeline.jsonl").mkdir()
+        return folder.name, "it cannot be read: "
+    if name == "a number that no database holds":
+        measured = json.loads((folder / "measurement.json").read_text())
+        (folder / "measurement.json").write_text(json.dumps({**measured, "data_bytes": 10**30}))
+        return folder.name, "it cannot be read: "
+    if name == "half a character":
+        run = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps({**run, "operator": "\ud800"}))
+        return folder.name, "it cannot be read: "
+    if name == "a run that never began":
+        (runs / "odd").mkdir()
+        run = {"id": "odd", "kind": "drill", "procedure": "failover", "service": "shop"}
+        (runs / "odd/run.json").write_text(json.dumps(run))
+        return "odd", "timeline.jsonl: nothing says when the run began"
+    (runs / "incidents/20261111T111111Z-shop").mkdir()
+    return "incidents/20261111T111111Z-shop/incident.json", "incident.json: there is none"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a folder where a file should be",
+        "a number that no database holds",
+        "half a character",
+        "a run that never began",
+        "an incident without its file",
+    ],
+)
+def test_what_nobody_writes_is_named_and_the_others_are_there(runs, name):
+    path, said = plant(runs, name)
+    for _ in range(2):
+        index.refresh(runs)
+        problems = contents_of(runs, "SELECT path, says FROM problems JOIN sources ON sources.id = problems.source")
+        assert [(where, says[: len(said)]) for where, says in problems] == [(path, said)]
+    assert contents_of(runs, "SELECT count(*) > 90 FROM runs") == [(1,)]
+
+
 @pytest.mark.parametrize("kind", ["attempts", "findings"])
 def test_a_line_that_a_crash_tore_is_named_and_the_next_is_kept(runs, kind):
     path = runs / kind / "shop.jsonl"

@@ -136,19 +136,23 @@ def _read_what_changed(ledger: sqlite3.Connection, runs: Path) -> Refreshed:
 
 
 def _take(ledger: sqlite3.Connection, runs: Path, seen: _Seen) -> None:
-    ledger.execute("DELETE FROM sources WHERE path = ?", (seen.path,))
     begun = reading.read(seen.kind, runs / seen.path)
-    settled = begun.settled and not seen.young
+    try:
+        _put(ledger, seen, begun)
+    except (OSError, ValueError, OverflowError) as error:  # what no file can be, and what SQLite cannot hold
+        _put(ledger, seen, reading.Reading(iter(()), [f"it cannot be read: {error}"], settled=False))
+
+
+def _put(ledger: sqlite3.Connection, seen: _Seen, begun: reading.Reading) -> None:
+    """Put a source and its rows in the place of what was known of it."""
+    ledger.execute("DELETE FROM sources WHERE path = ?", (seen.path,))
     source = ledger.execute(
         "INSERT INTO sources (path, kind, mark, settled) VALUES (?, ?, ?, ?)",
-        (seen.path, seen.kind, seen.mark, settled),
+        (seen.path, seen.kind, seen.mark, begun.settled and not seen.young),
     ).lastrowid
     for table, row in begun.rows:
         names, places = ", ".join(row), ", ".join("?" * len(row))
-        ledger.execute(
-            f"INSERT INTO {table} (source, {names}) VALUES (?, {places})",
-            (source, *row.values()),
-        )
+        ledger.execute(f"INSERT INTO {table} (source, {names}) VALUES (?, {places})", (source, *row.values()))
     ledger.executemany("INSERT INTO problems VALUES (?, ?)", ((source, said) for said in begun.problems))
 
 
@@ -163,13 +167,18 @@ def _sources(runs: Path) -> Iterator[tuple[str, str, str, bool]]:
             if _RUN.match(entry.name) or Path(entry.path, "run.json").exists():
                 touched = entry.stat(follow_symlinks=False).st_mtime_ns
                 yield entry.name, "run", str(touched), now - touched < _YOUNG_NS
-    for kind, pattern in (
-        ("incident", f"{INCIDENTS}/*/incident.json"),
-        ("rehearsal", f"{REHEARSALS}/*.json"),
-        ("attempts", f"{attempts.FOLDER}/*.jsonl"),
-        ("finding_events", f"{FINDINGS}/*.jsonl"),
+    for kind, pattern, inside in (
+        ("incident", f"{INCIDENTS}/*/", "incident.json"),
+        ("rehearsal", f"{REHEARSALS}/*.json", ""),
+        ("attempts", f"{attempts.FOLDER}/*.jsonl", ""),
+        ("finding_events", f"{FINDINGS}/*.jsonl", ""),
     ):
-        for path in runs.glob(pattern):
-            status = path.stat()
+        for found in runs.glob(pattern):
+            path = found / inside
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # an incident that a crash left without one, or it went just now
+                yield path.relative_to(runs).as_posix(), kind, "", True
+                continue
             mark = f"{status.st_mtime_ns}:{status.st_size}"
             yield path.relative_to(runs).as_posix(), kind, mark, now - status.st_mtime_ns < _YOUNG_NS

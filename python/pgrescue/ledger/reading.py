@@ -103,6 +103,8 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
     if lines.broken:
         problems.append(f"timeline.jsonl, {lines.broken}")
     story = fold(lines.events)
+    if story.started is None and stamp(folder.name) is None:
+        problems.append("timeline.jsonl: nothing says when the run began, so that it belongs to no month")
     yield "runs", _run_row(folder, run, measured, plan, lines, story, findings is not None)
     for name, seconds in measured.phases.items():
         budget, verdict = run.objectives.phases.get(name), measured.verdicts.phases.get(name)

@@ -207,7 +207,7 @@ def test_what_nobody_recorded_says_no_data_and_has_no_value(tmp_path):
     for name in ("Total Backups", "RPO Achievement", "Actual RTO Achieved", "Root Cause", "Backup freshness"):
         assert found[name].dump() == {"name": name, "text": "no data"}
     assert "\nno data\n" in render.markdown(report)
-    assert named(reported(tmp_path, service="books"))["Drills Passed"].value == 0
+    assert named(reported(tmp_path, "2026-10"))["Drills Passed"].value == 0
 
 
 def test_the_json_is_as_its_schema_says(runs):
@@ -410,6 +410,7 @@ def test_the_month_is_printed_in_eighty_columns_and_written_whole(ask, tmp_path)
     [
         (["2026-13"], 2, "is no month: write it as 2026-11. Nothing was written."),
         (["2999-01"], 3, "January 2999 has not begun. Nothing was written."),
+        ([MONTH, "-s", "books"], 3, "No record of the service books is here; there are shop. Nothing was written."),
         ([MONTH, "--format", "pdf"], 2, "--out DIR. Nothing was written."),
     ],
 )

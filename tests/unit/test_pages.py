@@ -32,15 +32,15 @@ def pages(tmp_path_factory):
     (folder / "incident.json").write_text(json.dumps({**said, "cause": endless}))
     (runs / "20261130T000000Z-shop-torn").mkdir()
     index.refresh(runs)
-    empty = tmp_path_factory.mktemp("empty")
-    index.refresh(empty)
-    passed = record.load(Synthetic().write(tmp_path_factory.mktemp("passed")))
+    other = Synthetic().write(tmp_path_factory.mktemp("passed"))
+    index.refresh(other.parent)
+    passed = record.load(other)
     parts = {"timeline": failed_restore(), "checks": None, "witness": Witness().outage(up=999), "reconciled": False}
     failed = record.load(Synthetic(**parts).write(tmp_path_factory.mktemp("failed")))
     proof = record.load(Synthetic(kind="proof", witness=None).write(tmp_path_factory.mktemp("proof")))
     return {
         "month": render.html(*monthly.report(runs, "shop", MONTH, NOW)),
-        "month without records": render.html(*monthly.report(empty, "shop", MONTH, NOW)),
+        "month without records": render.html(*monthly.report(other.parent, "shop", "2026-10", NOW)),
         "run": report.html(passed),
         "run that failed": report.html(failed),
         "proof": report.html(proof),

@@ -11,19 +11,27 @@ from pgrescue.ledger.figures import Figure, Month, none
 from pgrescue.ledger.questions import Questions
 from pgrescue.manifest import verify_manifest
 
+_SERVICES = (
+    "SELECT service FROM runs UNION SELECT service FROM attempts UNION SELECT service FROM incidents"
+    " UNION SELECT service FROM rehearsals ORDER BY 1"
+)
 _NAMED = 50  # problems that are named one by one
 
 
 def report(runs: Path, service: str, text: str, now: datetime) -> tuple[Month, charts.Drawn]:
     """The report of a month (`YYYY-MM`), and its drawings. The ledger must have been refreshed.
 
-    Raises ValueError for what is no month, and LedgerError for one that has not begun.
+    Raises ValueError for what is no month, and LedgerError for one that has not begun or a service without a record.
     """
     whole = period.month(text)
     if whole.since >= now:
         raise index.LedgerError(f"{whole.name} has not begun. Nothing was written.")
     so_far = whole.cut(now)
     with index.asking(runs) as ledger:
+        known = [row[0] for row in ledger.execute(_SERVICES)]
+        if service not in known:
+            there = f"there are {', '.join(known)}" if known else "nor of any other"
+            raise index.LedgerError(f"No record of the service {service} is here; {there}. Nothing was written.")
         asked = Questions(ledger, service)
         altered, evidence = _evidence(asked, runs, so_far)
         quarter, year = period.quarter(whole), period.year(whole)

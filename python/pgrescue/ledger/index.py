@@ -167,13 +167,13 @@ def _sources(runs: Path) -> Iterator[tuple[str, str, str, bool]]:
             if _RUN.match(entry.name) or Path(entry.path, "run.json").exists():
                 touched = entry.stat(follow_symlinks=False).st_mtime_ns
                 yield entry.name, "run", str(touched), now - touched < _YOUNG_NS
-    for kind, pattern, inside in (
-        ("incident", f"{INCIDENTS}/*/", "incident.json"),
-        ("rehearsal", f"{REHEARSALS}/*.json", ""),
-        ("attempts", f"{attempts.FOLDER}/*.jsonl", ""),
-        ("finding_events", f"{FINDINGS}/*.jsonl", ""),
+    for kind, folder, pattern, inside in (
+        ("incident", INCIDENTS, "*/", "incident.json"),
+        ("rehearsal", REHEARSALS, "*.json", ""),
+        ("attempts", attempts.FOLDER, "*.jsonl", ""),
+        ("finding_events", FINDINGS, "*.jsonl", ""),
     ):
-        for found in runs.glob(pattern):
+        for found in (runs / folder).glob(pattern):  # from `runs` itself, pathlib would list all runs for each
             path = found / inside
             try:
                 status = path.stat()

@@ -32,6 +32,7 @@ lint: venv  ## ansible-lint (production), ruff, mypy
 	ANSIBLE_HOST_PATTERN_MISMATCH=warning ansible-lint --offline -q
 
 unit: venv tools  ## unit and property tests; modules run against a real PostgreSQL started by the test
+	@lab/bootstrap chromium fonts-dejavu-core
 	@tests/fetch_postgres
 	@tests/fetch_clients
 	pytest -n auto --dist loadfile
@@ -45,10 +46,11 @@ bench-recovery: lab  ## what the orchestration costs: a recovery of 3 GB against
 bench-failover: lab  ## what an unattended failover costs against the bare steps of one (20 minutes)
 	python bench/failover.py
 
-bench: venv tools  ## what backups, dumps, a synchronous standby and the witness cost, without the lab
+bench: venv tools  ## what backups, dumps, a synchronous standby, the witness and ten years of records cost, without the lab
 	python bench/backup_and_restore.py
 	python bench/synchronous.py
 	python bench/witness_cost.py
+	python bench/ledger.py
 
 campaign: lab  ## each drill five times at random instants, the controller killed at every step, twenty partitions (5 hours; goes on where it stopped)
 	for drill in complete_loss switchover failover rollback corruption partial_loss "region_failure failback"; do python tests/campaigns/drills.py $$drill; done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from pgrescue import (
     cli_evidence,
+    cli_ledger,
     cli_programme,
     cli_steering,
     cli_watch,
@@ -24,7 +24,6 @@ from pgrescue import (
     safe_state,
     upkeep,
 )
-from pgrescue.manifest import MANIFEST, verify_manifest
 from pgrescue.options import (
     LAB,
     RECOVERED,
@@ -121,6 +120,7 @@ def abort(
 cli_steering.register(app)
 cli_watch.register(app)
 cli_programme.register(app)
+cli_ledger.register(app)
 
 
 EngineOption = Annotated[
@@ -187,25 +187,6 @@ def mark(
 ) -> None:
     """Make a named point to recover to, before something risky. Example: pgrescue mark before_migration_42"""
     raise typer.Exit(upkeep.play("mark", service, inventory_path(inventory), {"mark_name": name}, Console()))
-
-
-@app.command()
-def report(
-    run: Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")] = "latest",
-    as_json: Annotated[bool, typer.Option("--json", help="Print run and measurement as JSON.")] = False,
-) -> None:
-    """Say how a run ended, and whether its record is as its manifest says; exit 1 when not."""
-    directory = record.find(runner.RUNS, run)
-    found = record.load(directory)
-    differences = verify_manifest(directory) if (directory / MANIFEST).exists() else []
-    for difference in differences:
-        typer.echo(f"The record is not as its manifest says: {difference}", err=True)
-    if as_json:
-        said = {"run": found.run.dump(), "measurement": found.measurement.dump(), "reason": found.outcome.reason}
-        typer.echo(json.dumps(said, indent=2))
-    else:
-        recovery.report(directory, Console())
-    raise typer.Exit(1 if differences else 0)
 
 
 def main() -> None:

@@ -178,14 +178,15 @@ def _row(row: Row, top: float, scale: _Scale, width: int) -> list[Markup]:
 def _note(row: Row, left: float, right: float, middle: float, scale: _Scale) -> Markup:
     """Behind the bar where there is room, else before it, else upon it."""
     needed = len(row.note) * _CHARACTER + 6
+    upon = "note within" if any(bar.kind == "down" for bar in row.bars) else "note upon"  # its bar is pale
     if any(bar.kind == "up" for bar in row.bars) and right - left >= needed:
-        x, anchor, kind = right - 6, "end", "note"  # a line runs on beside the bar
+        x, anchor, kind = right - 6, "end", upon  # a line runs on beside the bar
     elif right + needed <= scale.right:
         x, anchor, kind = right + 6, "start", "note"
     elif left - needed >= scale.left:
         x, anchor, kind = left - 6, "end", "note"
     else:
-        x, anchor, kind = right - 6, "end", "note upon"
+        x, anchor, kind = right - 6, "end", upon
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
         kind, x, middle + 4, anchor, row.note
     )

@@ -9,14 +9,12 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the file by this text: readers see the old or the new content, also after a crash."""
-    with NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
-    ) as file:
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace the file by this content: readers see the old or the new one, also after a crash."""
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False) as file:
         temporary = Path(file.name)
         try:
-            file.write(text)
+            file.write(content)
             file.flush()
             os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
@@ -25,6 +23,11 @@ def write_text(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
             raise
     _sync_directory(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file by this text, as `write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "find",
     "finish",
     "load",
+    "read_part",
     "reopen",
     "run_id",
     "verify_manifest",
@@ -115,15 +116,15 @@ def load(directory: Path) -> Record:
     The measurement is computed, not read, so that a report can never differ from its records.
     """
     problems: list[str] = []
-    run = _read(directory / "run.json", Run.model_validate, problems)
+    run = read_part(directory / "run.json", Run.model_validate, problems)
     if run is None:
         raise RecordError(
             f"{directory} holds no readable run.json: {'; '.join(problems) or 'there is none'}. Nothing was changed."
         )
-    checks = _read(directory / "checks.json", TypeAdapter(list[Check]).validate_python, problems)
-    plan = _read(directory / "plan.json", Plan.model_validate, problems)
-    held = _read(directory / "reconciliation.json", Reconciliation.model_validate, problems)
-    drill = _read(directory / drill_record.FILE, drill_record.Drill.model_validate, problems)
+    checks = read_part(directory / "checks.json", TypeAdapter(list[Check]).validate_python, problems)
+    plan = read_part(directory / "plan.json", Plan.model_validate, problems)
+    held = read_part(directory / "reconciliation.json", Reconciliation.model_validate, problems)
+    drill = read_part(directory / drill_record.FILE, drill_record.Drill.model_validate, problems)
     journal = journals.read(directory / "timeline.jsonl")
     witness = witness_journal.read(directory / "witness.jsonl")
     if journal.broken:
@@ -169,7 +170,8 @@ def reopen(directory: Path) -> Run:
     return run
 
 
-def _read[T](path: Path, validate: Callable[[Any], T], problems: list[str]) -> T | None:
+def read_part[T](path: Path, validate: Callable[[Any], T], problems: list[str]) -> T | None:
+    """What a file of a record holds; None when it is not there or cannot be read, which `problems` then says."""
     try:
         return validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:

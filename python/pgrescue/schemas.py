@@ -13,6 +13,7 @@ from pydantic_core import core_schema
 
 from pgrescue import drill_checklist, drill_record, findings, incidents, models
 from pgrescue.evidence import models as evidence
+from pgrescue.ledger import attempts, figures
 
 DOCUMENTS: dict[str, Any] = {
     "run": models.Run,
@@ -37,6 +38,8 @@ DOCUMENTS: dict[str, Any] = {
     "checklist": list[drill_checklist.Item],
     "findings": list[findings.Finding],
     "finding_event": findings.Event,
+    "attempt": attempts.Attempt,
+    "month": figures.Month,
 }
 
 

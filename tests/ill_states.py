@@ -165,9 +165,14 @@ def _fill(lab: Lab) -> None:
     lab.inside(lab.primary, "systemctl", "start", UNIT)
     with suppress(SystemExit):  # it fills the disk, and says that it could not
         lab.inside(lab.primary, "dd", "if=/dev/zero", f"of={small}/filled", "bs=1M")
-    with suppress(SystemExit):  # it ends the server, for which there is no room any more
+    until("writes fail", lambda: _has_no_room(lab))
+
+
+def _has_no_room(lab: Lab) -> bool:
+    """Ask for more WAL than there is room for; whether the server has felt it."""
+    with suppress(SystemExit):  # it ends the server
         lab.sql("SELECT count(pg_logical_emit_message(false, 'x', repeat('x', 1000000))) FROM generate_series(1, 200)")
-    until("writes fail", lambda: not _writes(lab))
+    return not _writes(lab)
 
 
 def _make_room(lab: Lab) -> None:

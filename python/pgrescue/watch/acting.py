@@ -32,5 +32,6 @@ def act(service: str, inventory: str, known: Mapping[str, Any], case: incidents.
     code = recovery.execute(request, run, Console(file=said, width=200, no_color=True))
     if case is not None and (runner.RUNS / run / "run.json").exists():
         incidents.belongs(case, ACTOR, run)
-    last = [line for line in said.getvalue().splitlines() if line.strip()]
-    return f"acted alone, exit code {code}: {last[-2] if len(last) > 1 else ''.join(last)}"
+    lines = [line for line in said.getvalue().splitlines() if line.strip()]
+    why = next((line for line in lines if line.startswith(("Why:", "A "))), lines[0] if lines else "it said nothing")
+    return f"acted alone, exit code {code}: {why}"

@@ -3,6 +3,7 @@
 usage: whole_record.py RUN_DIR
 """
 
+import base64
 import json
 import sys
 from pathlib import Path
@@ -30,6 +31,9 @@ for name in schemas.DOCUMENTS:
     for path in found:
         text = path.read_text(encoding="utf-8")
         for document in map(json.loads, text.splitlines() if name == "timeline" else [text]):
-            jsonschema.validate(document, schemas.schema(name))
+            sealed = (
+                json.loads(base64.b64decode(document["payload"])) if name == "seal" else document
+            )  # in its envelope
+            jsonschema.validate(sealed, schemas.schema(name))
 if differences := verify_manifest(directory):
     sys.exit("; ".join(map(str, differences)))

@@ -16,7 +16,7 @@ sys.path.insert(0, str(HOUSE / "tests"))
 from ill_states import STATES, Lab, inject, undo
 from watching import Sink, Watch, state, until, watching
 
-POLICY = {"restart": {"on": ["hung"], "at_most": 1, "within_s": 3600}}
+POLICY = {"restart": {"states": ["hung"], "at_most": 1, "within_s": 3600}}
 
 
 def wanted(name: str) -> Any:

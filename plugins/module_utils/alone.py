@@ -10,7 +10,7 @@ from typing import Any, Optional, Sequence
 from .guards import PRECONDITION, Stop
 
 ACTIONS = {"restart": ("stopped", "hung")}  # what each may be done about; nothing that gives up a commit is among them
-KEYS = ("on", "at_most", "within_s", "windows", "followed")
+KEYS = ("states", "at_most", "within_s", "windows", "followed")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WINDOW = re.compile(r"^(?:(?P<days>[a-z,]+) )?(?P<begin>\d\d:\d\d)-(?P<end>\d\d:\d\d)$")
 
@@ -31,7 +31,7 @@ def check(policy: "Mapping[str, Any]") -> None:
                 "service_alone.%s has %s, which is not known. Nothing was changed." % (action, ", ".join(unknown)),
                 PRECONDITION,
             )
-        others = sorted(set(said.get("on", ACTIONS[action])) - set(ACTIONS[action]))
+        others = sorted(set(said.get("states", ACTIONS[action])) - set(ACTIONS[action]))
         if others:
             raise Stop(
                 "A %s helps nothing that is %s. Nothing was changed." % (action, ", ".join(others)), PRECONDITION
@@ -76,8 +76,11 @@ def why_not(
     said = policy.get(action)
     if said is None:
         return "service_alone does not have it"
-    if situation["state"] not in said.get("on", ACTIONS[action]):
-        return "the service is %s, and it is for %s" % (situation["state"], ", ".join(said.get("on", ACTIONS[action])))
+    if situation["state"] not in said.get("states", ACTIONS[action]):
+        return "the service is %s, and it is for %s" % (
+            situation["state"],
+            ", ".join(said.get("states", ACTIONS[action])),
+        )
     windows = said.get("windows", [])
     if windows and not any(inside(str(window), now_s) for window in windows):
         return "it is outside of %s (UTC)" % ", ".join(windows)

@@ -27,7 +27,7 @@ EXAMPLES = """
   pgrescue.runbooks.alone_slot:
     service: shop
     action: restart
-    policy: {restart: {on: [stopped], at_most: 1, within_s: 86400}}
+    policy: {restart: {states: [stopped], at_most: 1, within_s: 86400}}
     situation: {state: stopped, followed: true}
   become: true
 """

@@ -14,7 +14,7 @@ from pgrescue.core import alone, guards
 
 STOPPED = {"state": "stopped", "followed": True}
 NOW = datetime(2026, 11, 27, 3, 0, tzinfo=UTC).timestamp()  # a Friday
-POLICY = {"restart": {"on": ["stopped"], "at_most": 1, "within_s": 3600}}
+POLICY = {"restart": {"states": ["stopped"], "at_most": 1, "within_s": 3600}}
 
 
 def test_it_is_off_where_nothing_is_said():
@@ -48,7 +48,7 @@ def test_each_condition_is_held(policy, situation, past, says):
         {"failover": {}},
         {"restart": None},
         {"restart": {"evry": 1}},
-        {"restart": {"on": ["host_gone"]}},
+        {"restart": {"states": ["host_gone"]}},
         {"restart": {"windows": ["22-06"]}},
         {"restart": {"windows": ["caturday 22:00-06:00"]}},
         {"restart": {"windows": ["22:61-25:00"]}},
@@ -90,3 +90,13 @@ def test_of_twenty_that_ask_at_once_one_is_let_through(tmp_path):
     assert sum(bool(answer.get("changed")) for answer in answers) == 1
     refused = [answer for answer in answers if answer.get("failed")]
     assert len(refused) == 19 and {answer["exit_code"] for answer in refused} == {guards.REFUSED}
+
+
+def test_a_policy_is_read_from_yaml_as_it_is_written():
+    import yaml
+
+    page = (Path(__file__).resolve().parents[2] / "docs/watch.md").read_text()
+    written = page.split("```yaml")[1].split("```")[0]
+    policy = yaml.safe_load(written)["service_alone"]
+    alone.check(policy)  # a key such as `on` would be read as true
+    assert policy["restart"]["states"] == ["stopped", "hung"]

@@ -17,7 +17,7 @@ ACTOR = "pgrescue watch"
 def called_for(policy: Mapping[str, Any], situation: Mapping[str, Any]) -> str | None:
     """The action that the inventory allows for a situation; None when there is none."""
     for action, said in policy.items():
-        if situation["state"] in said.get("on", alone.ACTIONS.get(action, ())):
+        if situation["state"] in said.get("states", alone.ACTIONS.get(action, ())):
             return action
     return None
 

@@ -60,9 +60,10 @@ def execute(request: Request, run_id: str, console: Console) -> int:
         if not play.knows_service():
             console.print(play.failures()[0], highlight=False)
             return runner.WRONG_USE
-        console.print(play.output(), markup=False)
+        why = "\n".join(play.failures()) or play.output()
+        console.print(why, markup=False, soft_wrap=True, highlight=False)
         console.print("The run did not begin. Nothing was changed.")
-        return 5
+        return play.exit_code()
     if code and refused(run_dir):
         for said in play.failures():
             console.print(said, soft_wrap=True, highlight=False, markup=False)

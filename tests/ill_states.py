@@ -59,13 +59,14 @@ class Lab:
         return (HOUSE / ".lab/secrets" / name).read_text().strip()
 
 
-def until(what: str, question: Callable[[], Any], limit_s: float = PATIENCE_S) -> None:
-    """Wait for an effect, or end with what was not seen."""
+def until(what: str, question: Callable[[], Any], limit_s: float = PATIENCE_S) -> Any:
+    """The first true answer, or the end with what was not seen."""
     end = time.monotonic() + limit_s
-    while not question():
+    while not (answer := question()):
         if time.monotonic() > end:
             raise SystemExit(f"{what}: not so after {limit_s} s")
         time.sleep(0.1)  # between two looks
+    return answer
 
 
 @dataclass
@@ -76,7 +77,7 @@ class State:
     state: str
     first: str
     inject: Callable[[Lab], Any]
-    undo: Callable[[Lab], Any]
+    undo: Callable[[Lab, Any], Any]  # of what the injection answered
     destructive: bool = False
 
 
@@ -97,7 +98,7 @@ def _cut_region(lab: Lab) -> None:
     lab.play("lab/faults/cut_region.yml")
 
 
-def _heal(lab: Lab, *_: Any) -> None:
+def _heal(lab: Lab, _kept: object) -> None:
     lab.play("lab/heal.yml")
 
 
@@ -110,7 +111,7 @@ def _active(lab: Lab) -> str:
     return podman("exec", f"pgrescue-{lab.primary}", "sh", "-c", f"systemctl is-active {UNIT} || true").strip()
 
 
-def _start(lab: Lab) -> None:
+def _start(lab: Lab, _kept: object) -> None:
     lab.inside(lab.primary, "systemctl", "reset-failed", UNIT)
     lab.inside(lab.primary, "systemctl", "start", UNIT)
 
@@ -119,7 +120,7 @@ def _hang(lab: Lab) -> None:
     lab.inside(lab.primary, "systemctl", "kill", "--signal=STOP", UNIT)
 
 
-def _go_on(lab: Lab) -> None:
+def _go_on(lab: Lab, _kept: object) -> None:
     lab.inside(lab.primary, "systemctl", "kill", "--signal=CONT", UNIT)
 
 
@@ -127,7 +128,7 @@ def _read_only(lab: Lab) -> None:
     lab.sql("ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()")
 
 
-def _allow_writes(lab: Lab) -> None:
+def _allow_writes(lab: Lab, _kept: object) -> None:
     lab.sql(
         "SET default_transaction_read_only = off; "
         "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()"
@@ -138,7 +139,7 @@ def _lead_to_standby(lab: Lab) -> None:
     lab.point("shop-db", lab.address[lab.home])
 
 
-def _lead_home(lab: Lab) -> None:
+def _lead_home(lab: Lab, _kept: object) -> None:
     lab.point("shop-db", lab.address[lab.primary])
 
 
@@ -175,7 +176,7 @@ def _has_no_room(lab: Lab) -> bool:
     return not _writes(lab)
 
 
-def _make_room(lab: Lab) -> None:
+def _make_room(lab: Lab, _kept: object) -> None:
     place = lab.inside(lab.primary, "sh", "-c", f"readlink -f /var/lib/postgresql/{POSTGRES}/current").strip()
     small = "/var/lib/postgresql/small"
     lab.inside(lab.primary, "rm", "-f", f"{small}/filled")
@@ -231,7 +232,7 @@ def _slow(lab: Lab) -> None:
     )
 
 
-def _quick(lab: Lab) -> None:
+def _quick(lab: Lab, _kept: object) -> None:
     lab.sql("DROP TRIGGER linger ON pgrescue.looks; DROP FUNCTION pgrescue.linger()")
 
 
@@ -240,7 +241,7 @@ def _stay_behind(lab: Lab) -> None:
     lab.sql("SELECT count(pg_logical_emit_message(false, 'lag', repeat('x', 1000000))) FROM generate_series(1, 100)")
 
 
-def _catch_up(lab: Lab) -> None:
+def _catch_up(lab: Lab, _kept: object) -> None:
     lab.sql("SELECT pg_wal_replay_resume()", lab.home)
 
 
@@ -249,7 +250,7 @@ def _stop_application(lab: Lab) -> None:
         lab.inside(host, "sh", "-c", "systemctl stop 'shop@*'")
 
 
-def _start_application(lab: Lab) -> None:
+def _start_application(lab: Lab, _kept: object) -> None:
     lab.inside("app1", "systemctl", "start", "shop@1", "shop@2")
 
 
@@ -257,7 +258,7 @@ def _lose_table(lab: Lab) -> None:
     lab.sql("ALTER TABLE products RENAME TO products_as_they_were", database="shop")
 
 
-def _find_table(lab: Lab) -> None:
+def _find_table(lab: Lab, _kept: object) -> None:
     lab.sql("ALTER TABLE products_as_they_were RENAME TO products", database="shop")
 
 
@@ -266,7 +267,7 @@ def _names_fall_silent(lab: Lab) -> None:
         lab.inside(host, "systemctl", "kill", "--signal=STOP", "knot.service")
 
 
-def _names_answer(lab: Lab) -> None:
+def _names_answer(lab: Lab, _kept: object) -> None:
     for host in ("ns1", "ns-east", "ns-west"):
         lab.inside(host, "systemctl", "kill", "--signal=CONT", "knot.service")
 
@@ -275,7 +276,7 @@ def _want_nobody(lab: Lab) -> None:
     lab.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()")
 
 
-def _want_none(lab: Lab) -> None:
+def _want_none(lab: Lab, _kept: object) -> None:
     lab.sql("SET synchronous_commit = off; ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()")
 
 
@@ -303,7 +304,7 @@ def _lose_standby(lab: Lab) -> None:
     lab.inside(lab.home, "systemctl", "stop", UNIT)
 
 
-def _find_standby(lab: Lab) -> None:
+def _find_standby(lab: Lab, _kept: object) -> None:
     lab.inside(lab.home, "systemctl", "start", UNIT)
 
 
@@ -348,8 +349,5 @@ def inject(lab: Lab, state: State) -> Any:
 
 def undo(lab: Lab, state: State, kept: Any) -> None:
     """Take it back, and wait until the application is well again."""
-    if state.undo in (_close_connections, _mend_page):
-        state.undo(lab, kept)  # type: ignore[call-arg]
-    else:
-        state.undo(lab)
+    state.undo(lab, kept)
     until(f"the service is well after '{state.name}'", lambda: _writes(lab))

@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ill_states import until
 from lab_hosts import HOUSE, variables
 
 
@@ -79,16 +79,6 @@ def watching(runs: Path, *more: str) -> Iterator[Watch]:
         finally:
             one.send_signal(signal.SIGTERM)
             one.wait()
-
-
-def until(what: str, question: Callable[[], Any], limit_s: float = 90) -> Any:
-    """The first true answer, or the end with what was not seen."""
-    end = time.monotonic() + limit_s
-    while not (answer := question()):
-        if time.monotonic() > end:
-            raise SystemExit(f"{what}: not so after {limit_s} s")
-        time.sleep(0.1)  # between two looks
-    return answer
 
 
 def state(runs: Path) -> str:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from .trend import median, worst_likely
-from .ways import LOGICAL, PROMOTE, RESTORE, WARM, ways
+from .ways import LOGICAL, PROMOTE, RESTORE, WARM, took, ways
 
 RUNBOOKS = {  # runbook: the ways that it may take, and whether it needs a lost region
     "failover": [PROMOTE],
@@ -127,7 +126,12 @@ def propose(situation: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "di
             found = _runbook(what, situation, request)
         else:
             says, command = OTHERS[what]
-            found = {"do": what, "says": says, "command": _command(command, request), **_took(what, request["runs"])}
+            found = {
+                "do": what,
+                "says": says,
+                "command": _command(command, request),
+                **took(request["runs"], "procedure", what),
+            }
         if "why" not in found and what in DESTRUCTIVE and situation["state"] not in NEEDS_IT:
             found["why"] = "it gives up what another way keeps; only when that does not help: %s" % found["command"]
         if "why" in found:
@@ -162,16 +166,31 @@ def _command(text: str, request: "Mapping[str, Any]") -> str:
     return text.format(service=request["service"], inventory=request["inventory"])
 
 
+def supposed(
+    situation: "Mapping[str, Any]", request: "Mapping[str, Any]", methods: "Sequence[str]", despite_copies: bool = False
+) -> "dict[str, Any]":
+    """What C(ways) is asked, supposing that the primary is lost: a server that hangs or starts is fenced first, and closes no way."""
+    return {
+        "method": "",
+        "target": None,
+        "only_in": None,
+        "system_identifier": None,
+        "despite_copies": despite_copies,
+        "despite_primary": True,
+        "undoes": {},
+        "dump": None,
+        "planned": False,
+        **request,
+        "states": {host: seen for host, seen in request["states"].items() if host != situation["about"]},
+        "lost_regions": situation["lost_regions"],
+        "methods": methods,
+    }
+
+
 def _runbook(what: str, situation: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "dict[str, Any]":
     """The best open way of a runbook with its figures, or why none is open."""
-    about = situation["about"]
-    # a server that hangs or starts is fenced before anything is promoted, so it closes no way here
-    states = {host: seen for host, seen in request["states"].items() if host != about}
-    asked = {
-        "method": "", "target": None, "only_in": None, "system_identifier": None, "despite_copies": what == "complete_loss",
-        "despite_primary": True, "undoes": {}, "dump": None, "planned": False, **request,
-        "states": states, "methods": RUNBOOKS[what], "lost_regions": situation["lost_regions"],
-    }  # fmt: skip
+    asked = supposed(situation, request, RUNBOOKS[what], despite_copies=what == "complete_loss")
+    states = asked["states"]
     if what == "complete_loss" and any(seen["role"] == "standby" for seen in states.values()):
         standbys = [host for host, seen in states.items() if seen["role"] == "standby"]
         return {"do": what, "why": "%s has a copy that loses less" % ", ".join(standbys)}
@@ -195,13 +214,3 @@ def _runbook(what: str, situation: "Mapping[str, Any]", request: "Mapping[str, A
     kept: "dict[str, Any]" = {key: way[key] for key in figures if key in way}
     command = _command("pgrescue recover %s -s {service} -i {inventory}" % what, request)
     return {"do": what, "says": says, "method": method, "command": command, **kept}
-
-
-def _took(procedure: str, runs: "Sequence[Mapping[str, Any]]") -> "dict[str, float]":
-    """What earlier runs of a procedure took, usually and at worst; nothing where none measured it."""
-    took = [
-        float(run["rta_s"])
-        for run in runs
-        if run.get("procedure") == procedure and "rta_s" in run and run.get("attempts", 1) == 1
-    ]
-    return {"takes_s": round(median(took), 3), "takes_p95_s": round(worst_likely(took), 3)} if took else {}

@@ -7,7 +7,7 @@ from typing import Any, Mapping, Optional
 from . import journal, managers
 from .guards import PRECONDITION, Stop
 from .scene import NO_ANSWER
-from .trend import median, worst_likely
+from .ways import took
 
 RESTART = "restart"
 
@@ -20,10 +20,13 @@ def make(request: "Mapping[str, Any]", run: str) -> "dict[str, Any]":
         raise Stop("%s starts the cluster's servers itself. Nothing was changed." % request["manager"])
     host = target(states, request["target"])
     seen = states[host]
-    took = [run["rta_s"] for run in request["runs"] if run.get("method") == RESTART and "rta_s" in run]
-    way = {"method": RESTART, "host": host, "loses_bytes": 0, "loses_s": 0.0}
-    if took:
-        way.update(takes_s=round(median(took), 3), takes_p95_s=round(worst_likely(took), 3))
+    way = {
+        "method": RESTART,
+        "host": host,
+        "loses_bytes": 0,
+        "loses_s": 0.0,
+        **took(request["runs"], "method", RESTART),
+    }
     ends = (
         ["%s: the server that hangs is killed with all its processes" % host] if seen["role"] == "unresponsive" else []
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
-from .proposals import RUNBOOKS
+from .proposals import RUNBOOKS, supposed
 from .ways import ways
 
 
@@ -45,13 +45,7 @@ def _repositories(catalog: "Mapping[str, Any]") -> "list[dict[str, Any]]":
 
 def _estimates(situation: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "list[dict[str, Any]]":
     """What each way would take and lose if the primary were lost now; the closed ones with the reason."""
-    states = {host: seen for host, seen in request["states"].items() if host != situation["about"]}
-    asked = {
-        "method": "", "target": None, "only_in": None, "system_identifier": None, "despite_copies": False, "despite_primary": True,
-        "undoes": {}, "dump": None, "planned": False, **request, "states": states,
-        "lost_regions": situation["lost_regions"], "methods": sorted({m for ms in RUNBOOKS.values() for m in ms}),
-    }  # fmt: skip
-    return ways(asked)
+    return ways(supposed(situation, request, sorted({method for methods in RUNBOOKS.values() for method in methods})))
 
 
 def _degraded(situation: "Mapping[str, Any]", catalog: "Mapping[str, Any]", proven: "Optional[str]") -> "list[str]":

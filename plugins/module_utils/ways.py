@@ -90,7 +90,7 @@ def _promotions(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
                 "method": PROMOTE,
                 "host": host,
                 **lacks,
-                **_took(request["runs"], PROMOTE),
+                **took(request["runs"], "method", PROMOTE),
                 "closed": _unfit(host, seen, request, newest_line(request, seen["system_identifier"])),
             }
         )
@@ -186,8 +186,8 @@ def _warm(request: Mapping[str, Any], restores: "list[dict[str, Any]]") -> "list
         )
         cold = next((why for holds, why in reasons if holds), None)
         for way in restores:
-            took = {"takes_s": None, "takes_p95_s": None, **_took(request["runs"], WARM)}
-            found.append({**way, **took, "method": WARM, "host": host, "closed": way["closed"] or cold})
+            usual = {"takes_s": None, "takes_p95_s": None, **took(request["runs"], "method", WARM)}
+            found.append({**way, **usual, "method": WARM, "host": host, "closed": way["closed"] or cold})
     return found
 
 
@@ -201,7 +201,7 @@ def _reloads(request: Mapping[str, Any], others: "list[dict[str, Any]]") -> "lis
             "method": LOGICAL,
             "backup": offered[0]["id"],
             "loses_s": _since(epoch_s(offered[0]["started"]), request),
-            **_took(request["runs"], LOGICAL),
+            **took(request["runs"], "method", LOGICAL),
             "closed": _still_running(request)
             or _no_clean_host(request, [])
             or _not_chosen(request, others, offered[0]),
@@ -287,7 +287,7 @@ def _returns(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
             "method": RETURN,
             "host": host,
             "loses_bytes": max(newest_position(request, undone["system_identifier"]) - position(seen), 0),
-            **_took(request["runs"], RETURN),
+            **took(request["runs"], "method", RETURN),
             "closed": next((why for holds, why in reasons if holds), None),
         }
     ]
@@ -337,10 +337,12 @@ def _since(moment_s: Optional[float], request: Mapping[str, Any]) -> Optional[fl
     return round(max(float(request["last_acknowledged_s"]) - float(moment_s), 0.0), 3)
 
 
-def _took(runs: Sequence[Mapping[str, Any]], method: str) -> "dict[str, float]":
-    """What earlier runs that took this way took, usually and at worst; nothing when none measured it."""
-    # a run that was interrupted and gone on with measures the interruption
-    took = [
-        run["rta_s"] for run in runs if run.get("method") == method and "rta_s" in run and run.get("attempts", 1) == 1
+def took(runs: Sequence[Mapping[str, Any]], key: str, value: str) -> "dict[str, float]":
+    """What earlier runs took, usually and at worst, of those whose C(key) is this value; nothing when none measured it.
+
+    A run that was interrupted and gone on with measures the interruption, and does not count.
+    """
+    seen = [
+        float(run["rta_s"]) for run in runs if run.get(key) == value and "rta_s" in run and run.get("attempts", 1) == 1
     ]
-    return {"takes_s": round(median(took), 3), "takes_p95_s": round(worst_likely(took), 3)} if took else {}
+    return {"takes_s": round(median(seen), 3), "takes_p95_s": round(worst_likely(seen), 3)} if seen else {}

@@ -64,11 +64,11 @@ class Watch:
         """Take the newest look of every place into account."""
         looks = {name: place.look() for name, place in self._places.items()}
         self._ask_power(looks)
-        found = situations.judge(scene.Scene(self._setting.promise, looks, self.memory.known()))
+        view = scene.Scene(self._setting.promise, looks, self.memory.known())
+        found = situations.judge(view)
         self.situation = found
         well = found["level"] == "none"
         self.memory.learn(looks, well)
-        view = scene.Scene(self._setting.promise, looks, {})
         served = not view.hurt() and bool(view.writers() or view.calls())
         stamps = {name: at for name, place in self._places.items() if (at := place.seen_at()) is not None}
         if served and stamps:  # by the clock of this machine: those of the places may be wrong

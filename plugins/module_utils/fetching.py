@@ -70,15 +70,22 @@ def _end_questions(startup: int, over: "threading.Event") -> None:
     """End the engine where the recovery asks all repositories, until it is over.
 
     Told to, it ends with a code of its own; the shell between it and the server must live, for the server itself ends when that is killed.
+    So it does when the engine is: one that has only just begun, and does not catch the signal yet, waits for the next look.
     """
     while startup and not over.wait(LOOK_EVERY_S):
         for pid in pgbackrest.family(startup)[1:]:
             try:
                 with open("/proc/%d/cmdline" % pid, "rb") as line:
                     words = line.read().decode(errors="replace").split("\0")
-                with open("/proc/%d/comm" % pid, encoding="ascii") as name:
-                    engine = name.read().strip() == "pgbackrest"
-                if engine and not any(word.startswith("--repo=") for word in words):
-                    os.kill(pid, signal.SIGTERM)
+                if any(word.startswith("--repo=") for word in words) or not _is_engine_that_catches(pid, signal.SIGTERM):
+                    continue
+                os.kill(pid, signal.SIGTERM)
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has ended by itself
+
+
+def _is_engine_that_catches(pid: int, wanted: int) -> bool:
+    """Whether a process is the engine and handles this signal itself, by what the kernel says of it."""
+    with open("/proc/%d/status" % pid, encoding="utf-8", errors="replace") as lines:
+        said = dict(line.split(":", 1) for line in lines if ":" in line)
+    return said["Name"].strip() == "pgbackrest" and bool(int(said["SigCgt"], 16) >> (wanted - 1) & 1)

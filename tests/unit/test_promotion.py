@@ -59,7 +59,7 @@ def test_a_standby_is_promoted_once_and_its_timeline_is_read_back(version, pair)
 
 HANGS = """#!/bin/sh
 case "$*" in *--repo=2*) exit 1;; esac
-sleep 0.3  # as the engine, it catches the signal only some time after it has begun: ended before, it takes the server with it
+sleep 0.3  # it catches the signal only after a while, as the engine; ended before, it takes the server with it
 trap 'exit 63' TERM
 while :; do sleep 1; done
 """

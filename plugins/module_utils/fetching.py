@@ -77,7 +77,9 @@ def _end_questions(startup: int, over: "threading.Event") -> None:
             try:
                 with open("/proc/%d/cmdline" % pid, "rb") as line:
                     words = line.read().decode(errors="replace").split("\0")
-                if any(word.startswith("--repo=") for word in words) or not _is_engine_that_catches(pid, signal.SIGTERM):
+                if any(word.startswith("--repo=") for word in words) or not _is_engine_that_catches(
+                    pid, signal.SIGTERM
+                ):
                     continue
                 os.kill(pid, signal.SIGTERM)
             except (FileNotFoundError, ProcessLookupError):

@@ -9,7 +9,8 @@ from .ways import ways
 
 
 def standing(situation: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "dict[str, Any]":
-    """C(recoverable_to), C(proven), C(repositories), C(estimates) [a way each], C(degraded) [sentences].
+    """C(listed), whether it is known what can be restored; C(recoverable_to), C(proven), C(repositories), C(estimates) [a way each],
+    C(degraded) [sentences].
 
     `request` is what C(proposals.propose) takes.
     """
@@ -18,6 +19,7 @@ def standing(situation: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "d
     proven = max((str(one["proven"]) for one in candidates if one.get("proven")), default=None)
     end = (catalog.get("archive_end") or {}).get("time")
     return {
+        "listed": not catalog.get("problem"),
         "recoverable_to": end,
         "proven": proven,
         "repositories": _repositories(catalog),

@@ -9,12 +9,15 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
+from rich.table import Column, Table
 from rich.text import Text
 
 from pgrescue import incidents, record, runner, triage
 from pgrescue.human import moment, size, span
 
+NAMES = 17  # columns of a row's name
 FRESH_S = 30.0  # how old the word of a watch may be
+LIST_S = 30  # whoever asks how things stand has more patience than who waits for a proposal, in seconds
 FINE, WRONG = 0, 1
 SIGNS = {"page": ("!!", "bold red"), "ticket": (" !", "yellow"), "none": ("ok", "green")}
 
@@ -22,7 +25,7 @@ SIGNS = {"page": ("!!", "bold red"), "ticket": (" !", "yellow"), "none": ("ok", 
 def run(service: str, inventory: str, as_json: bool, console: Console) -> int:
     """Look at one service and print; 1 when something is degraded, 0 when nothing is."""
     with console.status(f"Looking at {service} from all its hosts"):
-        found = triage.look(service, inventory)
+        found = triage.look(service, inventory, more={"watch_list_limit_s": LIST_S})
     said = {
         "service": service,
         "at": datetime.now(UTC).isoformat(),
@@ -61,15 +64,17 @@ def render(said: dict[str, Any]) -> Group:
     situation = said["situation"]
     sign, style = SIGNS[situation["level"]]
     now = datetime.fromisoformat(said["at"])
-    parts: list[RenderableType] = [Text(f"{sign} {said['service']}: {situation['says']}", style=style)]
+    parts: list[RenderableType] = [_sentence(sign, f"{said['service']}: {situation['says']}", style)]
     parts.append(_row("NOW", f"{now:%H:%M:%S} UTC  ({now.astimezone():%H:%M:%S %Z} here)"))
     parts.append(_row("PRIMARY", str(situation["about"] or "nobody knows")))
     if said["incident"]:
         parts.append(_row("INCIDENT", f"{said['incident']}   pgrescue incident show"))
-    parts.append(_row("RECOVERABLE TO", _instant(said["recoverable_to"], now, "by a backup")))
-    parts.append(_row("PROVEN", _instant(said["proven"], now, "")))
+    missing = "never" if said["listed"] else "not known"
+    parts.append(_row("RECOVERABLE TO", _instant(said["recoverable_to"], now, "by a backup", missing)))
+    parts.append(_row("PROVEN", _instant(said["proven"], now, "", missing)))
     for repository in said["repositories"]:
-        text = repository["problem"] or f"backup {repository['backup']}, {_age(repository['stopped'], now)}"
+        age = f"{_ago(repository['stopped'], now)} old" if repository["stopped"] else "age not known"
+        text = repository["problem"] or f"backup {repository['backup']}, {age}"
         parts.append(_row(f"  repository {repository['repository']}", text))
     parts.append(Text("IF THE PRIMARY WERE LOST NOW", style="bold"))
     parts += [Padding(Text(_way(way)), (0, 0, 0, 2)) for way in said["estimates"]]
@@ -79,13 +84,13 @@ def render(said: dict[str, Any]) -> Group:
     )
     drill = said["last_drill"]
     words = (
-        f"{drill['procedure']}, {drill['result']}, {span(drill.get('rta_s'))}, {_instant(drill['at'], now, '')}"
+        f"{drill['procedure']}, {drill['result']}, {span(drill.get('rta_s'))}, {_ago(drill['at'], now)} ago"
         if drill
         else "none here"
     )
     parts.append(_row("LAST DRILL", words))
-    for sentence in said["degraded"]:
-        parts.append(Text(f" ! {sentence}", style="yellow"))
+    for sentence in said["degraded"][situation["level"] != "none" :]:  # the first of them is the head line then
+        parts.append(_sentence(" !", sentence, "yellow"))
     command = (
         f"pgrescue triage -s {said['service']}"
         if situation["level"] != "none"
@@ -111,23 +116,27 @@ def _way(way: dict[str, Any]) -> str:
     return f"{name:<32} {took}{worst}  {lost}"
 
 
-def _instant(text: str | None, now: datetime, what: str) -> str:
+def _instant(text: str | None, now: datetime, what: str, missing: str) -> str:
     if not text:
-        return "never"
+        return missing
     at = datetime.fromisoformat(text)
-    return (
-        f"{moment(at.replace(microsecond=0))}, {span(round(max((now - at).total_seconds(), 0.0)))} ago {what}".rstrip()
-    )
+    return f"{moment(at.replace(microsecond=0))}, {_ago(text, now)} ago {what}".rstrip()
 
 
-def _age(text: str | None, now: datetime) -> str:
-    if not text:
-        return "age not known"
-    return f"{span(round(max((now - datetime.fromisoformat(text)).total_seconds(), 0.0)))} old"
+def _ago(text: str, now: datetime) -> str:
+    return span(round(max((now - datetime.fromisoformat(text)).total_seconds(), 0.0)))
 
 
-def _row(name: str, value: str) -> Text:
-    return Text.assemble((f"{name:<16} ", "bold"), value)
+def _row(name: str, value: str) -> Table:
+    row = Table.grid(Column(width=NAMES), Column())
+    row.add_row(Text(name, style="bold"), Text(value))
+    return row
+
+
+def _sentence(sign: str, text: str, style: str) -> Table:
+    row = Table.grid(Column(width=len(sign) + 1), Column())
+    row.add_row(Text(sign, style=style), Text(text, style=style))
+    return row
 
 
 def fleet(as_json: bool, console: Console) -> int:

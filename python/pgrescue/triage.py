@@ -24,15 +24,26 @@ class TriageError(Exception):
         self.code = code
 
 
-def look(service: str, inventory: str, known: Mapping[str, Any] | None = None, decide: bool = True) -> dict[str, Any]:
-    """What has happened and, with `decide`, what can be done.
+def look(
+    service: str,
+    inventory: str,
+    known: Mapping[str, Any] | None = None,
+    decide: bool = True,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What has happened and, with `decide`, what can be done; `more` are variables of role `watch`.
 
     Raises TriageError when the playbook does not come to its end.
     """
     began = time.monotonic()
     # what the power of hosts is said to be is asked anew there, and words of strangers are no variables of a playbook
     told = {key: value for key, value in (known or {}).items() if key != "power"}
-    variables = {"service": service, "watch_inventory": inventory, **({"watch_known": told} if told else {})}
+    variables = {
+        "service": service,
+        "watch_inventory": inventory,
+        **({"watch_known": told} if told else {}),
+        **(more or {}),
+    }
     play = runner.start(f"playbooks/{'decide' if decide else 'observe'}.yml", inventory, variables)
     failed = play.wait(LIMIT_S)
     found, said, code = play.results(), play.failures(), play.exit_code() if failed else 0

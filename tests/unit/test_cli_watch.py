@@ -104,6 +104,27 @@ def test_triage_and_status_fit_eighty_columns(seen):
         assert situation["says"].split(".")[0][:40] in " ".join(capture.get().split())
 
 
+@pytest.mark.parametrize(("problem", "words"), [("the store hangs", "not known"), (None, "never")])
+def test_what_could_not_be_listed_is_not_said_to_be_missing(problem, words):
+    looks, known = next(iter(MATRIX))()
+    situation = judge(looks, **known)
+    asked = {**request(looks), "catalog": {"candidates": [], **({"problem": problem} if problem else {})}}
+    said = {
+        "service": "shop",
+        "at": datetime.now(UTC).isoformat(),
+        "situation": situation,
+        **standing.standing(situation, asked),
+        "objectives": {"rto_s": 3600, "rpo_s": 86400},
+        "last_drill": None,
+        "incident": None,
+    }
+    console = Console(width=80, record=True, no_color=True)
+    console.print(status.render(said), highlight=False)
+    shown = console.export_text().splitlines()
+    for name in ("RECOVERABLE TO", "PROVEN"):
+        assert [line.split(name)[1].strip() for line in shown if line.startswith(name)] == [words]
+
+
 def test_a_unit_for_this_machine_is_printed(runs):
     found = typed("watch", "--print-unit", "-i", "inventories/lab")
     assert found.exit_code == 0 and "ExecStart=" in found.output and "watch --service %i" in found.output

@@ -7,7 +7,7 @@ export CONTAINERS_CONF := $(CURDIR)/lab/containers.conf
 SCENARIOS = MOLECULE_GLOB='molecule/*/molecule.yml' molecule test --report
 # What the gate has time for, one of each kind; `make molecule` runs all.
 GATE = default refuses_and_changes_nothing goes_on_after_kill_9 fails_over_alone takes_a_failover_back recovers_lost_rows \
-       repairs_corruption
+       repairs_corruption watches_and_tells
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:  ## explain the targets

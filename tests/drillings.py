@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pgrescue import drill_record, drill_scenario, record
+from pgrescue import close, drill_record, drill_scenario, record
 from pgrescue.drill_record import Drill, Steady
 from run_fixture import ZERO, Synthetic
 
@@ -22,5 +22,5 @@ def ended(root: Path, said: Drill | None = None, **parts: Any) -> record.Record:
     """The record of a run with this drill, finished."""
     directory = Synthetic(**parts).write(root)
     (directory / drill_record.FILE).write_text(json.dumps((said or drill()).dump()))
-    record.finish(directory)
+    close.finish(directory)
     return record.load(directory)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dumping import key_pair
-from pgrescue import record
+from pgrescue import close, record
 from pgrescue.core import approvals
 from pgrescue.evidence import pack
 from pgrescue.evidence.settings import Settings
@@ -63,7 +63,7 @@ def key_file(root: Path, pem: str = PRIVATE) -> Path:
 def sealed(root: Path, key: Path | None, **parts: Any) -> Path:
     """A closed record, sealed with this key or by nobody."""
     directory = written(root, **parts)
-    record.finish(directory)
+    close.finish(directory)
     if key is not None:
         (directory / "seal-1.dsse.json").unlink()
         pack.close(record.load(directory), Settings(key_file=key))

@@ -15,6 +15,7 @@ from pgrescue import (
     cli_programme,
     cli_steering,
     cli_watch,
+    close,
     gate,
     lab,
     lint,
@@ -104,7 +105,7 @@ def abort(
     ended = record.load(directory).run
     if ended.exit_code in LET_GO:
         refuse(f"Run {ended.id} has ended ({ended.result}) and holds nothing. Nothing was changed.", 4)
-    found = record.finish(directory, "aborted")
+    found = close.finish(directory, "aborted")
     # whoever gives it up may be another than the one who began it
     request = recovery.Request(found.procedure, found.service, inventory_path(inventory), {"takeover": "true"})
     recovery.close(request, found.id)

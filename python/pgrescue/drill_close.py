@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pgrescue import drill_checklist, drill_record, drill_rules, record, recovery, runner
+from pgrescue.close import finish
 from pgrescue.drill_checklist import Item
 from pgrescue.drill_play import RECOVERED, STEP_FAILED, VOID, playbook
 from pgrescue.drill_record import Drill, Next, Steady
@@ -89,5 +90,5 @@ def _end(run_dir: Path, said: Drill, items: Sequence[Item], programme: Programme
     opened, planned = len(findings.of(found, Settings())), f"{following[0]} on {following[1]}" if following else ""
     kept += drill_checklist.after(found, opened, planned, who, now)
     write_json(run_dir / drill_checklist.FILE, [one.dump() for one in kept])
-    record.finish(run_dir)
+    finish(run_dir)
     return record.load(run_dir)

@@ -1,10 +1,10 @@
-"""Open, find, read and finish the directory of a run: the record, from which all else is derived."""
+"""Open, find and read the directory of a run: the record, from which all else is derived."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from pgrescue import drill_record, drill_rules, witness_journal
 from pgrescue import journal as journals
-from pgrescue.files import link, write_json, write_text
+from pgrescue.files import link, write_json
 from pgrescue.journal import Journal
 from pgrescue.manifest import Difference, verify_manifest
 from pgrescue.measurement import measure
-from pgrescue.models import Check, Measurement, Plan, Reconciliation, Result, Run
+from pgrescue.models import Check, Measurement, Plan, Reconciliation, Run
 from pgrescue.outcome import Outcome, judge
 from pgrescue.story import Story, fold
 
@@ -28,7 +28,6 @@ __all__ = [
     "all_runs",
     "create",
     "find",
-    "finish",
     "load",
     "read_part",
     "reopen",
@@ -135,28 +134,6 @@ def load(directory: Path) -> Record:
     story = fold(journal.events)
     measured = measure(story, run.objectives, witness, held)
     return Record(directory, run, journal, story, tuple(checks or ()), plan, held, measured, tuple(problems), drill)
-
-
-def finish(directory: Path, result: Result | None = None) -> Run:
-    """Complete a record: measurement, result and exit code, reports, evidence, manifest and seal. Idempotent.
-
-    `result` may declare the run `void` or `aborted`; otherwise the records decide.
-    """
-    from pgrescue import report  # noqa: PLC0415 - what reads records; a record only asks for it
-    from pgrescue.evidence import pack  # noqa: PLC0415 - so does this
-    from pgrescue.evidence.settings import Settings  # noqa: PLC0415
-
-    record = load(directory)
-    declared = result if result in ("void", "aborted") else record.run.result
-    outcome = replace(record, run=record.run.model_copy(update={"result": declared})).outcome
-    run = record.run.model_copy(update={"result": outcome.result, "exit_code": outcome.exit_code})
-    write_json(directory / "run.json", run.dump())
-    write_json(directory / "measurement.json", record.measurement.dump())
-    finished = load(directory)
-    write_text(directory / "report.html", report.html(finished))
-    write_text(directory / "report.md", report.markdown(finished))
-    pack.close(finished, Settings.from_environment())
-    return run
 
 
 def reopen(directory: Path) -> Run:

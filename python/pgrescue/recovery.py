@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from pgrescue import display, gate, record, runner, safe_state, verdict
+from pgrescue.close import finish
 from pgrescue.core import controllers
 
 WRONG_USE, REFUSED, GAVE_UP = 2, 4, 8
@@ -69,7 +70,7 @@ def execute(request: Request, run_id: str, console: Console) -> int:
             console.print(said, soft_wrap=True, highlight=False, markup=False)
         play.forget()
         if not busy(run_dir):
-            record.finish(run_dir)
+            finish(run_dir)
         return REFUSED
     if code:
         for said in close(request, run_id):
@@ -121,7 +122,7 @@ def close(request: Request, run_id: str) -> list[str]:
     play.wait()
     failures = play.failures()
     play.forget()
-    record.finish(runner.RUNS / run_id)
+    finish(runner.RUNS / run_id)
     return failures
 
 

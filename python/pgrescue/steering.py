@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pgrescue import procedures, record, recovery
+from pgrescue import close, procedures, record, recovery
 from pgrescue.core import guards, journal, records, steering, windows
 from pgrescue.manifest import MANIFEST
 
@@ -28,7 +28,7 @@ def tell(directory: Path, event: str, detail: str, step: str | None = None, stat
     writer = journal.Journal(str(directory / "timeline.jsonl"), recovery.operator())
     writer.write(event, step=step, status=status, detail=detail)
     if closed:
-        record.finish(directory)
+        close.finish(directory)
 
 
 def pause(directory: Path, reason: str) -> str:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from pgrescue import cli, record, recovery, runner
+from pgrescue import cli, close, record, recovery, runner
 from pgrescue.core import controllers, records
 from run_fixture import Synthetic, failed_restore
 from typer.testing import CliRunner
@@ -23,7 +23,7 @@ def nothing_starts(monkeypatch, tmp_path):
 
 def ended(tmp_path, **parts):
     directory = Synthetic(**parts).write(tmp_path)
-    record.finish(directory)
+    close.finish(directory)
     return directory
 
 

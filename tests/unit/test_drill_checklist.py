@@ -5,7 +5,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from pgrescue import drill, drill_checklist, drill_ready, procedures, record, runner
+from pgrescue import close, drill, drill_checklist, drill_ready, procedures, record, runner
 from pgrescue.programme import plan as plans
 from pgrescue.programme import reviews
 from rich.console import Console
@@ -29,7 +29,7 @@ def ready(tmp_path, monkeypatch):
     run = json.loads((made / "run.json").read_text())
     (made / "run.json").write_text(json.dumps({**run, "versions": {"postgresql": "17"}}))
     (made / "census.json").write_text(json.dumps({"databases": {"shop": {"extensions": {"pg_trgm": "1.6"}}}}))
-    record.finish(made)
+    close.finish(made)
     (tmp_path / "rehearsals").mkdir()
     rehearse(tmp_path, NOW - timedelta(days=3))
     read = {"reviewed": date(2026, 11, 1), "by": "ada", "sha256": procedures.digest("failover")}

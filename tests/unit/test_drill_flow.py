@@ -9,6 +9,7 @@ from hashlib import sha256
 import pytest
 from pgrescue import (
     cli,
+    close,
     drill,
     drill_blind,
     drill_checklist,
@@ -67,7 +68,7 @@ class Lab:
         run = json.loads((there / "run.json").read_text())
         run |= {"id": run_id, "procedure": request.procedure}
         (there / "run.json").write_text(json.dumps(run))
-        record.finish(there)
+        close.finish(there)
         return record.load(there).run.exit_code
 
 
@@ -143,7 +144,7 @@ def test_findings_of_a_drill_are_the_same_whenever_its_record_is_closed(lab, tmp
     run(tmp_path, console())
     there, before = newest(tmp_path).directory, findings.load(tmp_path)
     monkeypatch.setenv("PGRESCUE_EVIDENCE_OWNER", "somebody else")
-    record.finish(there)
+    close.finish(there)
     assert findings.load(tmp_path) == before
 
 
@@ -154,7 +155,7 @@ def test_a_drill_that_goes_on_has_no_findings_of_its_rules_yet(lab, tmp_path):
     assert {"drill", "steady"} & {one.id.partition("/")[2] for one in findings.load(tmp_path)}
     said = json.loads((there / "drill.json").read_text())
     (there / "drill.json").write_text(json.dumps({**said, "state": "open"}))
-    record.finish(there)
+    close.finish(there)
     assert {one.id.partition("/")[2] for one in findings.load(tmp_path)} == {
         "check-settings", "lost-after-recovery-point",
     }  # fmt: skip
@@ -164,7 +165,7 @@ def test_a_checklist_that_cannot_be_read_is_a_finding_and_stops_no_close(lab, tm
     run(tmp_path, console())
     there = newest(tmp_path).directory
     (there / "checklist.json").write_text("[{}]")
-    record.finish(there)
+    close.finish(there)
     (found,) = [one for one in findings.load(tmp_path) if one.id.endswith("/checklist")]
     assert "cannot be read" in found.title
     assert "cannot be read" in (there / "report.md").read_text()
@@ -342,7 +343,7 @@ def people(lab, tmp_path, *procedures, words=None):
             run = json.loads((there / "run.json").read_text())
             (there / "run.json").write_text(json.dumps({**run, "id": there.name, "procedure": procedure}))
             if number == len(procedures) - 1:
-                record.finish(there)
+                close.finish(there)
 
     lab.during = act
 
@@ -447,7 +448,7 @@ def test_a_blind_drill_that_is_interrupted_shows_what_was_drawn_too(lab, tmp_pat
 
 def test_a_run_from_before_the_fault_is_no_answer_to_it(lab, tmp_path):
     directory = Synthetic(kind="incident").write(tmp_path)
-    record.finish(directory)
+    close.finish(directory)
     struck = record.load(directory).story.started + timedelta(seconds=0.5)
     assert drill_blind.begun("shop", struck) == []
     assert len(drill_blind.begun("shop", struck - timedelta(seconds=1))) == 1

@@ -2,7 +2,7 @@
 
 import pytest
 from drillings import drill, ended
-from pgrescue import drill_rules, drill_scenario, record, report
+from pgrescue import close, drill_rules, drill_scenario, record, report
 from pgrescue.drill_record import Steady, Stopped
 from run_fixture import CHECKS, ZERO, Synthetic, Timeline, Witness, complete_loss, failed_restore
 
@@ -126,12 +126,12 @@ def test_a_record_is_judged_the_same_again(tmp_path):
     for parts in ({}, {"witness": Witness().outage(up=0), "lost": 0}, {"timeline": failed_restore()}):
         root = tmp_path / str(len(parts)) / next(iter(parts), "none")
         first = ended(root, **parts)
-        assert record.finish(first.directory) == first.run
+        assert close.finish(first.directory) == first.run
 
 
 def test_a_run_without_a_drill_is_judged_as_ever(tmp_path):
     directory = Synthetic().write(tmp_path)
-    assert record.finish(directory).result == "passed"
+    assert close.finish(directory).result == "passed"
     assert report.markdown(record.load(directory)).startswith("# RECOVERED AND VALIDATED")
 
 
@@ -140,5 +140,5 @@ def test_a_drill_that_failed_half_way_and_was_gone_on_with_is_not_failed_by_what
     assert (found.run.result, found.run.exit_code) == ("failed", 5)
     record.reopen(found.directory)
     (found.directory / "timeline.jsonl").write_bytes(complete_loss().bytes)
-    assert record.finish(found.directory).exit_code == 0
+    assert close.finish(found.directory).exit_code == 0
     assert record.load(found.directory).drill.state == "open"

@@ -8,7 +8,7 @@ import pytest
 from evidence_packs import PRIVATE, key_file, written
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pgrescue import cli, record
+from pgrescue import cli, close
 from pgrescue.evidence import leaks, pack
 from pgrescue.evidence.settings import EvidenceError, Settings
 from pgrescue.evidence.verify import verify
@@ -50,7 +50,7 @@ def test_a_planted_secret_keeps_the_pack_from_being_sealed_and_is_placed(tmp_pat
     lines = (directory / file).read_text().splitlines() if (directory / file).exists() else ["one", "two"]
     planted = PLANTED[kind] if file == "output.txt" else json.dumps({"detail": PLANTED[kind]})
     (directory / file).write_text("\n".join([*lines, planted]) + "\n")
-    record.finish(directory)
+    close.finish(directory)
     assert not list(directory.glob("seal-*"))
     with pytest.raises(EvidenceError) as refused:
         pack.seal_again(directory, Settings(), None)
@@ -71,7 +71,7 @@ def test_what_is_no_secret_is_left_alone(text):
 
 def test_the_fixtures_own_record_is_clean(tmp_path):
     directory = written(tmp_path)
-    record.finish(directory)
+    close.finish(directory)
     assert leaks.scan(directory, [path.name for path in directory.iterdir()]) == []
 
 
@@ -84,13 +84,13 @@ def test_a_value_that_was_named_is_found_however_a_file_spells_it(tmp_path, monk
     named = tmp_path / "secrets"
     named.write_text(f"\n{value}\n")
     monkeypatch.setenv("PGRESCUE_EVIDENCE_SECRETS", str(named))
-    record.finish(directory)
+    close.finish(directory)
     with pytest.raises(EvidenceError) as refused:
         pack.seal_again(directory, Settings.from_environment(), None)
     for place in ("output.json, line 1", "output.html, line 1", "output.url, line 3"):
         assert f"{place}: value that was named" in str(refused.value)
     named.unlink()
-    assert record.finish(directory).exit_code == 0
+    assert close.finish(directory).exit_code == 0
     assert not list(directory.glob("seal-*")), "what cannot be looked for is not known to be absent"
 
 
@@ -99,7 +99,7 @@ def test_derived_parts_never_repeat_what_people_wrote(tmp_path):
     run = json.loads((directory / "run.json").read_text())
     run["broke_glass"][0]["reason"] = f"the password={VALUE} did not work"
     (directory / "run.json").write_text(json.dumps(run))
-    record.finish(directory)
+    close.finish(directory)
     for name in ("findings.json", "deviations.md", "people.json", "scope.json", "lessons.md"):
         assert VALUE not in (directory / name).read_text(), name
     assert leaks.MASKED in (directory / "deviations.md").read_text()
@@ -108,7 +108,7 @@ def test_derived_parts_never_repeat_what_people_wrote(tmp_path):
 def test_a_pack_with_a_secret_is_sealed_only_for_a_reason_and_never_passes_for_clean(tmp_path):
     directory = written(tmp_path)
     (directory / "output.txt").write_text(PLANTED["password"])
-    record.finish(directory)
+    close.finish(directory)
     said = CliRunner().invoke(cli.app, ["evidence", "seal", str(directory)])
     assert (said.exit_code, VALUE in said.output) == (4, False)
     wanted = ["--unclean", "changed on 24 November", "--key-file", str(key_file(tmp_path))]

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import jsonschema
 import pytest
 from evidence_packs import approval, key_file, written
-from pgrescue import record, schemas
+from pgrescue import close, record, schemas
 from pgrescue.core import approvals
 from pgrescue.evidence import deviations, findings, lessons, mapping, objectives, people, scope
 from pgrescue.evidence.settings import Settings
@@ -20,7 +20,7 @@ PARTS = {"scope.json", "people.json", "objectives.json", "findings.json", "devia
 @pytest.fixture
 def closed(tmp_path):
     directory = written(tmp_path)
-    record.finish(directory)
+    close.finish(directory)
     return directory
 
 
@@ -41,7 +41,7 @@ def test_a_closed_record_has_every_part_and_each_fits_its_schema(closed):
 
 def test_closing_again_changes_nothing(closed):
     before = {path.name: path.read_bytes() for path in closed.iterdir()}
-    record.finish(closed)
+    close.finish(closed)
     assert {path.name: path.read_bytes() for path in closed.iterdir()} == before
 
 
@@ -77,10 +77,10 @@ def test_the_scope_names_the_commit_and_whether_files_differ_from_it(closed, tmp
 def test_the_scope_of_an_attempt_is_kept_when_the_record_is_closed_again_later(closed, monkeypatch):
     before = loaded(closed, "scope.json")
     monkeypatch.setattr(scope, "_runbooks", lambda: scope.Runbooks(commit="f" * 40, dirty=True))
-    record.finish(closed)
+    close.finish(closed)
     assert loaded(closed, "scope.json") == before
     (closed / "scope.json").write_text(json.dumps({**before, "attempts": 1}))
-    record.finish(closed)
+    close.finish(closed)
     assert loaded(closed, "scope.json")["runbooks"]["commit"] == "f" * 40
 
 
@@ -265,11 +265,11 @@ def test_every_item_of_the_mapping_is_one_that_a_pack_can_hold(closed):
 def test_a_key_that_cannot_be_read_does_not_stop_the_close_and_is_a_finding(tmp_path, monkeypatch):
     directory = written(tmp_path)
     monkeypatch.setenv("PGRESCUE_EVIDENCE_KEY", str(tmp_path / "none.pem"))
-    assert record.finish(directory).exit_code == 0
+    assert close.finish(directory).exit_code == 0
     assert not list(directory.glob("seal-*"))
     (found,) = [one for one in loaded(directory, "findings.json") if one["id"].endswith("/seal")]
     assert "none.pem" in found["title"]
     assert record.verify_manifest(directory) == []
     monkeypatch.setenv("PGRESCUE_EVIDENCE_KEY", str(key_file(tmp_path)))
-    record.finish(directory)
+    close.finish(directory)
     assert list(directory.glob("seal-*"))

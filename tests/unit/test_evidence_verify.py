@@ -12,7 +12,7 @@ import pytest
 from dumping import key_pair
 from evidence_packs import PRIVATE, PUBLIC, key_file, sealed
 from modules import collection
-from pgrescue import cli, record, schemas, steering
+from pgrescue import cli, close, record, schemas, steering
 from pgrescue.evidence import envelope, pack
 from pgrescue.evidence.settings import EvidenceError, Settings
 from pgrescue.evidence.verify import verify
@@ -287,7 +287,7 @@ def test_a_run_that_is_gone_on_with_keeps_its_earlier_seals(tmp_path, monkeypatc
     entries = [json.loads(line) for line in lines_of(directory)]
     entries[4]["detail"] = "something else"
     (directory / "timeline.jsonl").write_bytes(b"".join(chained(entries)))
-    record.finish(directory)
+    close.finish(directory)
     assert any("does not begin with" in one for one in verify(directory, [KEY]).problems)
 
 

@@ -4,7 +4,7 @@ import json
 from datetime import date
 
 import pytest
-from pgrescue import cli, findings, record, runner
+from pgrescue import cli, close, findings, runner
 from pgrescue.manifest import verify_manifest
 from run_fixture import Synthetic
 from typer.testing import CliRunner
@@ -15,7 +15,7 @@ def opened(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "RUNS", tmp_path)
     monkeypatch.setenv("PGRESCUE_OPERATOR", "omar@laptop")
     directory = Synthetic(objectives={"rto_s": 20}, lost=0).write(tmp_path)
-    record.finish(directory)
+    close.finish(directory)
     (tmp_path / "latest").symlink_to(directory.name)
     return directory
 

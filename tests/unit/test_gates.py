@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from modules import module, refused
 from object_store import ObjectStore
-from pgrescue import gate, journal, record, schemas
+from pgrescue import close, gate, journal, schemas
 from pgrescue.core import approvals, records, windows
 from pgrescue.core import journal as timelines
 from postgres import until
@@ -201,7 +201,7 @@ def test_break_glass_does_without_the_second_person_and_is_told_first(run_dir):
     require(run_dir, confirm="shop", policy=TWO, break_glass="omar does not answer")
     assert len(records.read_json(str(run_dir / "run.json"))["broke_glass"]) == 1
     write(run_dir, {"event": "start"}, *passes(answer), {"event": "end", "status": "failed"})
-    record.finish(run_dir)
+    close.finish(run_dir)
     told = "BREAK-GLASS at gate plan: alice@bastion went on without a second person: omar does not answer"
     assert (run_dir / "report.md").read_text().lstrip().splitlines()[0] == f"> **{told}**"
     page = (run_dir / "report.html").read_text()

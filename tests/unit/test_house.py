@@ -1,9 +1,11 @@
 """The rules of the house that no linter knows."""
 
+import ast
 import os
 import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import ansible
@@ -326,3 +328,28 @@ def test_a_module_on_the_controller_answers_and_refuses_as_elsewhere(tmp_path):
     assert "ada paused the run: lunch." in done.stdout
     assert "AnsiballZ_check_pause" not in done.stdout, "it was run in a process of its own"
     assert '"exit_code": 9' in done.stdout
+
+
+def test_no_files_of_the_command_need_each_other_in_a_circle():
+    TopologicalSorter(imports(HOUSE / "python")).prepare()
+
+
+def test_a_circle_is_found_wherever_the_import_stands(tmp_path):
+    (tmp_path / "one.py").write_text("import two")
+    (tmp_path / "two.py").write_text("def late():\n    from one import anything")
+    with pytest.raises(CycleError):
+        TopologicalSorter(imports(tmp_path)).prepare()
+
+
+def imports(root):
+    """What each module under a folder imports of the others there."""
+    modules = {".".join(path.relative_to(root).with_suffix("").parts): path for path in root.rglob("*.py")}
+    return {name: {other for other in named(path) if other in modules} for name, path in modules.items()}
+
+
+def named(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))

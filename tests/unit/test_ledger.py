@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pgrescue import record
+from pgrescue import close, record
 from pgrescue.ledger import attempts, index, reading
 from pgrescue.ledger.attempts import Attempt
 from run_fixture import Synthetic
@@ -92,7 +92,7 @@ def test_a_refresh_holds_what_a_rebuild_would(runs):
     refreshed = content(runs)
     index.refresh(runs, rebuild=True)
     assert content(runs) == refreshed != before
-    record.finish(drill)
+    close.finish(drill)
     index.refresh(runs)
     assert contents_of(runs, f"SELECT result FROM runs WHERE id = '{drill.name}'") == [("passed",)]
 

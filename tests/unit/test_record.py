@@ -3,7 +3,7 @@ import subprocess
 from datetime import UTC, datetime
 
 import pytest
-from pgrescue import record
+from pgrescue import close, record
 from pgrescue.files import write_text
 from pgrescue.models import Run
 from pgrescue.verdict import verdict_line
@@ -12,7 +12,7 @@ from run_fixture import Synthetic, Timeline, Witness, complete_loss, failed_rest
 
 def finished(tmp_path, **parts):
     directory = Synthetic(**parts).write(tmp_path)
-    return directory, record.finish(directory)
+    return directory, close.finish(directory)
 
 
 def contents(directory):
@@ -37,7 +37,7 @@ def test_the_verdict_line(tmp_path):
 def test_finishing_twice_changes_nothing(tmp_path):
     directory, _ = finished(tmp_path)
     before = contents(directory)
-    record.finish(directory)
+    close.finish(directory)
     assert contents(directory) == before
 
 
@@ -137,10 +137,10 @@ def test_a_broken_chain_voids_the_run(tmp_path):
 
 def test_aborted_and_void_can_be_declared_and_stay(tmp_path):
     directory, _ = finished(tmp_path)
-    assert record.finish(directory, "aborted").exit_code == 8
-    assert record.finish(directory).result == "aborted"
+    assert close.finish(directory, "aborted").exit_code == 8
+    assert close.finish(directory).result == "aborted"
     record.reopen(directory)
-    assert record.finish(directory).result == "passed"
+    assert close.finish(directory).result == "passed"
 
 
 def test_reopening_leaves_no_result(tmp_path):

@@ -4,7 +4,7 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
-from pgrescue import record, report
+from pgrescue import close, record, report
 from pgrescue.drawing import meter
 from pgrescue.human import hms, moment, ranges, size, span
 from run_fixture import ZERO, Synthetic, Timeline, Witness, failed_restore
@@ -30,7 +30,7 @@ def any_record(request, tmp_path):
 
 def page(tmp_path, **parts):
     directory = Synthetic(**parts).write(tmp_path)
-    record.finish(directory)
+    close.finish(directory)
     return (directory / "report.html").read_text(), (directory / "report.md").read_text()
 
 
@@ -69,7 +69,7 @@ def test_an_open_run_is_not_called_failed(tmp_path):
 
 def test_a_void_run_proves_nothing(tmp_path):
     directory = Synthetic().write(tmp_path)
-    record.finish(directory, "void")
+    close.finish(directory, "void")
     assert "VOID: THIS RUN PROVES NOTHING" in (directory / "report.html").read_text()
 
 

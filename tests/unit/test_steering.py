@@ -8,7 +8,7 @@ import time
 import jsonschema
 import pytest
 from modules import module, refused
-from pgrescue import cli, plan_view, procedures, record, recovery, runner, safe_state, schemas
+from pgrescue import cli, close, plan_view, procedures, record, recovery, runner, safe_state, schemas
 from pgrescue.core import controllers, guards, journal, records, steering, windows
 from run_fixture import Synthetic, Timeline, complete_loss, failed_restore
 from typer.testing import CliRunner
@@ -90,7 +90,7 @@ def test_no_step_is_left_out_without_a_reason_or_in_a_run_that_is_over(tmp_path)
     directory = opened(tmp_path)
     code, said = ask("skip", directory.name, "standbys")
     assert (code, "for a reason" in said, (directory / steering.SKIPS).exists()) == (4, True, False)
-    record.finish(directory, "aborted")
+    close.finish(directory, "aborted")
     code, said = ask("skip", directory.name, "standbys", "--reason", "no host")
     assert (code, "has ended (aborted)" in said) == (4, True)
 
@@ -102,7 +102,7 @@ def test_a_step_that_was_left_out_is_a_deviation_of_the_report(tmp_path):
     assert "left out already" in ask("skip", directory.name, "standbys", "--reason", "again")[1]
     assert [one["step"] for one in steering.skips(str(directory))] == ["standbys"]
     jsonschema.validate(steering.skips(str(directory)), schemas.schema("skips"))
-    record.finish(directory)
+    close.finish(directory)
     for name in ("report.md", "report.html"):
         page = (directory / name).read_text()
         assert "Deviations" in page
@@ -125,7 +125,7 @@ def test_a_note_is_kept_in_the_timeline_also_of_a_run_that_was_closed(tmp_path, 
     at_work(directory)
     assert ask("note", directory.name, "the client was told")[0] == 0
     assert ask("note", directory.name, " ")[0] == 2
-    record.finish(directory)
+    close.finish(directory)
     assert ask("note", directory.name, "and <agreed>")[0] == 0
     found = record.load(directory)
     assert [(e.actor, e.detail) for e in found.story.notes][-2:] == [

@@ -39,10 +39,12 @@ SELECT pg_is_in_recovery() AS in_recovery,
 LOG = "/var/log/postgresql/postgresql-%s-main.log"
 TAIL = 65_536  # bytes of the log that are read
 RECENT_S = 300.0
+ASKED_WITHIN_S = 15.0  # what clients ask for now
 STAMP = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?)")
 TELLING = re.compile(
     r"PANIC|FATAL|could not |invalid page|corrupt|checksum|No space left|read-only|too many clients|terminated by"
 )
+MISSING = re.compile(r'ERROR: .*relation "[^"]*" does not exist')
 
 
 def look(module: Any, in_use: "Optional[str]", log: "Optional[str]" = None) -> "dict[str, Any]":
@@ -53,7 +55,9 @@ def look(module: Any, in_use: "Optional[str]", log: "Optional[str]" = None) -> "
     facts["took_s"] = round(time.monotonic() - began, 4)
     facts["status"] = status(place) if place else None
     facts["disks"] = disks([place, os.path.join(place, "pg_wal")] if place else [])
-    facts["says"] = said(log or LOG % module.params["version"])
+    lines, idle_s = tail(log or LOG % module.params["version"])
+    facts["says"] = telling(lines, idle_s)
+    facts["misses"] = telling(lines, idle_s, MISSING, ASKED_WITHIN_S)
     return facts
 
 
@@ -78,20 +82,21 @@ def disks(folders: "Sequence[str]") -> "list[dict[str, Any]]":
     return list(found.values())
 
 
-def said(path: str) -> "list[str]":
-    """The telling lines of the last five minutes of a server's log, the newest last, at most ten."""
+def tail(path: str) -> "tuple[list[str], float]":
+    """The last lines of a log, and how long ago it was written to, in seconds; none where it cannot be read."""
     try:
         with open(path, "rb") as log:
             log.seek(max(log.seek(0, os.SEEK_END) - TAIL, 0))
             text = log.read().decode(errors="replace")
-            written_s = os.fstat(log.fileno()).st_mtime
+            return text.splitlines(), time.time() - os.fstat(log.fileno()).st_mtime
     except OSError:
-        return []
-    return telling(text.splitlines(), time.time() - written_s)
+        return [], 0.0
 
 
-def telling(lines: "Sequence[str]", idle_s: float) -> "list[str]":
-    """Those of a log's lines that tell something and are recent; it was written to `idle_s` ago. Pure.
+def telling(
+    lines: "Sequence[str]", idle_s: float, wanted: "re.Pattern[str]" = TELLING, within_s: float = RECENT_S
+) -> "list[str]":
+    """Those of a log's lines that match and are recent, the newest last, at most ten; it was written to `idle_s` ago. Pure.
 
     A line's age is told by how long it stands before the newest one, so that it does not matter in which time zone the server logs.
     """
@@ -102,7 +107,7 @@ def telling(lines: "Sequence[str]", idle_s: float) -> "list[str]":
     kept = [
         line[:300]
         for stamp, line in stamped
-        if TELLING.search(line) and (newest - _naive(stamp)).total_seconds() + idle_s <= RECENT_S
+        if wanted.search(line) and (newest - _naive(stamp)).total_seconds() + idle_s <= within_s
     ]
     return kept[-10:]
 

@@ -328,7 +328,11 @@ def table_gone(s: Scene) -> Answer:
         for (place, name), call in s.failed_calls().items()
         if NO_TABLE.search(str(call.get("problem")))
     ]
-    return told or "the application misses no table"
+    primary, server = _where(s)
+    # an application that connects anew after each such answer may be too busy to say what it misses; one line alone may be anybody's
+    misses = server.get("misses") or []
+    logged = [fact("%s, log" % primary, misses[-1])] if len(misses) > 1 and s.cannot_call() else []
+    return [*(told or _clients(s)), *logged] if told or logged else "the application misses no table"
 
 
 def stale_content(s: Scene) -> Answer:

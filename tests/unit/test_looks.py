@@ -123,8 +123,18 @@ def test_only_telling_and_recent_lines_of_a_log_are_kept_whatever_its_time_zone(
     assert look_server.telling(["no stamp"], 0.0) == []
 
 
+def test_what_clients_miss_is_kept_beside_what_tells_and_only_while_they_ask():
+    asked = [
+        f'2026-11-27 03:00:{second:02}.000 UTC [77] shop@shop ERROR:  relation "products" does not exist'
+        for second in range(30)
+    ]
+    kept = look_server.telling(asked, 0.0, look_server.MISSING, look_server.ASKED_WITHIN_S)
+    assert kept == asked[-10:] and look_server.telling(asked, 0.0) == []
+    assert look_server.telling(asked, 20.0, look_server.MISSING, look_server.ASKED_WITHIN_S) == []
+
+
 def test_a_log_that_is_not_there_says_nothing(tmp_path):
-    assert look_server.said(str(tmp_path / "none")) == []
+    assert look_server.telling(*look_server.tail(str(tmp_path / "none"))) == []
 
 
 # --- servers

@@ -15,6 +15,7 @@ KNOWN: dict[str, Any] = {
     "baseline": {},
     "checksum_failures": {},
 }
+MISSED = '2026-11-24 01:00:00.000 UTC [77] ERROR:  relation "products" does not exist'
 OFF = {"on": False, "said": "the host is exited"}
 ON = {"on": True, "said": "the host is running"}
 GONE = "connection to server at 10.0.1.11, port 5432 failed: timeout expired"
@@ -213,6 +214,13 @@ def table_gone() -> tuple[dict[str, Any], dict[str, Any]]:
     return looks, {}
 
 
+def table_gone_and_too_busy_to_say() -> tuple[dict[str, Any], dict[str, Any]]:
+    looks = well()
+    fail_calls(looks, "no answer within 2 s", ("products",))
+    looks["db1"]["server"]["misses"] = [MISSED, MISSED]
+    return looks, {}
+
+
 def stale_content() -> tuple[dict[str, Any], dict[str, Any]]:
     looks = well()
     fail_calls(looks, "its newest content is 400 s old", ("products",), age_s=400.0)
@@ -295,6 +303,7 @@ MATRIX = {  # what is seen: the situation, and what is proposed first
     names_silent: ("names_silent", "mend_names"),
     unconfirmed: ("unconfirmed", "let_commit"),
     table_gone: ("table_gone", "partial_loss"),
+    table_gone_and_too_busy_to_say: ("table_gone", "partial_loss"),
     stale_content: ("stale_content", "mend_application"),
     application_only: ("application_only", "mend_application"),
     slow: ("slow", "look"),
@@ -442,6 +451,15 @@ def test_a_stranger_who_writes_into_the_log_makes_nothing_damaged():
             '2026-11-24 01:00:00 UTC [7] FATAL:  role "ERROR:  invalid page in block 0" does not exist',
             "2026-11-24 01:00:00 UTC [7] STATEMENT:  SELECT 'invalid page in block 0'",
         ]
+    assert judge(looks)["state"] == "well"
+
+
+def test_what_somebody_else_misses_is_not_why_the_application_is_down():
+    looks, _ = application_only()
+    looks["db1"]["server"]["misses"] = [MISSED]
+    assert judge(looks)["state"] == "application_only"
+    looks = well()
+    looks["db1"]["server"]["misses"] = [MISSED] * 10
     assert judge(looks)["state"] == "well"
 
 

@@ -64,7 +64,7 @@ class Sink:
 
     def quiet(self) -> None:
         """All orders are forgotten, what hangs is let go."""
-        for channel in ("slack", "discord", "pagerduty", "sns", "webhook", "smtp"):
+        for channel in ("slack", "discord", "pagerduty", "datadog", "sns", "webhook", "smtp"):
             self.order(channel, "ok", 0)
 
     def channels(self) -> dict[str, dict[str, Any]]:
@@ -75,6 +75,7 @@ class Sink:
             "slack": {"kind": "slack", "token": SECRET, "channel": "#incidents", "endpoint": f"{self.url}/slack/api/"},
             "discord": {"kind": "discord", "url": f"{self.url}/discord/api/webhooks/1/{SECRET}"},
             "pagerduty": {"kind": "pagerduty", "routing_key": SECRET, "endpoint": f"{self.url}/pagerduty"},
+            "datadog": {"kind": "datadog", "api_key": SECRET, "endpoint": f"{self.url}/datadog"},
             "sns": {"kind": "sns", "phone": "+4915112345678", **keys},
             "topic": {"kind": "sns", "topic": TOPIC, **keys},
             "webhook": {"kind": "webhook", "url": f"{self.url}/webhook", "secret": SECRET},

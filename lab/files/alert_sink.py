@@ -2,8 +2,8 @@
 
 usage: alert_sink.py --log FILE [--address ADDRESS] [--http PORT] [--smtp PORT] [--cert FILE --key FILE]
 
-Plays Slack (/slack/api/chat.postMessage), Discord (/discord/api/webhooks/ID/TOKEN), PagerDuty (/pagerduty/v2/enqueue), Amazon
-SNS (/sns), any webhook (/webhook), and a mail server. Its first line says which ports it has. Needs Python 3.11 and nothing
+Plays Slack (/slack/api/chat.postMessage), Discord (/discord/api/webhooks/ID/TOKEN), PagerDuty (/pagerduty/v2/enqueue), Datadog
+(/datadog/api/v1/events), Amazon SNS (/sns), any webhook (/webhook), and a mail server. Its first line says which ports it has. Needs Python 3.11 and nothing
 else; with python3-jsonschema it also holds what came against the schemas beside it, which follow the vendors' documentation.
 
 GET /received?key=KEY lists what came, POST /control {"channel", "answer", "times", "retry_after"} decides how the next
@@ -35,7 +35,7 @@ except ImportError:  # then only what a schema cannot say is looked at
     jsonschema = None
 
 SCHEMAS = Path(__file__).resolve().parent / "alert_schemas"
-CHANNELS = ("slack", "discord", "pagerduty", "sns", "webhook", "smtp")
+CHANNELS = ("slack", "discord", "pagerduty", "datadog", "sns", "webhook", "smtp")
 LONGEST_HANG_S = 120
 KIBIBYTE = 1024
 SNS_NAMES = "http://sns.amazonaws.com/doc/2010-03-31/"
@@ -294,6 +294,16 @@ class Handler(BaseHTTPRequestHandler):
         else:
             key = entry["payload"].get("dedup_key") or uuid.uuid4().hex
             self.answer(202, {"status": "success", "message": "Event processed", "dedup_key": key})
+
+    def datadog(self, entry: dict[str, Any]) -> None:
+        if not self.headers.get("DD-API-KEY"):
+            self.answer(403, {"errors": ["Forbidden"]})
+        elif entry["path"] != "/datadog/api/v1/events":
+            self.answer(404, {"errors": ["Not found"]})
+        elif entry["problems"]:
+            self.answer(400, {"errors": entry["problems"]})
+        else:
+            self.answer(202, {"status": "ok", "event": {"id": time.time_ns()}})
 
     def sns(self, entry: dict[str, Any]) -> None:
         if entry["problems"]:

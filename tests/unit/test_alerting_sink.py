@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import requests
-from pgrescue.alerting.channels import discord, email, pagerduty, slack, sns, webhook
+from pgrescue.alerting.channels import datadog, discord, email, pagerduty, slack, sns, webhook
 from sinks import PROGRAM, SECRET, TOPIC, message, running, sink_module
 
 SINK = sink_module()
@@ -23,6 +23,7 @@ def payloads():
         "slack": slack.payload(message(), "C1", None),
         "discord": discord.payload(message(), True),
         "pagerduty": {"routing_key": SECRET, "event_action": "trigger", "dedup_key": "k", "payload": body},
+        "datadog": datadog.payload(message()),
         "sns": {**about, **sns.payload(message(), None, TOPIC)},
         "webhook": webhook.payload(message()),
         "smtp": SINK.mail(mail, {"from": "a@example.org", "to": ["b@example.org"]}),
@@ -56,6 +57,13 @@ PLANTED = [
     ("discord", put("embeds", [{"description": "x"}] * 11)),
     ("discord", put("allowed_mentions", "parse", ["everyone"])),
     ("discord", put("thread_name", "x" * 101)),
+    ("datadog", put("text", "x" * 4001)),
+    ("datadog", put("aggregation_key", "x" * 101)),
+    ("datadog", put("alert_type", "critical")),
+    ("datadog", put("priority", "high")),
+    ("datadog", put("date_happened", "1700000000")),
+    ("datadog", put("tags", "service:shop")),
+    ("datadog", put("surprise", 1)),
     ("pagerduty", put("payload", "summary", "x" * 1025)),
     ("pagerduty", put("payload", "severity", "dire")),
     ("pagerduty", put("dedup_key", "x" * 256)),

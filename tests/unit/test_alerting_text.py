@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pgrescue.alerting import text
-from pgrescue.alerting.channels import discord, email, pagerduty, slack, sns, webhook
+from pgrescue.alerting.channels import datadog, discord, email, pagerduty, slack, sns, webhook
 from pgrescue.alerting.message import thread_key
 from sinks import KINDS, SECRET, TOPIC, message, sink_module
 
@@ -137,6 +137,18 @@ def test_pagerduty(told):
     made = {"routing_key": SECRET, "event_action": "trigger", "dedup_key": event["dedup_key"], "payload": payload}
     assert SINK.problems("pagerduty", made) == []
     assert steers(made) == set()
+
+
+@given(MESSAGES)
+@example(WORST)
+@example(message(title="%%%", lines=("@all\n%%%",)))
+@THOROUGH
+def test_datadog(told):
+    made = datadog.payload(told)
+    assert SINK.problems("datadog", made) == []
+    assert steers(made, "\n\u200b") == set()
+    for said in (made["title"], made["text"]):
+        assert not re.search("@(?!\u200b)", said), "it would notify whomever it names"
 
 
 @given(MESSAGES)

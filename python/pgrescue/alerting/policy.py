@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pgrescue.alerting.channels.datadog import Datadog
 from pgrescue.alerting.channels.discord import Discord
 from pgrescue.alerting.channels.email import Email
 from pgrescue.alerting.channels.pagerduty import PagerDuty
@@ -15,7 +16,7 @@ from pgrescue.alerting.channels.slack import Slack
 from pgrescue.alerting.channels.sns import Sns
 from pgrescue.alerting.channels.webhook import Webhook
 
-AnyChannel = Annotated[Slack | Discord | PagerDuty | Sns | Email | Webhook, Field(discriminator="kind")]
+AnyChannel = Annotated[Slack | Discord | PagerDuty | Sns | Email | Webhook | Datadog, Field(discriminator="kind")]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ChannelName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 

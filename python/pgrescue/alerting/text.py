@@ -47,11 +47,14 @@ def slack(character: str) -> str:
     return _HTML[character] if character in "&<>" else character
 
 
+def no_mention(character: str) -> str:
+    """An @ that begins no mention; nothing else has a meaning."""
+    return "@\u200b" if character == "@" else character
+
+
 def discord(character: str) -> str:
     """Markdown after a backslash; an @ that begins no mention, whatever `allowed_mentions` says."""
-    if character == "@":
-        return "@\u200b"
-    return "\\" + character if character in _DISCORD_MARKUP else character
+    return "\\" + character if character in _DISCORD_MARKUP else no_mention(character)
 
 
 def html(character: str) -> str:

@@ -49,7 +49,7 @@ def payload(message: Message, new_thread: bool = False) -> dict[str, Any]:
     """The body of the request."""
     said = headline(message)
     facts = text.fit_lines(message.lines, FACTS_LIMIT, text.discord)
-    commands = text.fit_commands(message.commands, COMMANDS_LIMIT, _in_code)
+    commands = text.fit_commands(message.commands, COMMANDS_LIMIT, text.no_mention)
     description = "\n".join(filter(None, [facts, f"```\n{commands}\n```" if commands else ""]))
     embed: dict[str, Any] = {
         "color": _RESOLVED if message.kind == "resolved" else _COLOURS[message.severity],
@@ -63,9 +63,4 @@ def payload(message: Message, new_thread: bool = False) -> dict[str, Any]:
         "embeds": [embed],
         "allowed_mentions": {"parse": []},
     }
-    return made | ({"thread_name": text.fit(said, THREAD_NAME_LIMIT, _in_code)} if new_thread else {})
-
-
-def _in_code(character: str) -> str:
-    """Where markdown has no meaning: in a block of code, and in a name."""
-    return text.discord(character) if character == "@" else character
+    return made | ({"thread_name": text.fit(said, THREAD_NAME_LIMIT, text.no_mention)} if new_thread else {})

@@ -1,12 +1,13 @@
 """What Amazon CloudWatch makes of an alarm and of data points, after its documentation.
 
 "Configuring how CloudWatch alarms treat missing data" and "Alarm evaluation" in the CloudWatch User Guide
-(docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html). Alarms are as DescribeAlarms gives them.
-No stand-in evaluates alarms; this one is held against the guide's own tables in tests/unit/test_alarm_evaluator.py.
+(docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html). Alarms are as DescribeAlarms
+gives them. No stand-in evaluates alarms; tests/unit/test_alarm_evaluator.py holds this one against the guide's tables.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,14 +51,17 @@ def _breaches(alarm: Mapping[str, Any], value: float) -> bool:
     return bool(COMPARISONS[alarm["ComparisonOperator"]](value, alarm["Threshold"]))
 
 
-def points(alarm: Mapping[str, Any], samples: Iterable[Sample], now: float) -> Points:
-    """The data points of the evaluation range: one a period, the last of which ends now (a sliding window)."""
+def points(alarm: Mapping[str, Any], samples: Sequence[Sample], now: float) -> Points:
+    """The data points of the evaluation range: one a period, the last of which ends now (a sliding window).
+
+    Samples are in order of time.
+    """
     period, count = alarm["Period"], alarm["EvaluationPeriods"] + SPARE
     bins: list[list[float]] = [[] for _ in range(count)]
-    for at, value in samples:
-        age = math.ceil((now - at) / period) - 1  # a period holds its first instant, not its end
-        if 0 <= age < count:
-            bins[count - 1 - age].append(value)
+    # a period holds its first instant, not its end
+    first, end = (bisect.bisect_left(samples, (at,)) for at in (now - count * period, now))
+    for at, value in samples[first:end]:
+        bins[count - math.ceil((now - at) / period)].append(value)
     return [STATISTICS[alarm["Statistic"]](found) if found else None for found in bins]
 
 

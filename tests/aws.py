@@ -1,4 +1,4 @@
-"""Amazon's S3 as moto's server plays it, on a loopback address."""
+"""Amazon's services as moto's server plays them, on a loopback address."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ class Aws:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.s3 = boto3.client(
-            "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET
-        )
+        self.s3 = self.client("s3")
+
+    def client(self, service: str) -> Any:
+        """A client for one of its services."""
+        said = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
+        return boto3.client(service, endpoint_url=self.url, **said)
 
     def bucket(self, name: str, *, versioned: bool = False) -> dict[str, Any]:
         """A new bucket, as inventories name a store."""

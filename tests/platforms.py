@@ -32,7 +32,14 @@ class Fly(Platform):
     def __init__(self, *states: str) -> None:
         super().__init__()
         self.machines = {
-            f"{n}8e4": {"id": f"{n}8e4", "state": state, "instance_id": f"01H{n}", "region": "cdg", "cordoned": False}
+            f"{n}8e4": {
+                "id": f"{n}8e4",
+                "state": state,
+                "instance_id": f"01H{n}",
+                "region": "cdg",
+                "cordoned": False,
+                "checks": [],
+            }
             for n, state in enumerate(states, 1)
         }
         self.leased: set[str] = set()
@@ -54,6 +61,14 @@ class Fly(Platform):
         else:
             machine["cordoned"] = verb == "cordon"
         return 200, {"ok": True}
+
+    def says(self, machine: str, **checks: str) -> None:
+        """What the checks of a machine say, in the shape of `CheckStatus` in the Machines API's specification."""
+        at = "2026-11-24T01:20:50.123Z"
+        self.machines[machine]["checks"] = [
+            {"name": name, "status": status, "output": "HTTP GET /health", "updated_at": at}
+            for name, status in checks.items()
+        ]
 
     def states(self) -> list[tuple[str, bool]]:
         """State of each machine, and whether requests are kept from it."""

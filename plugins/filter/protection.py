@@ -61,6 +61,11 @@ def repository_stores(repositories: Sequence[Mapping[str, Any]]) -> "list[dict[s
     ]
 
 
+def store_labels(stores: Sequence[Mapping[str, Any]]) -> "list[str]":
+    """The stores by the names that observations give them."""
+    return ["%(url)s/%(bucket)s" % store for store in stores]
+
+
 def promised_buckets(
     stores: Mapping[str, Sequence[Mapping[str, Any]]], limits: Mapping[str, Any]
 ) -> "list[dict[str, Any]]":
@@ -90,6 +95,7 @@ class FilterModule:
             "observed_hosts": observed_hosts,
             "promised_repositories": promised_repositories,
             "repository_stores": repository_stores,
+            "store_labels": store_labels,
             "promised_buckets": promised_buckets,
             "one_to_ask": one_to_ask,
         }

@@ -1,4 +1,4 @@
-"""The evaluator of CloudWatch alarms, held against the examples that Amazon publishes, and the original alarm held against it."""
+"""The evaluator of CloudWatch alarms held against the examples that Amazon publishes, the original alarm against it."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 MODES = ("missing", "ignore", "breaching", "notBreaching")
 KEEP = "Retain current state"
-# CloudWatch User Guide, "Configuring how CloudWatch alarms treat missing data": evaluation range 5, newest on the right,
+# CloudWatch User Guide, "Configuring how CloudWatch alarms treat missing data": evaluation range 5, newest right,
 # 0 within the threshold, X breaching it, - missing. Columns as MODES.
 THREE_OF_THREE = {
     "0 - X - X": (OK, OK, OK, OK),
@@ -25,7 +25,7 @@ TWO_OF_THREE = {
     "- - - - 0": (OK, OK, ALARM, OK),
     "- - - X -": (ALARM, KEEP, ALARM, OK),
 }
-# "Avoiding premature transitions to alarm state" says that these do not become ALARM at once; the state that they have instead
+# "Avoiding premature transitions to alarm state" says that these do not become ALARM at once; the state instead of it
 # stands in the guide's table of 2018, whose fifth row is the first of them
 PREMATURE = {"- - - - X": (INSUFFICIENT, KEEP, ALARM, OK), "- - - X -": (INSUFFICIENT, KEEP, ALARM, OK)}
 TABLES = [(3, row, PREMATURE[row]) for row in PREMATURE]
@@ -56,7 +56,7 @@ def of_three(enough, treat):
 
 
 @pytest.mark.parametrize("before", [OK, ALARM, INSUFFICIENT])
-@pytest.mark.parametrize(("enough", "row", "said"), TABLES, ids=lambda p: str(p))
+@pytest.mark.parametrize(("enough", "row", "said"), TABLES, ids=str)
 def test_the_published_examples(enough, row, said, before):
     seen = [{"0": 0.0, "X": 1.0, "-": None}[point] for point in row.split()]
     for treat, expected in zip(MODES, said, strict=True):
@@ -87,7 +87,7 @@ DAYS = st.lists(st.booleans(), min_size=1, max_size=7)
 
 @given(DAYS, st.integers(0, DAY_S - 1), st.lists(st.integers(-3600, 3600), min_size=7, max_size=7))
 def test_the_original_alarm_cannot_fire_whatever_backups_do(days, hour, drift):
-    """A backup that fails publishes nothing, so no data point is ever 0; what is missing is not bad, and tells nobody."""
+    """A backup that fails publishes nothing, so no point is ever 0; what is missing is not bad and tells nobody."""
     samples = [
         (DAY_S + day * DAY_S + hour + late, 1.0)
         for day, (good, late) in enumerate(zip(days, drift, strict=False))

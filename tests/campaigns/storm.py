@@ -26,9 +26,10 @@ HOUSE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HOUSE / "tests"))
 
 from ill_states import STATES, Lab, inject, undo, until  # noqa: E402 - they lie where the tests are
+from pgrescue import record  # noqa: E402
 
 EDA = HOUSE / ".cache/eda"
-PINNED = ("ansible-rulebook==1.3.2", "ansible-core==2.21.*", "ansible-runner==2.4.3", "dnspython>=2.7", "boto3>=1.40")
+PINNED = ("ansible-rulebook==1.3.2", "ansible-runner==2.4.3")
 ALERT = {
     "version": "4",
     "status": "firing",
@@ -61,7 +62,7 @@ def post(_number: int) -> int:
 
 def records(runs: Path) -> list[dict[str, Any]]:
     """The records of runs that are over."""
-    found = [json.loads(path.read_text()) for path in sorted(runs.glob("*/run.json"))]
+    found = [json.loads((directory / "run.json").read_text()) for directory in record.all_runs(runs)]
     return [run for run in found if run.get("result")]
 
 
@@ -82,15 +83,18 @@ def main() -> None:
         lab.inside("client1", "rm", "-f", "/var/lib/pgrescue/alone/shop.json")
         names = {
             "ANSIBLE_CONFIG": str(HOUSE / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": f"{HOUSE / 'collections'}:{Path(sys.prefix) / 'lib/python3.12/site-packages'}",
             "PGRESCUE_RUNS": str(runs),
             "CONTAINERS_CONF": str(HOUSE / "lab/containers.conf"),
             "PGRESCUE_LAB_ALONE": json.dumps(POLICY),
             "PGRESCUE_ALERT_TOKEN": TOKEN,
             "PGRESCUE_OPERATOR": "event-driven ansible",
         }
-        env = {**os.environ, **names, "PATH": f"{EDA / 'bin'}:{os.environ['PATH']}"}
-        command = ["ansible-rulebook", "--rulebook", "awx/rulebook.yml", "--env-vars", ",".join(names)]
+        env = {
+            **os.environ,
+            **names,
+            "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}",
+        }
+        command = [str(EDA / "bin/ansible-rulebook"), "--rulebook", "awx/rulebook.yml", "--env-vars", ",".join(names)]
         command += ["--inventory", str(HOUSE / "inventories/lab")]
         log = Path(folder, "log")
         with log.open("w") as out, subprocess.Popen(command, cwd=HOUSE, env=env, stdout=out, stderr=out) as rulebook:

@@ -15,6 +15,7 @@ from pgrescue import drill as drills
 from pgrescue.options import LAB, Extra, Inventory, Json, Service, inventory_path, refuse, variables
 from pgrescue.programme import calendar, due, overview, past
 from pgrescue.programme import plan as plans
+from pgrescue.tape import Tape
 
 Seed = Annotated[int | None, typer.Option(help="Makes what is drawn at random repeatable.")]
 Without = Annotated[
@@ -50,10 +51,10 @@ def drill(
         service, inventory_path(inventory), seed, variables(extra), variables(without), tuple(acknowledged or ())
     )
     try:
-        programme = plans.load()
+        programme, console = plans.load(), Console(file=Tape(sys.stdout))
         if blind:
-            raise typer.Exit(drill_blind.run(wish, drill_draw.seconds(within), programme, Console()))
-        raise typer.Exit(drills.run(drill_scenario.load(name or "complete_loss"), wish, programme, Console()))
+            raise typer.Exit(drill_blind.run(wish, drill_draw.seconds(within), programme, console))
+        raise typer.Exit(drills.run(drill_scenario.load(name or "complete_loss"), wish, programme, console))
     except (drill_scenario.ScenarioError, plans.ProgrammeError) as error:
         refuse(str(error), 2)
     except ValueError as error:

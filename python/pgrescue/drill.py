@@ -14,7 +14,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pgrescue import drill_close, drill_halt, drill_ready, drill_record, drill_scenario, recovery, runner
+from pgrescue import (
+    drill_close,
+    drill_halt,
+    drill_ready,
+    drill_record,
+    drill_sampling,
+    drill_scenario,
+    recovery,
+    runner,
+)
 from pgrescue.drill_checklist import Item
 from pgrescue.drill_play import CALLED_OFF, PRECONDITION, REFUSED, playbook, steady
 from pgrescue.drill_record import Drill, Steady
@@ -61,11 +70,16 @@ def run(what: Scenario, wish: Wish, programme: Programme, console: Console) -> i
     watched = drill_halt.Watched(
         runner.RUNS, wish.service, what.stop_when, drill_halt.folder(runner.RUNS, wish.service)
     )
-    with drill_halt.going_on(watched.folder, what.name):
+    with (
+        drill_halt.going_on(watched.folder, what.name),
+        drill_sampling.sampling(items, request, wait, console) as sampled,
+    ):
+        if sampled is None:
+            return PRECONDITION
         stopped = drill_halt.wait(watched, now() + timedelta(seconds=wait))
         if stopped:
             return called_off(stopped, console)
-        return _carry_out(what, drill, request, items, programme, watched, console)
+        return _carry_out(what, drill, request, items, programme, watched, sampled, console)
 
 
 def _carry_out(
@@ -75,6 +89,7 @@ def _carry_out(
     items: Sequence[Item],
     programme: Programme,
     watched: drill_halt.Watched,
+    sampled: drill_sampling.Sampling,
     console: Console,
 ) -> int:
     """From the fault on."""
@@ -88,6 +103,8 @@ def _carry_out(
             return REFUSED
         if played.code:
             failed = drill.model_copy(update={"fault_failed": played.said or f"{what.fault} failed"})
+            run_dir.mkdir(parents=True, exist_ok=True)
+            sampled.keep(run_dir)
             return drill_close.without_recovery(request, run_dir, failed, items, programme, console)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_json(run_dir / drill_record.FILE, drill.dump())
@@ -96,6 +113,7 @@ def _carry_out(
     drill = drill.model_copy(update={"stopped": guard.stopped})
     if not (run_dir / "run.json").exists():
         return code
+    sampled.keep(run_dir)
     return drill_close.close(request, run_dir, drill, items, programme, code, console)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from pgrescue import procedures
-from pgrescue.drill_checklist import Item, item
+from pgrescue import procedures, samples
+from pgrescue.drill_checklist import SAMPLING, Item, item
 from pgrescue.human import plural, size
 from pgrescue.models import Model
 from pgrescue.programme import past, reviews
@@ -24,7 +24,9 @@ BEFORE = {
     "page_proven": "the way of an alert is proven",
     "tools": "the tools are there",
     "credentials": "the credentials are good",
+    SAMPLING: "every host can be sampled each second",
 }
+OPTIONAL = (SAMPLING,)  # what a reason leaves out, although it could be had
 
 
 class Context(Model):
@@ -56,7 +58,8 @@ def before(context: Context, reasons: Mapping[str, str]) -> list[Item]:
     standing = context.plan.going_without if context.plan else {}
     items = []
     for name, text in BEFORE.items():
-        done, said = _LOOKS[name](context)
+        wanted = name not in OPTIONAL or not (reasons.get(name) or standing.get(name))
+        done, said = _LOOKS[name](context) if wanted else (False, "left out")
         reason = None if done else reasons.get(name) or standing.get(name)
         always = reason is not None and reason == standing.get(name)
         items.append(item(name, "before", text, (done, said), context.who, context.now, reason, always))
@@ -149,6 +152,12 @@ def _credentials(context: Context) -> tuple[bool, str]:
     return not expired, f"expired: {', '.join(expired)}" if expired else good
 
 
+def _sampling(_: Context) -> tuple[bool, str]:
+    there = shutil.which(samples.READER) is not None
+    said = "reads what they say" if there else "is not here: apt install sysstat"
+    return there, f"{samples.READER} {said}"
+
+
 _LOOKS: Mapping[str, Callable[[Context], tuple[bool, str]]] = {
     "date_free": _date_free,
     "participants": _participants,
@@ -157,4 +166,5 @@ _LOOKS: Mapping[str, Callable[[Context], tuple[bool, str]]] = {
     "page_proven": _page_proven,
     "tools": _tools,
     "credentials": _credentials,
+    SAMPLING: _sampling,
 }

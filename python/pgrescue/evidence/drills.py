@@ -53,5 +53,5 @@ def _of_the_checklist(record: Record) -> Iterator[Said]:
         yield "checklist", "medium", f"{drill_checklist.FILE} cannot be read: {error}"
         return
     for one in items:
-        if one.phase == "before" and not one.done and not one.standing:
-            yield f"checklist-{one.item}", "low", f"Not done before: {one.text}: {one.said}"
+        if one.phase != "after" and not one.done and not one.standing:
+            yield f"checklist-{one.item}", "low", f"Not done {one.phase}: {one.text}: {one.said}"

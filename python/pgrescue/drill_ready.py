@@ -93,16 +93,19 @@ def _parity(context: Context) -> tuple[bool, str]:
         return False, "no run says how large and of which version this environment is"
     version = next((one.postgresql for one in reversed(runs) if one.postgresql), None)
     data = next((d for one in reversed(runs) if (d := _data_bytes(context.runs / one.run))), None)
+    here = past.extensions(context.runs, [one.run for one in reversed(runs)])
     if data is None:
         return False, "no run measured how much data is here"
-    here = past.extensions(context.runs, [one.run for one in reversed(runs)])
+    if version is None:
+        return False, "no run says which version is here"
+    if here is None:
+        return False, "no census says which extensions are here"
+    absent = sorted(set(production.extensions) - {name.rpartition(".")[2] for name in here})
     said = [
-        f"PostgreSQL {version or 'of unknown version'} here, {production.postgresql} in production",
+        f"PostgreSQL {version} here, {production.postgresql} in production",
         f"{size(data)} here, {size(production.data_bytes)} in production ({data / production.data_bytes:.2%})",
+        f"extensions missing here: {', '.join(absent)}" if absent else "no extension is missing here",
     ]
-    if here is not None:
-        absent = sorted(set(production.extensions) - {name.rpartition(".")[2] for name in here})
-        said.append(f"extensions missing here: {', '.join(absent)}" if absent else "no extension is missing here")
     return True, "; ".join(said)
 
 

@@ -78,8 +78,14 @@ def first_line(drill: Drill, seen: Seen) -> str:
     if outcome.result == "passed":
         mistrust = f". IT WAS TO FAIL ({purpose}): its rules do not tell" if purpose else ""
         return f"DRILL {drill.scenario.name} PASSED: {counted}{mistrust}"
-    on_purpose = f", ON PURPOSE ({purpose})" if purpose and outcome.result == "failed" else ""
+    on_purpose = f", ON PURPOSE ({purpose})" if fails_as_meant(drill, seen) else ""
     return f"DRILL {drill.scenario.name} {outcome.result.upper()}{on_purpose}: {counted}. {outcome.reason}".rstrip()
+
+
+def fails_as_meant(drill: Drill, seen: Seen) -> bool:
+    """Whether a drill that fails on purpose failed by its rules; one that did not even recover failed otherwise."""
+    meant = drill.scenario.fails_on_purpose is not None and seen.outcome.exit_code in _BACK
+    return meant and overall(drill, seen).result == "failed"
 
 
 def words(one: Judged) -> str:
@@ -93,6 +99,11 @@ def _unseen(drill: Drill, seen: Seen) -> bool:
     return drill.scenario.expects == "outage" and looked and seen.measured.last_success_before is None
 
 
+def _made_by_the_recovery(seen: Seen) -> bool:
+    last, first = seen.measured.last_success_before, min((one.start for one in seen.story.phases), default=None)
+    return last is not None and first is not None and last > first
+
+
 def _void(drill: Drill, seen: Seen) -> str:
     if drill.fault_failed:
         return f"The fault did not take effect: {drill.fault_failed}"
@@ -101,6 +112,8 @@ def _void(drill: Drill, seen: Seen) -> str:
     if drill.scenario.expects == "outage" and seen.measured.last_success_before is None:
         looked = seen.measured.clock is not None
         return "The witness saw no failure." if looked else "No witness was read, so nobody saw the failure."
+    if drill.scenario.expects == "outage" and _made_by_the_recovery(seen):
+        return "Clients were served until the recovery began, so the failure is the recovery's own."
     if drill.scenario.fault and drill.fault is None and seen.story.fault is None:
         return "The record holds no fault."
     return ""

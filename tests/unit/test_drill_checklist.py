@@ -95,6 +95,25 @@ def test_an_inventory_that_is_not_there_is_no_way_to_the_hosts(ready, tmp_path):
     assert not ready(inventory=tmp_path / "gone")["credentials"].done
 
 
+MISSING = {
+    "version": ("no run says which version", lambda runs: rewrite(runs / "run.json", versions={})),
+    "census": ("no census says which extensions", lambda runs: (runs / "census.json").unlink()),
+    "size": ("no run measured how much", lambda runs: (runs / "measurement.json").write_text("{}")),
+}
+
+
+def rewrite(path, **more):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_what_no_run_says_of_this_environment_was_not_held_against_production(missing, ready, tmp_path):
+    words, remove = MISSING[missing]
+    remove(record.all_runs(tmp_path)[0])
+    item = ready()["parity"]
+    assert (item.done, words in item.said) == (False, True)
+
+
 def test_an_extension_that_production_has_and_the_drill_has_not_is_named(ready):
     more = {**SERVICE, "production": {**PRODUCTION, "extensions": ["pg_trgm", "postgis"]}}
     assert "extensions missing here: postgis" in ready(service=more)["parity"].said

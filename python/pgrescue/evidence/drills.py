@@ -20,7 +20,7 @@ def said(record: Record) -> Iterator[Said]:
     drill = record.drill
     if drill is None or drill.state == "open":
         return
-    if drill.scenario.fails_on_purpose is None:
+    if not drill_rules.fails_as_meant(drill, record.seen):
         yield from _of_the_rules(record, drill)
     if drill.steady_after and not drill.steady_after.held:
         yield "steady", "high", "The steady state did not return"

@@ -17,6 +17,7 @@ from rich.console import Console
 from pgrescue import (
     drill_close,
     drill_halt,
+    drill_notice,
     drill_ready,
     drill_record,
     drill_sampling,
@@ -53,7 +54,7 @@ def now() -> datetime:
 
 def run(what: Scenario, wish: Wish, programme: Programme, console: Console) -> int:
     """Check, inject the fault, recover, repair, judge. The exit code is the record's; 3 or 4 when nothing was begun."""
-    items = prepared([what.procedure], wish, programme, console)
+    items = prepared([what.procedure], f"A drill: {what.name}.", wish, programme, console)
     if items is None:
         return PRECONDITION
     request = recovery.Request(
@@ -123,12 +124,21 @@ def called_off(stopped: drill_record.Stopped, console: Console) -> int:
     return CALLED_OFF
 
 
-def prepared(procedures: Sequence[str], wish: Wish, programme: Programme, console: Console) -> list[Item] | None:
-    """The checklist before the drill; None, said why, when an item is missing and nobody gave a reason."""
+def prepared(
+    procedures: Sequence[str], says: str, wish: Wish, programme: Programme, console: Console
+) -> list[Item] | None:
+    """The checklist before the drill; None, said why, when an item is missing and nobody gave a reason.
+
+    Those who take part are told what it `says`, where the programme names a channel for them.
+    """
     context = drill_ready.Context(
         programme=programme, service=wish.service, procedures=tuple(procedures), runs=runner.RUNS,
         inventory=Path(wish.inventory), who=recovery.operator(), now=now(), acknowledged=wish.acknowledged,
     )  # fmt: skip
+    plan = context.plan
+    if plan and "participants" not in {*wish.without, *plan.going_without}:
+        said = drill_notice.message(wish.service, says, context.who, context.now)
+        context = context.model_copy(update={"told": drill_notice.tell(plan.participants, said, wish.inventory)})
     items = drill_ready.before(context, wish.without)
     if console.is_terminal and any(one.item == "participants" for one in drill_ready.missing(items)):
         names = console.input("Who takes part, was told and acknowledged (names with commas): ").split(",")

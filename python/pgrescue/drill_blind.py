@@ -50,7 +50,9 @@ def candidates() -> list[Scenario]:
 def run(wish: Wish, within_s: float, programme: Programme, console: Console) -> int:
     """Draw, commit, wait, break, wait for people, open. Exit codes as of a drill; 8 when it was stopped."""
     drawn_from = {one.name: one for one in candidates()}
-    items = prepared(sorted({one.procedure for one in drawn_from.values()}), wish, programme, console)
+    procedures = sorted({one.procedure for one in drawn_from.values()})
+    says = f"A drill comes within {within_s:.0f} s. What it is, nobody knows."
+    items = prepared(procedures, says, wish, programme, console)
     if items is None:
         return PRECONDITION
     request = recovery.Request("blind", wish.service, wish.inventory, dict(wish.variables))

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+from pydantic import Field
+
 from pgrescue import procedures, samples
 from pgrescue.drill_checklist import SAMPLING, Item, item
 from pgrescue.human import plural, size
@@ -40,6 +42,7 @@ class Context(Model):
     who: str
     now: datetime
     acknowledged: tuple[str, ...] = ()
+    told: Mapping[str, str] = Field(default_factory=dict)  # what came of telling those who have a channel
 
     @property
     def plan(self) -> ServicePlan | None:
@@ -77,11 +80,12 @@ def _date_free(context: Context) -> tuple[bool, str]:
 
 
 def _participants(context: Context) -> tuple[bool, str]:
-    wanted = context.plan.participants if context.plan else []
+    wanted = [one.name for one in context.plan.participants] if context.plan else []
     if not wanted:
         return False, "the programme names nobody who takes part"
     silent = sorted(set(wanted) - set(context.acknowledged))
-    return not silent, f"not acknowledged by {', '.join(silent)}" if silent else f"{', '.join(wanted)} acknowledged"
+    said = f"not acknowledged by {', '.join(silent)}" if silent else f"{', '.join(wanted)} acknowledged"
+    return not silent, "; ".join([said, *(f"{name} {came}" for name, came in context.told.items())])
 
 
 def _parity(context: Context) -> tuple[bool, str]:

@@ -137,7 +137,7 @@ def test_whoever_sits_there_is_asked_who_acknowledged_and_for_each_reason(monkey
     programme = plans.Programme.model_validate(
         {"begun": "2026-01-01", "obligations": [], "services": {"shop": SERVICE}, "blocked": [], "tools": ["no-such"]}
     )
-    items = drill.prepared(["failover"], drill.Wish("shop", str(tmp_path)), programme, console)
+    items = drill.prepared(["failover"], "A drill.", drill.Wish("shop", str(tmp_path)), programme, console)
     assert items is None, "the fourth reason was not given"
     assert next(answers) == "never asked"
 

@@ -325,6 +325,21 @@ def test_the_word_of_a_watch_counts_while_it_is_fresh_for_other_services_and_for
     assert "cannot be read" in drill_halt.breach(watched, NOW).reason
 
 
+@pytest.mark.parametrize("path", ["incidents/20261124T012050Z-orders/incident.json", "drills/shop/stop.json"])
+def test_what_cannot_be_looked_at_stops_the_drill_and_not_its_guard(tmp_path, path):
+    conditions = ["another_service_is_ill", "incident_elsewhere", "somebody_stops"]
+    watched = drill_halt.Watched(tmp_path, "shop", conditions, tmp_path / "drills/shop")
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    assert drill_halt.breach(watched, NOW) is None
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text("{")
+    with drill_halt.Guard(watched, run_dir) as guard:
+        guard._thread.join(10)
+    assert guard.stopped and "cannot be" in guard.stopped.reason
+    assert "cannot be" in json.loads((run_dir / "pause.json").read_text())["reason"]
+
+
 def test_two_drills_of_a_service_do_not_go_on_at_once(tmp_path):
     folder = drill_halt.folder(tmp_path, "shop")
     with (

@@ -65,6 +65,8 @@ def _facts(said: drill_record.Drill) -> list[tuple[str, str]]:
             "which is what was committed to" if drill_draw.holds(said.blind) else "WHICH IS NOT WHAT WAS COMMITTED TO"
         )
         facts.append(("Opened", f"{opened.scenario} at {opened.at:%H:%M:%S} UTC, {kept}" if opened else "not opened"))
+        if opened and opened.seed is not None:
+            facts.append(("Seed", f"{opened.seed}: whoever knew it knew what would be drawn"))
         facts.append(("First correct action", span(said.first_correct_action_s)))
         facts.append(
             ("Found out", f"{span(said.found_out_s)}, {said.found_out}" if said.found_out else "nobody said so")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 from drillings import drill, ended
-from pgrescue import close, drill_rules, drill_scenario, record, report
-from pgrescue.drill_record import Steady, Stopped
+from pgrescue import close, drill_draw, drill_rules, drill_scenario, record, report
+from pgrescue.drill_record import Draw, Steady, Stopped
 from run_fixture import CHECKS, ZERO, Synthetic, Timeline, Witness, complete_loss, failed_restore
 
 NOT_STEADY = Steady(held=False, at=ZERO)
@@ -100,18 +100,47 @@ def test_a_drill_whose_record_lacks_what_a_rule_is_held_against_does_not_pass(ab
     must, remove = ABSENT[absent]
     directory = Synthetic(lost=0, objectives={}).write(tmp_path)  # no promise that would tell as well
     (directory / "drill.json").write_text(json.dumps(ruled(must).dump()))
-    assert absent.startswith(("phase", "first")) or record.finish(directory).result == "passed"
+    assert absent.startswith(("phase", "first")) or close.finish(directory).result == "passed"
     run = json.loads((directory / "run.json").read_text())
     run.pop("result", None), run.pop("exit_code", None)
     (directory / "run.json").write_text(json.dumps(run))
     remove(directory)
-    assert record.finish(directory).result != "passed"
+    assert close.finish(directory).result != "passed"
     assert "PASSED" not in (directory / "report.md").read_text().splitlines()[0]
 
 
 def test_a_steady_state_that_nobody_looked_for_afterwards_is_not_kept(tmp_path):
     found = ended(tmp_path, ruled(["steady_after"], steady_after=None))
     assert (verdicts(found), found.run.result) == ({"steady_after": "not measured"}, "failed")
+
+
+def drawn(name="complete_loss", **changed):
+    """A blind drill of a complete loss; `changed` is what was put into the draw after it was committed to."""
+    made = drill_draw.draw("shop", [name], 7200, ZERO, 7)
+    said = Draw(drill="x", commitment=drill_draw.commitment(made), committed=ZERO)
+    return drill(blind=said.model_copy(update={"opened": made.model_copy(update=changed) if changed else made}))
+
+
+def test_a_blind_drill_of_what_was_committed_to_passes_and_says_when_it_could_be_known(tmp_path):
+    found = ended(tmp_path, drawn())
+    assert found.run.result == "passed"
+    assert "Seed: 7: whoever knew it" in report.markdown(found)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: drawn(at=ZERO),
+        lambda: drawn("failover"),
+        lambda: drawn("failover", scenario="complete_loss"),
+        lambda: (one := drawn()).model_copy(update={"blind": one.blind.model_copy(update={"opened": None})}),
+    ],
+    ids=["another instant", "another scenario", "another scenario, said to be this one", "never opened"],
+)
+def test_a_blind_drill_of_what_was_not_committed_to_proves_nothing(made, tmp_path):
+    found = ended(tmp_path, made())
+    assert (found.run.result, found.run.exit_code) == ("void", 9)
+    assert "not what was committed to" in found.outcome.reason
 
 
 def test_a_failure_that_only_the_recovery_made_is_no_effect_of_the_fault(tmp_path):

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 from drillings import drill, ended
-from pgrescue import drill_checklist, drill_sampling, record, report, samples, samples_view
+from pgrescue import close, drill_checklist, drill_sampling, record, report, samples, samples_view
 from pgrescue.drill_checklist import Item
 from pgrescue.drill_play import Played
 from pgrescue.evidence import findings
@@ -198,7 +198,7 @@ def with_samples(root, *hosts):
     (directory / "drill.json").write_text(json.dumps(drill().dump()))
     for one in hosts:
         (directory / samples.name(one.host)).write_text(json.dumps(one.dump()))
-    record.finish(directory)
+    close.finish(directory)
     return record.load(directory)
 
 
@@ -223,7 +223,7 @@ def test_a_report_shows_what_each_host_did_and_where_its_samples_end(tmp_path):
 def test_samples_that_cannot_be_read_are_said_and_stop_no_report(tmp_path):
     found = ended(tmp_path)
     (found.directory / samples.name("db1")).write_text("{}")
-    record.finish(found.directory)
+    close.finish(found.directory)
     assert "Samples of the hosts: cannot be read: metrics-db1.json" in (found.directory / "report.md").read_text()
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
 
 
@@ -166,6 +168,41 @@ def caught(fault: str, checks: Iterable[Mapping[str, Any]]) -> None:
     assert [*failed] == [FAULTS[fault].caught_by], f"{fault}: {failed}"
 
 
+EFFECTS = {  # what a drill expects: how its fault must have shown
+    "outage": "the witness sees a failure",
+    "rows_lost": "the fault's own check finds the rows gone",
+    "damage": "the fault's own check finds the damage",
+    "nothing": "nothing",
+}
+
+
+def drills() -> list[str]:
+    """What drills and injectors break, from the drills and the role themselves."""
+    from pgrescue import drill_scenario
+
+    house = PAGE.parents[1]
+    said = [drill_scenario.load(name) for name in drill_scenario.names()]
+    broken = [one for one in said if one.fault]
+    specs = yaml.safe_load((house / "roles/fault/meta/argument_specs.yml").read_text())["argument_specs"]
+    meta = yaml.safe_load((house / "playbooks/inject_fault.meta.yml").read_text())["argument_specs"]["inject_fault"]
+    injectors = meta["options"]["fault_injector"]["choices"]
+    return [
+        f"## Drills: {len(broken)}, and {len(injectors)} injectors",
+        "",
+        "These are broken for real, on hosts that are marked for it. A drill whose fault did not show as said here is",
+        "void; an injector that sees no effect fails. The rest of the drills break nothing.",
+        "",
+        "| drill | what is broken | by | what must be seen |",
+        "|---|---|---|---|",
+        *(f"| {one.name} | {one.says} | `{one.fault}` | {EFFECTS[one.expects]} |" for one in broken),
+        "",
+        "| injector | what it does |",
+        "|---|---|",
+        *(f"| {name} | {specs[name]['short_description']} |" for name in sorted(injectors)),
+        "",
+    ]
+
+
 def page() -> str:
     """The table as it stands in the docs."""
     from lint_faults import ALSO, LINT
@@ -180,7 +217,7 @@ def page() -> str:
         "# Planted faults",
         "",
         "Each is planted by a test and must be caught by the check named here and by no other, but for what is said of",
-        "the linter below. Written by `python tests/faults.py` from the tables the tests use.",
+        "the linter and of drills below. Written by `python tests/faults.py` from the tables the tests use.",
         "",
         f"## Verification and proof: {len(checked)}",
         *table(checked, "check that fails"),
@@ -192,6 +229,7 @@ def page() -> str:
         + ".",
         *table({name.removeprefix("lint: "): fault for name, fault in LINT.items()}, "finding"),
         "",
+        *drills(),
     ]
     return "\n".join(lines)
 

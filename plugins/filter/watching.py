@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any, Iterable, Mapping
+from typing import Any, Iterable, Mapping, Optional
 
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     proposals,
@@ -91,11 +91,15 @@ def newest_instant(instants: "Mapping[str, str]") -> "float | None":
 
 
 def ssh_commands(
-    places: "Iterable[str]", hostvars: "Mapping[str, Any]", of_postgres: "Iterable[str]", program: "Iterable[str]"
+    places: "Iterable[str]",
+    hostvars: "Mapping[str, Any]",
+    of_postgres: "Optional[Iterable[str]]",
+    program: "Iterable[str]",
 ) -> "dict[str, list[str]]":
     """How a program is run on each place over SSH that is told everything the inventory says of it.
 
-    It runs as the owner of the cluster on those C(of_postgres), else as the user that the role makes.
+    It runs as the owner of the cluster on those C(of_postgres), else as the user that the role makes; without C(of_postgres) as
+    who logs in.
     """
     found = {}
     for place in places:
@@ -106,7 +110,8 @@ def ssh_commands(
         more = shlex.split(said)  # a ProxyCommand is one word
         who = str(known.get("ansible_user") or "")
         address = str(known.get("ansible_host", place))
-        become = ["sudo", "-n", "-u", "postgres" if place in of_postgres else "pgrescue"]
+        owner = "" if of_postgres is None else "postgres" if place in of_postgres else "pgrescue"
+        become = ["sudo", "-n", "-u", owner] if owner else []
         found[place] = [
             "ssh",
             *SSH,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, NoReturn
 
@@ -12,9 +13,13 @@ from rich.console import Console
 
 from pgrescue import cli_findings, drill_blind, drill_draw, drill_halt, drill_scenario, findings, recovery, runner
 from pgrescue import drill as drills
+from pgrescue.alerting.policy import Policy
+from pgrescue.drill_play import STEP_FAILED
 from pgrescue.options import LAB, Extra, Inventory, Json, Service, inventory_path, refuse, variables
-from pgrescue.programme import calendar, due, overview, past
+from pgrescue.programme import alerts, calendar, due, overview, past
 from pgrescue.programme import plan as plans
+from pgrescue.tape import Tape
+from pgrescue.watch import setting
 
 Seed = Annotated[int | None, typer.Option(help="Makes what is drawn at random repeatable.")]
 Without = Annotated[
@@ -50,10 +55,10 @@ def drill(
         service, inventory_path(inventory), seed, variables(extra), variables(without), tuple(acknowledged or ())
     )
     try:
-        programme = plans.load()
+        programme, console = plans.load(), Console(file=Tape(sys.stdout))
         if blind:
-            raise typer.Exit(drill_blind.run(wish, drill_draw.seconds(within), programme, Console()))
-        raise typer.Exit(drills.run(drill_scenario.load(name or "complete_loss"), wish, programme, Console()))
+            raise typer.Exit(drill_blind.run(wish, drill_draw.seconds(within), programme, console))
+        raise typer.Exit(drills.run(drill_scenario.load(name or "complete_loss"), wish, programme, console))
     except (drill_scenario.ScenarioError, plans.ProgrammeError) as error:
         refuse(str(error), 2)
     except ValueError as error:
@@ -78,6 +83,8 @@ def programme(
     service: Annotated[str | None, typer.Option("--service", "-s", help="Of this service alone.")] = None,
     as_json: Json = False,
     as_ical: Annotated[bool, typer.Option("--ical", help="Print an iCalendar.")] = False,
+    alert: Annotated[bool, typer.Option("--alert", help="Tell people what became overdue, and what is over.")] = False,
+    inventory: Inventory = LAB,
 ) -> None:
     """What is due, overdue and done, coverage, what must be proven again; exit 1 when something is overdue."""
     today = datetime.now(UTC).date()
@@ -89,13 +96,37 @@ def programme(
             duties = due.duties(plan, past.runs(runner.RUNS, service), today, service)
             sys.stdout.buffer.write(calendar.ical(plan, duties, today))
             raise typer.Exit(0)
-        said = overview.gather(runner.RUNS, plan, findings.load(runner.RUNS, service), today, service)
+        opened = findings.load(runner.RUNS, service)
+        said = overview.gather(runner.RUNS, plan, opened, today, service)
     except plans.ProgrammeError as error:
         refuse(str(error), 2)
     except findings.FindingError as error:
         refuse(str(error), error.code)
     typer.echo(json.dumps(said, indent=2) if as_json else "\n".join(overview.lines(said)))
+    if alert:
+        _alert(plan, opened, service, inventory_path(inventory))
     raise typer.Exit(WRONG if overview.wrong(said) else 0)
+
+
+def _alert(plan: plans.Programme, opened: Sequence[findings.Finding], service: str | None, inventory: str) -> None:
+    """Tell people; ends with 5 when somebody could not be told, 3 when there is no way to tell anybody."""
+    now, services = datetime.now(UTC), [name for name in plan.services if service in (None, name)]
+    duties = due.duties(plan, past.runs(runner.RUNS, service), now.date(), service)
+    overdue = alerts.late(duties, [one for one in opened if one.service in services], now.date())
+
+    def policy(name: str) -> Policy:
+        return setting.read(name, inventory, False, lambda said: typer.echo(said, err=True)).alerts
+
+    try:
+        came = alerts.tell(runner.RUNS, services, overdue, policy, now)
+    except alerts.AlertsError as error:
+        refuse(str(error), 3)
+    except setting.WatchError as error:
+        refuse(str(error).replace("Nothing is watched.", "Nobody was told."), error.code)
+    for line in (*came.said, *came.failed):
+        typer.echo(line, err=True)
+    if came.failed:
+        raise typer.Exit(STEP_FAILED)
 
 
 def register(app: typer.Typer) -> None:

@@ -14,7 +14,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pgrescue import drill_close, drill_halt, drill_ready, drill_record, drill_scenario, recovery, runner
+from pgrescue import (
+    drill_close,
+    drill_halt,
+    drill_notice,
+    drill_ready,
+    drill_record,
+    drill_sampling,
+    drill_scenario,
+    recovery,
+    runner,
+)
 from pgrescue.drill_checklist import Item
 from pgrescue.drill_play import CALLED_OFF, PRECONDITION, REFUSED, playbook, steady
 from pgrescue.drill_record import Drill, Steady
@@ -44,7 +54,7 @@ def now() -> datetime:
 
 def run(what: Scenario, wish: Wish, programme: Programme, console: Console) -> int:
     """Check, inject the fault, recover, repair, judge. The exit code is the record's; 3 or 4 when nothing was begun."""
-    items = prepared([what.procedure], wish, programme, console)
+    items = prepared([what.procedure], f"A drill: {what.name}.", wish, programme, console)
     if items is None:
         return PRECONDITION
     request = recovery.Request(
@@ -61,11 +71,16 @@ def run(what: Scenario, wish: Wish, programme: Programme, console: Console) -> i
     watched = drill_halt.Watched(
         runner.RUNS, wish.service, what.stop_when, drill_halt.folder(runner.RUNS, wish.service)
     )
-    with drill_halt.going_on(watched.folder, what.name):
+    with (
+        drill_halt.going_on(watched.folder, what.name),
+        drill_sampling.sampling(items, request, wait, console) as sampled,
+    ):
+        if sampled is None:
+            return PRECONDITION
         stopped = drill_halt.wait(watched, now() + timedelta(seconds=wait))
         if stopped:
             return called_off(stopped, console)
-        return _carry_out(what, drill, request, items, programme, watched, console)
+        return _carry_out(what, drill, request, items, programme, watched, sampled, console)
 
 
 def _carry_out(
@@ -75,6 +90,7 @@ def _carry_out(
     items: Sequence[Item],
     programme: Programme,
     watched: drill_halt.Watched,
+    sampled: drill_sampling.Sampling,
     console: Console,
 ) -> int:
     """From the fault on."""
@@ -88,6 +104,8 @@ def _carry_out(
             return REFUSED
         if played.code:
             failed = drill.model_copy(update={"fault_failed": played.said or f"{what.fault} failed"})
+            run_dir.mkdir(parents=True, exist_ok=True)
+            sampled.keep(run_dir)
             return drill_close.without_recovery(request, run_dir, failed, items, programme, console)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_json(run_dir / drill_record.FILE, drill.dump())
@@ -96,6 +114,7 @@ def _carry_out(
     drill = drill.model_copy(update={"stopped": guard.stopped})
     if not (run_dir / "run.json").exists():
         return code
+    sampled.keep(run_dir)
     return drill_close.close(request, run_dir, drill, items, programme, code, console)
 
 
@@ -105,12 +124,21 @@ def called_off(stopped: drill_record.Stopped, console: Console) -> int:
     return CALLED_OFF
 
 
-def prepared(procedures: Sequence[str], wish: Wish, programme: Programme, console: Console) -> list[Item] | None:
-    """The checklist before the drill; None, said why, when an item is missing and nobody gave a reason."""
+def prepared(
+    procedures: Sequence[str], says: str, wish: Wish, programme: Programme, console: Console
+) -> list[Item] | None:
+    """The checklist before the drill; None, said why, when an item is missing and nobody gave a reason.
+
+    Those who take part are told what it `says`, where the programme names a channel for them.
+    """
     context = drill_ready.Context(
         programme=programme, service=wish.service, procedures=tuple(procedures), runs=runner.RUNS,
         inventory=Path(wish.inventory), who=recovery.operator(), now=now(), acknowledged=wish.acknowledged,
     )  # fmt: skip
+    plan = context.plan
+    if plan and "participants" not in {*wish.without, *plan.going_without}:
+        said = drill_notice.message(wish.service, says, context.who, context.now)
+        context = context.model_copy(update={"told": drill_notice.tell(plan.participants, said, wish.inventory)})
     items = drill_ready.before(context, wish.without)
     if console.is_terminal and any(one.item == "participants" for one in drill_ready.missing(items)):
         names = console.input("Who takes part, was told and acknowledged (names with commas): ").split(",")

@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import json
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from pgrescue import drill_close, drill_draw, drill_halt, drill_record, drill_scenario, record, recovery, runner
+from pgrescue import (
+    drill_close,
+    drill_draw,
+    drill_halt,
+    drill_record,
+    drill_sampling,
+    drill_scenario,
+    record,
+    recovery,
+    runner,
+)
 from pgrescue.core import journal
 from pgrescue.drill import Wish, called_off, prepared
 from pgrescue.drill_checklist import Item
 from pgrescue.drill_halt import Watched
 from pgrescue.drill_play import CALLED_OFF, PRECONDITION, RECOVERED, REFUSED, playbook, steady
 from pgrescue.drill_record import Draw, Drill, Opened, Steady, Stopped
+from pgrescue.drill_sampling import Sampling
 from pgrescue.drill_scenario import Scenario
 from pgrescue.files import write_json
 from pgrescue.manifest import write_manifest
@@ -28,6 +39,7 @@ from pgrescue.programme.plan import Programme
 from pgrescue.record import Record
 
 DRAW = "draw.json"
+BEFORE = timedelta(minutes=1)  # of the fault, from which on samples are kept
 
 
 def candidates() -> list[Scenario]:
@@ -38,7 +50,9 @@ def candidates() -> list[Scenario]:
 def run(wish: Wish, within_s: float, programme: Programme, console: Console) -> int:
     """Draw, commit, wait, break, wait for people, open. Exit codes as of a drill; 8 when it was stopped."""
     drawn_from = {one.name: one for one in candidates()}
-    items = prepared(sorted({one.procedure for one in drawn_from.values()}), wish, programme, console)
+    procedures = sorted({one.procedure for one in drawn_from.values()})
+    says = f"A drill comes within {within_s:.0f} s. What it is, nobody knows."
+    items = prepared(procedures, says, wish, programme, console)
     if items is None:
         return PRECONDITION
     request = recovery.Request("blind", wish.service, wish.inventory, dict(wish.variables))
@@ -51,7 +65,12 @@ def run(wish: Wish, within_s: float, programme: Programme, console: Console) -> 
     # conditions of all, for which of them it looks at would tell what was drawn
     conditions = sorted({condition for one in drawn_from.values() for condition in one.stop_when})
     watched = Watched(runner.RUNS, wish.service, conditions, drill_halt.folder(runner.RUNS, wish.service))
-    with drill_halt.going_on(watched.folder, name):
+    with (
+        drill_halt.going_on(watched.folder, name),
+        drill_sampling.sampling(items, request, within_s, console) as sampled,
+    ):
+        if sampled is None:
+            return PRECONDITION
         folder = _commit(said)
         console.print(f"One of {', '.join(drawn_from)} comes within {within_s:.0f} s.", soft_wrap=True, highlight=False)
         console.print(f"What was drawn is committed to; keep this: {said.commitment}", soft_wrap=True, highlight=False)
@@ -63,7 +82,7 @@ def run(wish: Wish, within_s: float, programme: Programme, console: Console) -> 
             _open(folder, said, drawn, stopped)
             _show(drawn, console)
             return called_off(stopped, console)
-        return _strike(what, wish, items, programme, (folder, said, drawn), watched, console)
+        return _strike(what, wish, items, programme, (folder, said, drawn), watched, sampled, console)
 
 
 def _strike(
@@ -73,6 +92,7 @@ def _strike(
     programme: Programme,
     draw: tuple[Path, Draw, Opened],
     watched: Watched,
+    sampled: Sampling,
     console: Console,
 ) -> int:
     folder, said, drawn = draw
@@ -91,6 +111,8 @@ def _strike(
             return REFUSED
         failed = state.model_copy(update={"blind": opened, "fault_failed": played.said or "no fault was written down"})
         run_dir = runner.RUNS / recovery.new_id(request)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        sampled.keep(run_dir, drawn.at - BEFORE)
         return drill_close.without_recovery(request, run_dir, failed, items, programme, console)
     console.print(
         "Waiting for people. They say what is wrong by pgrescue drill --found-out WORDS, and recover as ever.",
@@ -112,6 +134,7 @@ def _strike(
         console.print(f"What is there: pgrescue triage -s {wish.service}", highlight=False)
         return CALLED_OFF
     _adopt(ended, state)
+    sampled.keep(ended.directory, struck - BEFORE)
     return drill_close.close(request, ended.directory, state, items, programme, ended.run.exit_code or 0, console)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 
+from pgrescue import samples, tape
 from pgrescue.human import plural, span
 from pgrescue.models import Instant, Model
 from pgrescue.story import Story
@@ -16,6 +18,7 @@ from pgrescue.story import Story
 if TYPE_CHECKING:
     from pgrescue.record import Record  # which shows this in its report
 
+SAMPLING = "sampling"  # before the drill: who goes on without it samples nothing
 FILE, LESSONS = "checklist.json", "lessons.md"
 
 
@@ -33,17 +36,33 @@ class Item(Model):
     standing: bool = False  # the reason is the programme's, for every drill
 
 
-def during(story: Story, who: str, now: datetime) -> list[Item]:
-    """What the run kept by itself while it went."""
+def during(story: Story, directory: Path, before: Sequence[Item], who: str, now: datetime) -> list[Item]:
+    """What the run kept by itself while it went. Who gave a reason to sample nothing gave it for this as well."""
+    taped = (directory / tape.FILE).exists()
     ended = [step for step in story.steps if step.seconds is not None]
     timed = story.started is not None
-    return [
-        item(
-            "timer", "during", "the time runs from the fault", (timed, "running" if timed else "never began"), who, now
-        ),
-        item("steps", "during", "every step is timed", (bool(ended), plural(len(ended), "step")), who, now),
-        item("notes", "during", "what people saw is noted", (True, plural(len(story.notes), "note")), who, now),
-    ]
+    kept = {
+        "timer": ("the time runs from the fault", (timed, "running" if timed else "never began")),
+        "steps": ("every step is timed", (bool(ended), plural(len(ended), "step"))),
+        "notes": ("what people saw is noted", (True, plural(len(story.notes), "note"))),
+        "recording": ("the terminal is recorded", (taped, tape.FILE if taped else "nothing was")),
+        "metrics": ("every host is sampled each second", _sampled(directory)),
+    }
+    without = next((one for one in before if one.item == SAMPLING and one.reason), None)
+    reasons = {"metrics": (without.reason, without.standing)} if without else {}
+    return [item(name, "during", text, found, who, now, *reasons.get(name, ())) for name, (text, found) in kept.items()]
+
+
+def _sampled(directory: Path) -> tuple[bool, str]:
+    try:
+        hosts = samples.read(directory)
+    except samples.SamplesError as error:
+        return False, f"cannot be read: {error}"
+    if not hosts:
+        return False, "nothing was sampled"
+    empty = [f"{one.host}: {one.problem or one.ended or 'no sample'}" for one in hosts if not one.samples]
+    short = [f"{one.host} ends at {one.samples[-1].at:%H:%M:%S}" for one in hosts if one.samples and one.ended]
+    return not empty, "; ".join([plural(len(hosts), "host"), *empty, *short])
 
 
 def after(record: Record, findings: int, following: str, who: str, now: datetime) -> list[Item]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pgrescue import drill_checklist, drill_record, drill_rules, record, recovery, runner
+from pgrescue import drill_checklist, drill_record, drill_rules, record, recovery, runner, tape
 from pgrescue.close import finish
 from pgrescue.drill_checklist import Item
 from pgrescue.drill_play import RECOVERED, STEP_FAILED, VOID, playbook
@@ -48,6 +48,7 @@ def close(
     back = code in RECOVERED or said.fault_failed is not None
     if back:
         said = _put_back(request, run_dir, said, console)
+    tape.keep(console, run_dir)
     done = _end(run_dir, said, items, programme)
     console.print(drill_rules.first_line(done.drill or said, done.seen), soft_wrap=True, highlight=False, markup=False)
     mirrored = playbook("playbooks/mirror_run.yml", request, run_dir.name, console).code == 0
@@ -84,7 +85,7 @@ def _end(run_dir: Path, said: Drill, items: Sequence[Item], programme: Programme
         }
     )
     write_json(run_dir / drill_record.FILE, said.dump())
-    kept = [*items, *drill_checklist.during(found.story, who, now)]
+    kept = [*items, *drill_checklist.during(found.story, run_dir, items, who, now)]
     write_json(run_dir / drill_checklist.FILE, [one.dump() for one in kept])
     found = record.load(run_dir)
     opened, planned = len(findings.of(found, Settings())), f"{following[0]} on {following[1]}" if following else ""

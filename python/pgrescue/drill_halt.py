@@ -33,9 +33,15 @@ class Watched:
 
 
 def breach(watched: Watched, now: datetime) -> Stopped | None:
-    """Who stops the drill now, and why; None while it may go on."""
+    """Who stops the drill now, and why; None while it may go on.
+
+    What cannot be looked at stops it as well: nobody would notice a guard that sees nothing.
+    """
     for condition in watched.conditions:
-        found = _CONDITIONS[condition](watched, now)
+        try:
+            found = _CONDITIONS[condition](watched, now)
+        except (OSError, ValueError) as error:
+            found = f"it cannot be looked at: {error!r}"
         if found:
             return found if isinstance(found, Stopped) else Stopped(by=f"condition {condition}", at=now, reason=found)
     return None
@@ -147,8 +153,10 @@ def _ill_elsewhere(watched: Watched, now: datetime) -> str | None:
 
 
 def _incident_elsewhere(watched: Watched, _: datetime) -> str | None:
-    for case in incidents.cases(watched.runs):
-        found = case.incident
+    for path in sorted((watched.runs / incidents.FOLDER).glob("*/incident.json")):
+        found = incidents.Case(path.parent).readable()
+        if found is None:  # what cannot be read is no word that all is well
+            return f"{path} cannot be read"
         real = found.kind == "incident" and found.level == "page" and found.resolved is None
         if real and found.service != watched.service:
             return f"incident {found.id}: {found.says}"

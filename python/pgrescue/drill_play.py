@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 
@@ -15,10 +16,11 @@ PRECONDITION, REFUSED, STEP_FAILED, CALLED_OFF, VOID = 3, 4, 5, 8, 9
 
 @dataclass(frozen=True)
 class Played:
-    """How one playbook of a drill ended: its exit code by the project's contract, and what it said."""
+    """How one playbook of a drill ended: its exit code by the project's contract, what it said and handed over."""
 
     code: int
     said: str = ""
+    results: Mapping[str, Any] = field(default_factory=dict)
 
 
 def steady(path: str, request: recovery.Request, console: Console) -> bool:
@@ -47,5 +49,6 @@ def playbook(
     if failed:
         console.print("\n".join(said) if said else play.output(), markup=False, highlight=False, soft_wrap=True)
         console.print(f"{path} failed.")
+    results = play.results()
     play.forget()
-    return Played(code, "; ".join(said))
+    return Played(code, "; ".join(said), results)

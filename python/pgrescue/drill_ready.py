@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from pgrescue import procedures
-from pgrescue.drill_checklist import Item, item
+from pydantic import Field
+
+from pgrescue import procedures, samples
+from pgrescue.drill_checklist import SAMPLING, Item, item
 from pgrescue.human import plural, size
 from pgrescue.models import Model
 from pgrescue.programme import past, reviews
@@ -24,7 +26,9 @@ BEFORE = {
     "page_proven": "the way of an alert is proven",
     "tools": "the tools are there",
     "credentials": "the credentials are good",
+    SAMPLING: "every host can be sampled each second",
 }
+OPTIONAL = (SAMPLING,)  # what a reason leaves out, although it could be had
 
 
 class Context(Model):
@@ -38,6 +42,7 @@ class Context(Model):
     who: str
     now: datetime
     acknowledged: tuple[str, ...] = ()
+    told: Mapping[str, str] = Field(default_factory=dict)  # what came of telling those who have a channel
 
     @property
     def plan(self) -> ServicePlan | None:
@@ -56,7 +61,8 @@ def before(context: Context, reasons: Mapping[str, str]) -> list[Item]:
     standing = context.plan.going_without if context.plan else {}
     items = []
     for name, text in BEFORE.items():
-        done, said = _LOOKS[name](context)
+        wanted = name not in OPTIONAL or not (reasons.get(name) or standing.get(name))
+        done, said = _LOOKS[name](context) if wanted else (False, "left out")
         reason = None if done else reasons.get(name) or standing.get(name)
         always = reason is not None and reason == standing.get(name)
         items.append(item(name, "before", text, (done, said), context.who, context.now, reason, always))
@@ -74,11 +80,12 @@ def _date_free(context: Context) -> tuple[bool, str]:
 
 
 def _participants(context: Context) -> tuple[bool, str]:
-    wanted = context.plan.participants if context.plan else []
+    wanted = [one.name for one in context.plan.participants] if context.plan else []
     if not wanted:
         return False, "the programme names nobody who takes part"
     silent = sorted(set(wanted) - set(context.acknowledged))
-    return not silent, f"not acknowledged by {', '.join(silent)}" if silent else f"{', '.join(wanted)} acknowledged"
+    said = f"not acknowledged by {', '.join(silent)}" if silent else f"{', '.join(wanted)} acknowledged"
+    return not silent, "; ".join([said, *(f"{name} {came}" for name, came in context.told.items())])
 
 
 def _parity(context: Context) -> tuple[bool, str]:
@@ -90,16 +97,19 @@ def _parity(context: Context) -> tuple[bool, str]:
         return False, "no run says how large and of which version this environment is"
     version = next((one.postgresql for one in reversed(runs) if one.postgresql), None)
     data = next((d for one in reversed(runs) if (d := _data_bytes(context.runs / one.run))), None)
+    here = past.extensions(context.runs, [one.run for one in reversed(runs)])
     if data is None:
         return False, "no run measured how much data is here"
-    here = past.extensions(context.runs, [one.run for one in reversed(runs)])
+    if version is None:
+        return False, "no run says which version is here"
+    if here is None:
+        return False, "no census says which extensions are here"
+    absent = sorted(set(production.extensions) - {name.rpartition(".")[2] for name in here})
     said = [
-        f"PostgreSQL {version or 'of unknown version'} here, {production.postgresql} in production",
+        f"PostgreSQL {version} here, {production.postgresql} in production",
         f"{size(data)} here, {size(production.data_bytes)} in production ({data / production.data_bytes:.2%})",
+        f"extensions missing here: {', '.join(absent)}" if absent else "no extension is missing here",
     ]
-    if here is not None:
-        absent = sorted(set(production.extensions) - {name.rpartition(".")[2] for name in here})
-        said.append(f"extensions missing here: {', '.join(absent)}" if absent else "no extension is missing here")
     return True, "; ".join(said)
 
 
@@ -149,6 +159,12 @@ def _credentials(context: Context) -> tuple[bool, str]:
     return not expired, f"expired: {', '.join(expired)}" if expired else good
 
 
+def _sampling(_: Context) -> tuple[bool, str]:
+    there = shutil.which(samples.READER) is not None
+    said = "reads what they say" if there else "is not here: apt install sysstat"
+    return there, f"{samples.READER} {said}"
+
+
 _LOOKS: Mapping[str, Callable[[Context], tuple[bool, str]]] = {
     "date_free": _date_free,
     "participants": _participants,
@@ -157,4 +173,5 @@ _LOOKS: Mapping[str, Callable[[Context], tuple[bool, str]]] = {
     "page_proven": _page_proven,
     "tools": _tools,
     "credentials": _credentials,
+    SAMPLING: _sampling,
 }

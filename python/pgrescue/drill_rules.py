@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pgrescue.drill_record import Drill
+from pgrescue import drill_draw
+from pgrescue.drill_record import Draw, Drill
 from pgrescue.drill_scenario import BY_PHASE, PROMISED, Rule
 from pgrescue.human import span
 from pgrescue.models import Check, Measurement, Run
@@ -78,8 +79,14 @@ def first_line(drill: Drill, seen: Seen) -> str:
     if outcome.result == "passed":
         mistrust = f". IT WAS TO FAIL ({purpose}): its rules do not tell" if purpose else ""
         return f"DRILL {drill.scenario.name} PASSED: {counted}{mistrust}"
-    on_purpose = f", ON PURPOSE ({purpose})" if purpose and outcome.result == "failed" else ""
+    on_purpose = f", ON PURPOSE ({purpose})" if fails_as_meant(drill, seen) else ""
     return f"DRILL {drill.scenario.name} {outcome.result.upper()}{on_purpose}: {counted}. {outcome.reason}".rstrip()
+
+
+def fails_as_meant(drill: Drill, seen: Seen) -> bool:
+    """Whether a drill that fails on purpose failed by its rules; one that did not even recover failed otherwise."""
+    meant = drill.scenario.fails_on_purpose is not None and seen.outcome.exit_code in _BACK
+    return meant and overall(drill, seen).result == "failed"
 
 
 def words(one: Judged) -> str:
@@ -93,16 +100,31 @@ def _unseen(drill: Drill, seen: Seen) -> bool:
     return drill.scenario.expects == "outage" and looked and seen.measured.last_success_before is None
 
 
+def _as_drawn(drill: Drill, blind: Draw) -> bool:
+    return drill_draw.holds(blind) and blind.opened is not None and blind.opened.scenario == drill.scenario.name
+
+
 def _void(drill: Drill, seen: Seen) -> str:
     if drill.fault_failed:
         return f"The fault did not take effect: {drill.fault_failed}"
+    if drill.blind and not _as_drawn(drill, drill.blind):
+        return "What was broken is not what was committed to before."
     if drill.stopped:
         return f"The drill was stopped by {drill.stopped.by}: {drill.stopped.reason}."
-    if drill.scenario.expects == "outage" and seen.measured.last_success_before is None:
+    hidden = _hidden(seen) if drill.scenario.expects == "outage" else ""
+    if not hidden and drill.scenario.fault and drill.fault is None and seen.story.fault is None:
+        return "The record holds no fault."
+    return hidden
+
+
+def _hidden(seen: Seen) -> str:
+    """Why an outage that was to be seen was not; empty where it was."""
+    last, first = seen.measured.last_success_before, min((one.start for one in seen.story.phases), default=None)
+    if last is None:
         looked = seen.measured.clock is not None
         return "The witness saw no failure." if looked else "No witness was read, so nobody saw the failure."
-    if drill.scenario.fault and drill.fault is None and seen.story.fault is None:
-        return "The record holds no fault."
+    if first is not None and last > first:
+        return "Clients were served until the recovery began, so the failure is the recovery's own."
     return ""
 
 

@@ -84,7 +84,7 @@ class Scenario(BaseModel):
     fault: str | None = None
     fault_variables: dict[str, Any] = Field(default_factory=dict)
     repair: list[str] = Field(default_factory=list)
-    within_s: float = Field(gt=0)
+    within_s: float = Field(gt=0, allow_inf_nan=False)
     variables: dict[str, Any] = Field(default_factory=dict)
     just_before: list[str] = Field(default_factory=list)
     stop_when: list[Stop] = Field(min_length=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgrescue import drill_checklist, drill_draw, drill_record, drill_rules
+from pgrescue import drill_checklist, drill_draw, drill_record, drill_rules, samples, samples_view
 from pgrescue.drill_checklist import Item
 from pgrescue.drill_rules import Judged
 from pgrescue.evidence import findings
@@ -12,6 +12,7 @@ from pgrescue.evidence.settings import Settings
 from pgrescue.findings import Finding
 from pgrescue.human import span
 from pgrescue.record import Record
+from pgrescue.samples_view import HostRow
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class DrillView:
     rules: tuple[Judged, ...]
     facts: tuple[tuple[str, str], ...]
     checklist: tuple[Item, ...]
+    hosts: tuple[HostRow, ...]
     findings: tuple[Finding, ...]
 
 
@@ -35,7 +37,7 @@ def view(found: Record) -> DrillView | None:
     if said is None:
         return None
     judged, facts = drill_rules.judge(said, found.seen), _facts(said)
-    checklist = _checklist(found, facts)
+    checklist, hosts = _checklist(found, facts), _hosts(found, facts)
     return DrillView(
         first=drill_rules.first_line(said, found.seen),
         objective=said.scenario.objective,
@@ -45,6 +47,7 @@ def view(found: Record) -> DrillView | None:
         rules=tuple(judged),
         facts=tuple(facts),
         checklist=checklist,
+        hosts=hosts,
         findings=tuple(findings.of(found, Settings())),
     )
 
@@ -62,6 +65,8 @@ def _facts(said: drill_record.Drill) -> list[tuple[str, str]]:
             "which is what was committed to" if drill_draw.holds(said.blind) else "WHICH IS NOT WHAT WAS COMMITTED TO"
         )
         facts.append(("Opened", f"{opened.scenario} at {opened.at:%H:%M:%S} UTC, {kept}" if opened else "not opened"))
+        if opened and opened.seed is not None:
+            facts.append(("Seed", f"{opened.seed}: whoever knew it knew what would be drawn"))
         facts.append(("First correct action", span(said.first_correct_action_s)))
         facts.append(
             ("Found out", f"{span(said.found_out_s)}, {said.found_out}" if said.found_out else "nobody said so")
@@ -78,4 +83,13 @@ def _checklist(found: Record, facts: list[tuple[str, str]]) -> tuple[Item, ...]:
         return drill_checklist.read(found.directory)
     except ValueError as error:
         facts.append((drill_checklist.FILE, f"cannot be read: {error}"))
+        return ()
+
+
+def _hosts(found: Record, facts: list[tuple[str, str]]) -> tuple[HostRow, ...]:
+    """What the hosts did; samples that cannot be read are a fact, and stop no report."""
+    try:
+        return samples_view.rows(samples.read(found.directory), found.story.fault)
+    except samples.SamplesError as error:
+        facts.append(("Samples of the hosts", f"cannot be read: {error}"))
         return ()

@@ -18,7 +18,7 @@ from pgrescue.journal import Journal
 from pgrescue.manifest import Difference, verify_manifest
 from pgrescue.measurement import measure
 from pgrescue.models import Check, Measurement, Plan, Reconciliation, Run
-from pgrescue.outcome import Outcome, judge
+from pgrescue.outcome import NEEDS_PERSON, Outcome, judge
 from pgrescue.story import Story, fold
 
 __all__ = [
@@ -58,8 +58,13 @@ class Record:
     @property
     def outcome(self) -> Outcome:
         """How the run ended, as far as the records show."""
-        recovery = self.seen.outcome
-        return drill_rules.overall(self.drill, self.seen) if self.drill else recovery
+        if self.drill:
+            return drill_rules.overall(self.drill, self.seen)
+        alone = self.seen.outcome
+        if alone.result == "passed" and (self.directory / drill_record.FILE).exists():
+            why = f"{drill_record.FILE} cannot be read, so nobody can judge the drill."
+            return Outcome("void", NEEDS_PERSON, why)
+        return alone
 
     @property
     def seen(self) -> drill_rules.Seen:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from pgrescue import drill_checklist, drill_record, findings, incidents, models
+from pgrescue import drill_checklist, drill_record, findings, incidents, models, samples
 from pgrescue.evidence import models as evidence
 from pgrescue.ledger import attempts, figures
 
@@ -36,6 +36,7 @@ DOCUMENTS: dict[str, Any] = {
     "verification": evidence.Verification,
     "drill": drill_record.Drill,
     "checklist": list[drill_checklist.Item],
+    "metrics": samples.Samples,
     "findings": list[findings.Finding],
     "finding_event": findings.Event,
     "attempt": attempts.Attempt,

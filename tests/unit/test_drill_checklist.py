@@ -72,7 +72,7 @@ PLANTED = {
 
 
 def test_there_is_a_planted_failure_for_every_item():
-    assert set(PLANTED) == set(drill_ready.BEFORE)
+    assert {*PLANTED, "sampling"} == set(drill_ready.BEFORE), "that one is among the tests of samples"
 
 
 @pytest.mark.parametrize("item", PLANTED)
@@ -93,6 +93,25 @@ def test_a_rehearsal_that_did_not_pass_or_was_never_made_proves_no_page(ready, t
 
 def test_an_inventory_that_is_not_there_is_no_way_to_the_hosts(ready, tmp_path):
     assert not ready(inventory=tmp_path / "gone")["credentials"].done
+
+
+MISSING = {
+    "version": ("no run says which version", lambda runs: rewrite(runs / "run.json", versions={})),
+    "census": ("no census says which extensions", lambda runs: (runs / "census.json").unlink()),
+    "size": ("no run measured how much", lambda runs: (runs / "measurement.json").write_text("{}")),
+}
+
+
+def rewrite(path, **more):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_what_no_run_says_of_this_environment_was_not_held_against_production(missing, ready, tmp_path):
+    words, remove = MISSING[missing]
+    remove(record.all_runs(tmp_path)[0])
+    item = ready()["parity"]
+    assert (item.done, words in item.said) == (False, True)
 
 
 def test_an_extension_that_production_has_and_the_drill_has_not_is_named(ready):
@@ -118,15 +137,15 @@ def test_whoever_sits_there_is_asked_who_acknowledged_and_for_each_reason(monkey
     programme = plans.Programme.model_validate(
         {"begun": "2026-01-01", "obligations": [], "services": {"shop": SERVICE}, "blocked": [], "tools": ["no-such"]}
     )
-    items = drill.prepared(["failover"], drill.Wish("shop", str(tmp_path)), programme, console)
+    items = drill.prepared(["failover"], "A drill.", drill.Wish("shop", str(tmp_path)), programme, console)
     assert items is None, "the fourth reason was not given"
     assert next(answers) == "never asked"
 
 
 def test_what_was_kept_during_a_drill_is_counted(tmp_path):
     found = record.load(Synthetic().write(tmp_path))
-    items = {one.item: one for one in drill_checklist.during(found.story, "lena", NOW)}
-    assert all(one.done for one in items.values())
+    items = {one.item: one for one in drill_checklist.during(found.story, found.directory, [], "lena", NOW)}
+    assert [one.item for one in items.values() if not one.done] == ["recording", "metrics"]
     assert items["notes"].said == "1 note"
     after = {one.item: one for one in drill_checklist.after(found, 2, "", "lena", NOW)}
     assert (after["measured"].done, after["next"].done, after["findings"].said) == (True, False, "2 findings")

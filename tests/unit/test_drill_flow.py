@@ -1,10 +1,12 @@
 """A drill from its checklist to its sealed record, and one that nobody knows the scenario of; the lab is played."""
 
 import json
+import subprocess
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from io import StringIO
 
 import pytest
 from pgrescue import (
@@ -18,12 +20,14 @@ from pgrescue import (
     drill_play,
     drill_ready,
     drill_record,
+    drill_sampling,
     drill_scenario,
     findings,
     incidents,
     record,
     recovery,
     runner,
+    samples,
 )
 from pgrescue.core import journal
 from pgrescue.drill_play import Played
@@ -31,11 +35,13 @@ from pgrescue.evidence import envelope
 from pgrescue.evidence.verify import verify
 from pgrescue.manifest import verify_manifest
 from pgrescue.programme import plan as plans
+from pgrescue.tape import Tape
 from rich.console import Console
 from run_fixture import Synthetic, Witness
 from typer.testing import CliRunner
 
 FAULT = "lab/faults/destroy_hosts.yml"
+SAMPLING = drill_sampling.PLAYBOOK
 NOW = datetime(2026, 12, 2, 9, tzinfo=UTC)
 
 
@@ -47,6 +53,7 @@ class Lab:
     played: list = field(default_factory=list)
     parts: dict = field(default_factory=dict)
     during: object = None
+    samples: dict = field(default_factory=dict)  # how each host is sampled
 
     def playbook(self, path, request, run_id, console, more=None, environment=None):
         self.played.append(path)
@@ -57,7 +64,8 @@ class Lab:
                 timeline.write("fault", step="Break it", boot_id="x")
             if self.during:
                 self.during()
-        return code if isinstance(code, Played) else Played(code, "it said so" if code else "")
+        results = {"samples": self.samples} if path == drill_sampling.PLAYBOOK else {}
+        return code if isinstance(code, Played) else Played(code, "it said so" if code else "", results)
 
     def execute(self, request, run_id, console):
         made = Synthetic(**self.parts).write(runner.RUNS / "made")
@@ -72,11 +80,20 @@ class Lab:
         return record.load(there).run.exit_code
 
 
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory):
+    """Two seconds of this machine, as a host streams them."""
+    path = tmp_path_factory.mktemp("sa") / "db1.sa"
+    with path.open("wb") as out:
+        subprocess.run(["/usr/lib/sysstat/sadc", "-S", "DISK", "1", "2"], stdout=out, check=True)
+    return path
+
+
 @pytest.fixture
-def lab(tmp_path, monkeypatch):
-    played = Lab()
+def lab(tmp_path, monkeypatch, stream):
+    played = Lab(samples={"db1": ["sh", "-c", f"cat {stream}; exec sleep 60"]})
     monkeypatch.setattr(runner, "RUNS", tmp_path)
-    for module in (drill, drill_blind, __import__("pgrescue.drill_close", fromlist=["x"]), drill_play):
+    for module in (drill, drill_blind, drill_sampling, __import__("pgrescue.drill_close", fromlist=["x"]), drill_play):
         monkeypatch.setattr(module, "playbook", played.playbook)
     monkeypatch.setattr(recovery, "execute", played.execute)
     monkeypatch.setattr(drill_halt, "EVERY_S", 0.01)
@@ -84,7 +101,7 @@ def lab(tmp_path, monkeypatch):
 
 
 def console():
-    return Console(width=200, record=True, force_terminal=False)
+    return Console(file=Tape(StringIO()), width=200, record=True, force_terminal=False)
 
 
 def wish(tmp_path, **more):
@@ -105,8 +122,8 @@ def test_a_drill_leaves_its_scenario_rules_checklist_findings_lessons_and_next_i
     found = newest(tmp_path)
     assert code == 0, out.export_text()
     assert lab.played == [
-        "lab/steady_state.yml", FAULT, "lab/replace_hosts.yml", "playbooks/protect.yml", "lab/steady_state.yml",
-        "playbooks/mirror_run.yml",
+        "lab/steady_state.yml", SAMPLING, FAULT, "lab/replace_hosts.yml", "playbooks/protect.yml",
+        "lab/steady_state.yml", "playbooks/mirror_run.yml",
     ]  # fmt: skip
     assert found.drill and found.drill.state == "ended" and found.drill.steady_after.held
     assert found.drill.verified and found.drill.next
@@ -185,7 +202,7 @@ def test_a_fault_that_is_refused_ends_with_4_and_leaves_no_run(lab, tmp_path):
     lab.fails[FAULT] = 4
     assert run(tmp_path, console()) == 4
     assert record.all_runs(tmp_path) == []
-    assert lab.played == ["lab/steady_state.yml", FAULT]
+    assert lab.played == ["lab/steady_state.yml", SAMPLING, FAULT]
 
 
 def test_a_drill_whose_witness_saw_nothing_ends_void(lab, tmp_path):
@@ -231,6 +248,34 @@ def test_a_drill_goes_on_without_an_item_only_for_a_reason_that_it_keeps(lab, tm
     items = json.loads((newest(tmp_path).directory / "checklist.json").read_text())
     assert {one["reason"] for one in items if not one["done"]} == {"because we try it"}
     assert any("Not done before" in one.title for one in findings.load(tmp_path))
+    assert any(one.title.startswith("Not done during: every host is sampled") for one in findings.load(tmp_path))
+    assert SAMPLING not in lab.played
+
+
+def test_what_the_terminal_showed_and_what_the_hosts_did_is_part_of_the_sealed_record(lab, tmp_path, stream):
+    lab.samples["db2"] = ["sh", "-c", f"cat {stream}; echo Connection to db2 closed. >&2"]
+    assert run(tmp_path, console()) == 0
+    there = newest(tmp_path).directory
+    header, *events = [json.loads(line) for line in (there / "terminal.cast").read_text().splitlines()]
+    assert header["title"] == there.name
+    assert "Drill complete_loss: the primary" in "".join(text for _, _, text in events)
+    well, gone = samples.read(there)
+    assert (well.ended, gone.ended) == (None, "Connection to db2 closed.")
+    assert well.samples == gone.samples
+    assert "terminal.cast" in (there / "mapping.csv").read_text()
+    assert "metrics-db1.json" in (there / "mapping.csv").read_text()
+    items = {one.item: one for one in drill_checklist.read(there)}
+    assert items["recording"].done
+    assert items["metrics"].said.startswith("2 hosts; ")
+    assert verify(there).holds
+
+
+def test_a_host_that_cannot_be_sampled_is_not_broken(lab, tmp_path):
+    lab.samples = {"db1": ["sh", "-c", "echo no sadc >&2; exit 127"]}
+    out = console()
+    assert run(tmp_path, out) == 3
+    assert lab.played == ["lab/steady_state.yml", SAMPLING]
+    assert "db1 is not sampled: no sadc. Nothing was broken." in out.export_text()
 
 
 def test_a_reason_for_what_is_no_item_is_refused(lab, tmp_path):
@@ -278,6 +323,21 @@ def test_the_word_of_a_watch_counts_while_it_is_fresh_for_other_services_and_for
     assert "orders: stopped" in drill_halt.breach(watched, NOW).reason
     (tmp_path / "watch/orders.json").write_text("{")
     assert "cannot be read" in drill_halt.breach(watched, NOW).reason
+
+
+@pytest.mark.parametrize("path", ["incidents/20261124T012050Z-orders/incident.json", "drills/shop/stop.json"])
+def test_what_cannot_be_looked_at_stops_the_drill_and_not_its_guard(tmp_path, path):
+    conditions = ["another_service_is_ill", "incident_elsewhere", "somebody_stops"]
+    watched = drill_halt.Watched(tmp_path, "shop", conditions, tmp_path / "drills/shop")
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    assert drill_halt.breach(watched, NOW) is None
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text("{")
+    with drill_halt.Guard(watched, run_dir) as guard:
+        guard._thread.join(10)
+    assert guard.stopped and "cannot be" in guard.stopped.reason
+    assert "cannot be" in json.loads((run_dir / "pause.json").read_text())["reason"]
 
 
 def test_two_drills_of_a_service_do_not_go_on_at_once(tmp_path):

@@ -1,9 +1,11 @@
 """A drill is judged by its rules, from its record alone; one whose fault did not show proves nothing."""
 
+import json
+
 import pytest
 from drillings import drill, ended
-from pgrescue import close, drill_rules, drill_scenario, record, report
-from pgrescue.drill_record import Steady, Stopped
+from pgrescue import close, drill_draw, drill_rules, drill_scenario, record, report
+from pgrescue.drill_record import Draw, Steady, Stopped
 from run_fixture import CHECKS, ZERO, Synthetic, Timeline, Witness, complete_loss, failed_restore
 
 NOT_STEADY = Steady(held=False, at=ZERO)
@@ -60,6 +62,104 @@ def test_what_was_not_measured_is_not_kept(rule, tmp_path):
     found = ended(tmp_path, ruled([{rule: 1e9}]), witness=None, timeline=Timeline())
     assert verdicts(found)[rule] == "not measured"
     assert found.run.result != "passed"
+
+
+def without_commits(directory):
+    held = json.loads((directory / "reconciliation.json").read_text())
+    none = {"missing_before_recovery_point": [], "missing_after_recovery_point": []}
+    (directory / "reconciliation.json").write_text(json.dumps({**held, "acknowledged": 0, **none}))
+
+
+ABSENT = {  # a record that lacks what each rule is held against, although all the rest is well
+    "recovered": (["recovered"], lambda d: (d / "checks.json").unlink()),
+    "validated": (["validated"], lambda d: (d / "checks.json").write_text("[]")),
+    "nothing_lost": (["nothing_lost"], lambda d: (d / "reconciliation.json").unlink()),
+    "nothing_lost, of no commit": (["nothing_lost"], without_commits),
+    "nothing_lost_before_point": (["nothing_lost_before_point"], lambda d: (d / "reconciliation.json").unlink()),
+    "nothing_lost_before_point, of no commit": (["nothing_lost_before_point"], without_commits),
+    "rto_within": ([{"rto_within": 1e9}], lambda d: (d / "witness.jsonl").unlink()),
+    "rpo_within": ([{"rpo_within": 1e9}], lambda d: (d / "reconciliation.json").unlink()),
+    "rto_within, cut off": ([{"rto_within": 1e9}], lambda d: cut(d / "witness.jsonl")),
+    "phase_within": ([{"phase_within": {"protect": 1e9, "nowhere": 1e9}}], lambda d: None),
+    "first_correct_action_within": ([{"first_correct_action_within": 1e9}], lambda d: None),
+    "timeline": (["recovered"], lambda d: (d / "timeline.jsonl").unlink()),
+    "drill.json": (["recovered"], lambda d: (d / "drill.json").write_text("{")),
+}
+
+
+def cut(path):
+    """As of a witness that ended in the middle of the outage."""
+    lines = path.read_text().splitlines(keepends=True)
+    last_well = max(place for place, line in enumerate(lines) if '"ok": true' in line and place < len(lines) // 2)
+    down = next(place for place, line in enumerate(lines) if '"ok": false' in line)
+    path.write_text("".join(lines[: max(down, last_well) + 20]))
+
+
+@pytest.mark.parametrize("absent", ABSENT)
+def test_a_drill_whose_record_lacks_what_a_rule_is_held_against_does_not_pass(absent, tmp_path):
+    must, remove = ABSENT[absent]
+    directory = Synthetic(lost=0, objectives={}).write(tmp_path)  # no promise that would tell as well
+    (directory / "drill.json").write_text(json.dumps(ruled(must).dump()))
+    assert absent.startswith(("phase", "first")) or close.finish(directory).result == "passed"
+    run = json.loads((directory / "run.json").read_text())
+    run.pop("result", None), run.pop("exit_code", None)
+    (directory / "run.json").write_text(json.dumps(run))
+    remove(directory)
+    assert close.finish(directory).result != "passed"
+    assert "PASSED" not in (directory / "report.md").read_text().splitlines()[0]
+
+
+def test_a_steady_state_that_nobody_looked_for_afterwards_is_not_kept(tmp_path):
+    found = ended(tmp_path, ruled(["steady_after"], steady_after=None))
+    assert (verdicts(found), found.run.result) == ({"steady_after": "not measured"}, "failed")
+
+
+def drawn(name="complete_loss", **changed):
+    """A blind drill of a complete loss; `changed` is what was put into the draw after it was committed to."""
+    made = drill_draw.draw("shop", [name], 7200, ZERO, 7)
+    said = Draw(drill="x", commitment=drill_draw.commitment(made), committed=ZERO)
+    return drill(blind=said.model_copy(update={"opened": made.model_copy(update=changed) if changed else made}))
+
+
+def test_a_blind_drill_of_what_was_committed_to_passes_and_says_when_it_could_be_known(tmp_path):
+    found = ended(tmp_path, drawn())
+    assert found.run.result == "passed"
+    assert "Seed: 7: whoever knew it" in report.markdown(found)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: drawn(at=ZERO),
+        lambda: drawn("failover"),
+        lambda: drawn("failover", scenario="complete_loss"),
+        lambda: (one := drawn()).model_copy(update={"blind": one.blind.model_copy(update={"opened": None})}),
+    ],
+    ids=["another instant", "another scenario", "another scenario, said to be this one", "never opened"],
+)
+def test_a_blind_drill_of_what_was_not_committed_to_proves_nothing(made, tmp_path):
+    found = ended(tmp_path, made())
+    assert (found.run.result, found.run.exit_code) == ("void", 9)
+    assert "not what was committed to" in found.outcome.reason
+
+
+def test_a_failure_that_only_the_recovery_made_is_no_effect_of_the_fault(tmp_path):
+    """The witness was well until the recovery stopped the clients itself."""
+    first = min(one.start for one in ended(tmp_path / "well").story.phases)
+    later = (first - ZERO).total_seconds() + 1
+    found = ended(tmp_path / "late", witness=Witness().outage(down=later))
+    assert found.measurement.last_success_before > first
+    assert (found.run.result, found.run.exit_code) == ("void", 9)
+    assert "the failure is the recovery's own" in found.outcome.reason
+
+
+def test_a_drill_that_was_to_fail_by_its_rules_and_did_not_even_recover_failed_otherwise(tmp_path):
+    from pgrescue.evidence import findings
+    from pgrescue.evidence.settings import Settings
+
+    found = ended(tmp_path, drill("impossible_promise"), timeline=failed_restore())
+    assert "ON PURPOSE" not in report.markdown(found)
+    assert any(one.title.startswith("Rule not kept: recovered") for one in findings.of(found, Settings()))
 
 
 def test_the_service_that_promises_nothing_cannot_keep_it(tmp_path):

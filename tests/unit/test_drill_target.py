@@ -88,9 +88,39 @@ def test_an_injector_does_not_act_on_a_host_that_is_not_marked(tmp_path):
     assert struck.exists()
 
 
-def test_a_disk_that_stayed_fast_is_no_fault(tmp_path):
+SLOW = {"slow_disk": "fault_disk_probe", "slow_store": "fault_store_probe"}
+CHECKED = "Make sure that it takes longer now"
+
+
+def probe(tmp_path, then="sleep 1.5", now="true"):
+    """What is timed: something else once the fault's file is there."""
+    return ["sh", "-c", f"if [ -e {tmp_path}/struck ]; then {then}; else {now}; fi"]
+
+
+@pytest.mark.parametrize("entry", SLOW)
+def test_what_is_slower_than_before_is_a_fault(tmp_path, entry):
     play(tmp_path, "mark", fault_system_identifier=SYSTEM)
-    more = {"fault_command": ["true"], "fault_slow_probe": ["true"]}
-    done = play(tmp_path, "slow_disk", fault_slow_s=30, **more)
-    assert (done.returncode, "Make sure that it is slow" in done.stdout) == (2, True)
-    assert play(tmp_path, "slow_disk", fault_slow_s=0, **more).returncode == 0
+    strike = {"fault_command": ["touch", f"{tmp_path}/struck"], SLOW[entry]: probe(tmp_path)}
+    done = play(tmp_path, entry, **strike)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [("true", "true"), ("sleep 1.5", "sleep 1.5"), ("sleep 1.5; false", "true")],
+    ids=["stayed fast", "was slow before", "is gone"],
+)
+def test_what_is_not_slower_than_before_is_no_fault(tmp_path, then, now):
+    play(tmp_path, "mark", fault_system_identifier=SYSTEM)
+    strike = {"fault_command": ["touch", f"{tmp_path}/struck"], SLOW["slow_store"]: probe(tmp_path, then, now)}
+    done = play(tmp_path, "slow_store", **strike)
+    assert (done.returncode, CHECKED in done.stdout) == (2, True)
+
+
+def test_what_does_not_answer_before_or_is_not_marked_is_not_struck(tmp_path):
+    strike = {"fault_command": ["touch", f"{tmp_path}/struck"], SLOW["slow_disk"]: ["false"]}
+    assert play(tmp_path, "slow_disk", **strike).returncode == 2
+    play(tmp_path, "mark", fault_system_identifier=SYSTEM)
+    done = play(tmp_path, "slow_disk", **strike)
+    assert (done.returncode, "See how long it takes" in done.stdout) == (2, True)
+    assert not (tmp_path / "struck").exists()

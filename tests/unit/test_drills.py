@@ -44,6 +44,7 @@ WRONG = {
     "a limit by phase for a time": lambda d: d["must"].append({"rto_within": {"restore": 3}}),
     "one limit for all phases": lambda d: d["must"].append({"phase_within": 3}),
     "a promise that no inventory makes": lambda d: d["must"].append({"detection_within": "promised"}),
+    "a window without an end": lambda d: d.update(within_s=float("inf")),
     "a limit below zero": lambda d: d["must"].append({"rto_within": -1}),
     "no must": lambda d: d["must"].clear(),
     "a key that nobody reads": lambda d: d.update(mustn="x"),

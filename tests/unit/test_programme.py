@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from icalendar import Calendar
-from pgrescue import cli, drill_record, procedures, runner
+from pgrescue import cli, drill_record, drill_scenario, procedures, runner
 from pgrescue.drill_record import Verified
 from pgrescue.programme import calendar, due, overview, past, periods, reviews
 from pgrescue.programme import plan as plans
@@ -39,7 +39,7 @@ def programme(**more):
 
 def ran(day, scenario="complete_loss", kind="drill", result="passed", **more):
     at = datetime.combine(day, datetime.min.time(), UTC)
-    facts = {"procedure": scenario, "scenario": scenario, "operator": "lena", "service": "shop", **more}
+    facts = {"procedure": scenario, "scenario": scenario, "operator": "lena", "service": "shop", "judged": True, **more}
     return Past(run=f"{at:%Y%m%dT%H%M%SZ}-shop-{scenario}", kind=kind, at=at, result=result, **facts)
 
 
@@ -190,7 +190,8 @@ def put(root, run, verified=None, version="17", state="ended", census=None):
     }  # fmt: skip
     (directory / "run.json").write_text(json.dumps(said))
     if verified:
-        (directory / drill_record.FILE).write_text(json.dumps({"state": state, "verified": verified.dump()}))
+        drill = drill_record.Drill(scenario=drill_scenario.load("complete_loss"), state=state, verified=verified)
+        (directory / drill_record.FILE).write_text(json.dumps(drill.dump()))
     if census:
         (directory / "census.json").write_text(json.dumps({"databases": {"shop": {"extensions": census}}}))
 
@@ -213,6 +214,27 @@ def test_a_procedure_is_verified_until_plan_version_or_extensions_change(house, 
     )
     monkeypatch.setattr(procedures, "digest", lambda _: DIGEST)
     assert "the playbook or its roles changed" in states(house)["complete_loss"][1]
+
+
+PLANTED = {
+    "no drill.json, as of a runbook that somebody only called a drill": lambda path: path.unlink(),
+    "one that cannot be read": lambda path: path.write_text("{"),
+    "one that was to fail": lambda path: path.write_text(
+        json.dumps({**json.loads(path.read_text()), "scenario": drill_scenario.load("impossible_promise").dump()})
+    ),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_drill_that_no_rules_could_fail_counts_for_nothing(house, planted):
+    done = ran(date(2026, 11, 1))
+    put(house, done, PROVEN)
+    (run,) = past.runs(house)
+    assert run.passed
+    PLANTED[planted](house / run.run / drill_record.FILE)
+    (run,) = past.runs(house)
+    assert not run.passed
+    assert duty("full_drill", [run], date(2026, 11, 24)).state == "overdue"
 
 
 def test_a_drill_that_was_not_judged_counts_for_nothing(house):

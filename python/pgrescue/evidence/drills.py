@@ -20,7 +20,7 @@ def said(record: Record) -> Iterator[Said]:
     drill = record.drill
     if drill is None or drill.state == "open":
         return
-    if drill.scenario.fails_on_purpose is None:
+    if not drill_rules.fails_as_meant(drill, record.seen):
         yield from _of_the_rules(record, drill)
     if drill.steady_after and not drill.steady_after.held:
         yield "steady", "high", "The steady state did not return"
@@ -53,5 +53,5 @@ def _of_the_checklist(record: Record) -> Iterator[Said]:
         yield "checklist", "medium", f"{drill_checklist.FILE} cannot be read: {error}"
         return
     for one in items:
-        if one.phase == "before" and not one.done and not one.standing:
-            yield f"checklist-{one.item}", "low", f"Not done before: {one.text}: {one.said}"
+        if one.phase != "after" and not one.done and not one.standing:
+            yield f"checklist-{one.item}", "low", f"Not done {one.phase}: {one.text}: {one.said}"

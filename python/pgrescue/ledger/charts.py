@@ -13,6 +13,7 @@ from math import log10
 
 from markupsafe import Markup
 
+from pgrescue import svg
 from pgrescue.human import size, span
 from pgrescue.ledger.period import Period
 from pgrescue.ledger.questions import Questions
@@ -97,13 +98,13 @@ def _scatter(
     def y(value: float) -> float:
         return height - foot - place(value) * (height - foot - 14)
 
-    parts = [_open(width, height, "Recovery times of twelve months")]
+    parts = [svg.opened(width, height, "Recovery times of twelve months")]
     for value, name in ticks:
-        parts.append(_rule("grid", left, right, y(value)))
-        parts.append(_text("tick", left - 6, y(value) + 4, name, "end"))
+        parts.append(svg.rule("grid", left, right, y(value)))
+        parts.append(svg.text("tick", left - 6, y(value) + 4, name, "end"))
     parts += _months(over, x, height, 3 if width < 500 else 1)  # noqa: PLR2004 - a phone
     if limit is not None:
-        parts.append(_rule("promise", left, right, y(limit)))
+        parts.append(svg.rule("promise", left, right, y(limit)))
     for point in points:
         cx, cy = x(point.when), y(point.value)
         shape = {
@@ -120,7 +121,7 @@ def _months(over: Period, x: Callable[[datetime], float], height: int, every: in
         years, month = divmod(over.since.month - 1 + number, 12)
         begin = datetime(over.since.year + years, month + 1, 1, tzinfo=UTC)
         if number % every == 0 and begin < over.until:
-            parts.append(_text("tick", x(begin), height - 6, f"{begin:%b}", "middle"))
+            parts.append(svg.text("tick", x(begin), height - 6, f"{begin:%b}", "middle"))
     return parts
 
 
@@ -143,7 +144,7 @@ def _days(asked: Questions, period: Period) -> Drawing | None:
 
 def _calendar(counts: dict[int, tuple[int, int]], days: int, width: int) -> Markup:
     cell = width / 31
-    parts = [_open(width, 66, "Backups by day")]
+    parts = [svg.opened(width, 66, "Backups by day")]
     for day in range(1, days + 1):
         good, bad = counts.get(day, (0, 0))
         left = (day - 1) * cell
@@ -152,11 +153,11 @@ def _calendar(counts: dict[int, tuple[int, int]], days: int, width: int) -> Mark
         parts.append(frame.format(kind, left, cell - 2))
         middle = left + (cell - 2) / 2
         if good:
-            parts.append(_text("upon count", middle, 19, str(good), "middle"))
+            parts.append(svg.text("upon count", middle, 19, str(good), "middle"))
         if bad:
-            parts.append(_text("upon count", middle, 36, f"x{bad}" if cell > 16 else "x", "middle"))  # noqa: PLR2004
+            parts.append(svg.text("upon count", middle, 36, f"x{bad}" if cell > 16 else "x", "middle"))  # noqa: PLR2004
         if day == 1 or day % 5 == 0:
-            parts.append(_text("tick", middle, 60, str(day), "middle" if day > 1 else "start"))
+            parts.append(svg.text("tick", middle, 60, str(day), "middle" if day > 1 else "start"))
     return Markup("").join([*parts, Markup("</svg>")])
 
 
@@ -187,23 +188,10 @@ def _line(points: Sequence[_Point], over: Period, width: int) -> Markup:
     def y(value: float) -> float:
         return height - foot - value / top * (height - foot - 24)
 
-    parts = [_open(width, height, "Size of the data")]
+    parts = [svg.opened(width, height, "Size of the data")]
     for value in (0.0, top / 2, top):
-        parts.append(_rule("grid", left, right, y(value)))
-        parts.append(_text("tick", left - 6, y(value) + 4, size(int(value)), "end"))
+        parts.append(svg.rule("grid", left, right, y(value)))
+        parts.append(svg.text("tick", left - 6, y(value) + 4, size(int(value)), "end"))
     parts += _months(over, x, height, 3 if width < 500 else 1)  # noqa: PLR2004 - a phone
-    path = " ".join(f"{x(point.when):.1f},{y(point.value):.1f}" for point in points)
-    parts.append(Markup('<polyline class="size" points="{}"/>').format(path))
+    parts.append(svg.curve("size", [(x(point.when), y(point.value)) for point in points]))
     return Markup("").join([*parts, Markup("</svg>")])
-
-
-def _open(width: int, height: int, label: str) -> Markup:
-    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(width, height, label)
-
-
-def _rule(kind: str, left: float, right: float, y: float) -> Markup:
-    return Markup('<line class="{}" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>').format(kind, left, right, y=y)
-
-
-def _text(kind: str, x: float, y: float, words: str, anchor: str) -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(kind, x, y, anchor, words)

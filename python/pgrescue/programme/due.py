@@ -22,6 +22,7 @@ class Duty:
     service: str
     name: str
     says: str
+    kind: Literal["drill", "proof"]
     every: str
     period: str
     by: date
@@ -55,6 +56,7 @@ def _duty(one: Obligation, service: str, programme: Programme, past: Sequence[Pa
         service=service,
         name=one.name,
         says=one.says,
+        kind=one.kind,
         every=one.every,
         period=now.name,
         by=free_day(programme, now.end, now.start) or first_free(programme, now.end),

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from pgrescue import procedures, record
-from pgrescue.drill_record import FILE, Verified
+from pgrescue.drill_record import FILE, Drill, Verified
 
 
 @dataclass(frozen=True)
 class Past:
-    """One run that ended. `verified`: what it proved something of, where its drill noted that."""
+    """One run that ended. `verified`: what it proved something of, where its drill noted that.
+
+    `judged`: whether rules were there that could tell a drill that passed; none are where it was to fail.
+    """
 
     run: str
     service: str
@@ -27,11 +30,12 @@ class Past:
     operator: str | None
     postgresql: str | None = None
     verified: Verified | None = None
+    judged: bool = False
 
     @property
     def passed(self) -> bool:
         """Whether it counts."""
-        return self.result == "passed"
+        return self.result == "passed" and (self.kind != "drill" or self.judged)
 
 
 def runs(root: Path, service: str | None = None) -> list[Past]:
@@ -42,8 +46,8 @@ def runs(root: Path, service: str | None = None) -> list[Past]:
 def _read(directory: Path) -> Past | None:
     run: dict[str, Any] = json.loads((directory / "run.json").read_text(encoding="utf-8"))
     path = directory / FILE
-    drill: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"state": "ended"}
-    if not run.get("result") or drill["state"] != "ended":
+    drill = record.read_part(path, Drill.model_validate, [])
+    if not run.get("result") or (drill and drill.state != "ended"):
         return None
     return Past(
         run=run["id"],
@@ -55,7 +59,8 @@ def _read(directory: Path) -> Past | None:
         result=run["result"],
         operator=run.get("operator"),
         postgresql=(run.get("versions") or {}).get("postgresql"),
-        verified=Verified.model_validate(drill["verified"]) if "verified" in drill else None,
+        verified=drill.verified if drill else None,
+        judged=drill is not None and drill.scenario.fails_on_purpose is None,
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pgrescue.drill_scenario import DRILLS, names
 
@@ -69,11 +69,23 @@ class Production(Strict):
     extensions: list[str] = Field(default_factory=list)
 
 
+class Participant(Strict):
+    """Somebody who takes part in a drill, and the channel of `service_alerts` through which they are told of it."""
+
+    name: str
+    channel: str | None = None
+
+
+def _participant(said: Any) -> Any:
+    """A name alone, as people write it who are told by other means."""
+    return {"name": said} if isinstance(said, str) else said
+
+
 class ServicePlan(Strict):
     """What the programme knows of one service. `going_without`: items of the checklist, and the standing reason."""
 
     owner: str
-    participants: list[str] = Field(default_factory=list)
+    participants: list[Annotated[Participant, BeforeValidator(_participant)]] = Field(default_factory=list)
     credentials: list[Credential] = Field(default_factory=list)
     production: Production | None = None
     going_without: dict[str, str] = Field(default_factory=dict)

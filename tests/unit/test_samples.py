@@ -1,0 +1,292 @@
+"""What hosts did during a drill: sampled by sysstat for real, converted, kept, shown; and what is missing is said."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from drillings import drill, ended
+from pgrescue import close, drill_checklist, drill_sampling, record, report, samples, samples_view
+from pgrescue.drill_checklist import Item
+from pgrescue.drill_play import Played
+from pgrescue.evidence import findings
+from pgrescue.evidence.settings import Settings
+from pgrescue.evidence.verify import verify
+from pgrescue.recovery import Request
+from pgrescue.samples import Sample, Samples
+from rich.console import Console
+from run_fixture import ZERO, Synthetic
+
+SADC = "/usr/lib/sysstat/sadc"
+ENTRY = {
+    "timestamp": {"date": "2026-11-24", "time": "01:20:50", "utc": 1, "interval": 1},
+    "cpu-load": [{"cpu": "all", "user": 20.0, "system": 5.0, "idle": 75.0}],
+    "io": {"io-reads": {"rtps": 1.0, "bread": 4.0}, "io-writes": {"wtps": 1.0, "bwrtn": 10.0}},
+    "memory": {"memused-percent": 41.5},
+    "queue": {"ldavg-1": 0.75},
+    "network": {"net-dev": [
+        {"iface": "lo", "rxkB": 900.0, "txkB": 900.0},
+        {"iface": "eth0", "rxkB": 2.0, "txkB": 1.0},
+        {"iface": "eth1", "rxkB": 1.0, "txkB": 0.5},
+    ]},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Three seconds of this machine, as a host streams them."""
+    path = tmp_path_factory.mktemp("sa") / "db1.sa"
+    with path.open("wb") as out:
+        subprocess.run([SADC, "-S", "DISK", "1", "4"], stdout=out, check=True)
+    return path
+
+
+def test_one_entry_of_sysstat_is_one_sample_in_plain_units():
+    assert samples.sample(ENTRY).dump() == {
+        "at": "2026-11-24T01:20:50.000000Z",
+        "cpu_busy_percent": 25.0,
+        "memory_used_percent": 41.5,
+        "load_1": 0.75,
+        "disk_read_bytes_s": 2048.0,
+        "disk_written_bytes_s": 5120.0,
+        "network_received_bytes_s": 3072.0,
+        "network_sent_bytes_s": 1536.0,
+    }
+
+
+@pytest.mark.parametrize("part", ["cpu-load", "io", "memory", "queue", "network"])
+def test_what_a_host_did_not_measure_is_absent(part):
+    found = samples.sample({key: value for key, value in ENTRY.items() if key != part}).dump()
+    assert set(samples.sample(ENTRY).dump()) > set(found) > {"at"}
+
+
+def test_what_sysstat_streams_is_read_second_by_second(recorded):
+    found = samples.convert(recorded)
+    assert len(found) == 3
+    assert {(after.at - before.at).total_seconds() for before, after in pairwise(found)} <= {
+        1.0,
+        2.0,
+    }
+    assert all(set(one.dump()) == set(samples.sample(ENTRY).dump()) for one in found)
+    assert all(0 <= one.cpu_busy_percent <= 100 for one in found)
+
+
+def test_a_stream_that_ends_in_the_middle_of_a_sample_gives_all_that_is_whole(recorded, tmp_path):
+    whole = recorded.read_bytes()
+    (tmp_path / "cut.sa").write_bytes(whole[: len(whole) - 100])
+    assert samples.convert(tmp_path / "cut.sa") == samples.convert(recorded)[:2]
+
+
+@pytest.mark.parametrize("content", [b"", b"not what sadc writes" * 50])
+def test_what_sysstat_did_not_write_is_refused(content, tmp_path):
+    (tmp_path / "x.sa").write_bytes(content)
+    with pytest.raises(samples.SamplesError):
+        samples.convert(tmp_path / "x.sa")
+
+
+def sampled(tmp_path, commands):
+    made = drill_sampling.Sampling(commands, tmp_path)
+    made.begin()
+    return made
+
+
+def until(true):
+    ends, pause = datetime.now(UTC) + timedelta(seconds=20), threading.Event()
+    while not true() and datetime.now(UTC) < ends:
+        pause.wait(0.05)
+
+
+def test_hosts_are_sampled_until_they_die_and_the_others_until_the_end(tmp_path):
+    there, kept = tmp_path / "there", tmp_path / "run"
+    there.mkdir(), kept.mkdir()
+    dying = ["sh", "-c", f"{SADC} -S DISK 1 3; echo Connection to db1 closed. >&2; exit 255"]
+    made = sampled(there, {"db1": dying, "db2": [SADC, "-S", "DISK", "1", "60"]})
+    until(lambda: made._streams["db1"].poll() is not None and (there / "db2.sa").stat().st_size > 3000)
+    made.keep(kept)
+    gone, well = samples.read(kept)
+    assert (gone.host, gone.ended, len(gone.samples)) == ("db1", "Connection to db1 closed.", 2)
+    assert (well.host, well.ended, well.problem, bool(well.samples)) == ("db2", None, None, True)
+    assert made._streams["db2"].poll() is not None, "nobody listens any more"
+
+
+def test_of_a_long_wait_only_what_is_asked_for_is_kept(tmp_path, recorded):
+    made = sampled(tmp_path, {"db1": ["cat", str(recorded)]})
+    made._streams["db1"].wait()
+    last = samples.convert(recorded)[-1]
+    made.keep(tmp_path, last.at)
+    assert samples.read(tmp_path)[0].samples == [last]
+
+
+def test_a_host_that_falls_silent_without_an_end_is_told_from_one_that_is_sampled(tmp_path, recorded):
+    made = sampled(tmp_path, {"db1": ["sh", "-c", f"cat {recorded}; exec sleep 60"]})
+    until(lambda: (tmp_path / "db1.sa").stat().st_size == recorded.stat().st_size)
+    os.utime(tmp_path / "db1.sa", (0, 0))
+    made.keep(tmp_path)
+    assert samples.read(tmp_path)[0].ended.startswith("nothing came for ")
+
+
+def test_what_cannot_be_converted_is_a_problem_of_its_host_alone(tmp_path, recorded):
+    made = sampled(tmp_path, {"db1": ["echo", "hello"], "db2": ["cat", str(recorded)]})
+    made.keep(tmp_path)
+    wrong, right = samples.read(tmp_path)
+    assert wrong.problem and not wrong.samples
+    assert right.samples
+
+
+ASKED = Request("failover", "shop", "inventories/lab", {})
+
+
+def entered(monkeypatch, commands, done=True, code=0):
+    """What the drill is given, and what it says."""
+    played = []
+
+    def playbook(path, request, run_id, console, more=None):
+        played.append((path, more))
+        return Played(code, "", {"samples": commands})
+
+    monkeypatch.setattr(drill_sampling, "playbook", playbook)
+    out = Console(record=True, width=200)
+    item = Item(item="sampling", phase="before", text="", done=done, said="", by="ada", at=ZERO)
+    with drill_sampling.sampling([item], ASKED, 7200.0, out) as made:
+        return made, out.export_text(), played
+
+
+@pytest.mark.parametrize(
+    ("commands", "code", "words"),
+    [
+        ({"db1": ["sh", "-c", "echo sadc: not found >&2; exit 127"]}, 0, "db1 is not sampled: sadc: not found"),
+        ({"db1": ["true"]}, 0, "db1 is not sampled: nothing came"),
+        ({}, 5, "The hosts cannot be sampled"),
+    ],
+)
+def test_a_host_that_cannot_be_sampled_stops_the_drill_before_its_fault(monkeypatch, commands, code, words):
+    made, said, _ = entered(monkeypatch, commands, code=code)
+    assert made is None
+    assert words in said
+    assert "Nothing was broken. Go on without: --without sampling=REASON" in said
+
+
+def test_a_playbook_that_hands_nothing_over_is_no_sampling(monkeypatch):
+    made, said, _ = entered(monkeypatch, {})
+    assert made is None
+    assert "The hosts cannot be sampled" in said
+
+
+def test_who_goes_on_without_samples_nothing(monkeypatch):
+    made, said, played = entered(monkeypatch, {"db1": ["false"]}, done=False)
+    assert made is not None
+    assert (said, played) == ("", [])
+
+
+def test_a_host_stops_by_itself_when_nobody_tells_it_to(monkeypatch):
+    _, _, played = entered(monkeypatch, {"db1": [SADC, "1", "60"]})
+    assert played == [("playbooks/sample_hosts.yml", {"metrics_limit_s": 7200 + 6 * 3600})]
+
+
+def host(name, seconds, **more):
+    at = [ZERO + timedelta(seconds=n) for n in seconds]
+    return Samples(host=name, samples=[Sample(at=one, cpu_busy_percent=50.0, load_1=0.5) for one in at], **more)
+
+
+def with_samples(root, *hosts):
+    directory = Synthetic().write(root)
+    (directory / "drill.json").write_text(json.dumps(drill().dump()))
+    for one in hosts:
+        (directory / samples.name(one.host)).write_text(json.dumps(one.dump()))
+    close.finish(directory)
+    return record.load(directory)
+
+
+def test_a_report_shows_what_each_host_did_and_where_its_samples_end(tmp_path):
+    one, other = host("db1", range(10), ended="Timeout."), host("db2", [*range(10), *range(30, 40)])
+    found = with_samples(tmp_path, one, other)
+    gone, well = samples_view.rows(samples.read(found.directory), found.story.fault)
+    assert gone.said == f"10 samples, ends at {ZERO + timedelta(seconds=9):%H:%M:%S}: Timeout."
+    assert well.said == "20 samples"
+    assert {cell.name: cell.most for cell in gone.cells} == {
+        "CPU": "50 %", "Memory": "no data", "Load": "0.50", "Disk": "no data", "Network": "no data",
+    }  # fmt: skip
+    assert gone.cells[0].picture.count("<polyline") == 1
+    assert well.cells[0].picture.count("<polyline") == 2, "no line joins what was not sampled"
+    assert ("l6 6" in gone.cells[0].picture, "l6 6" in well.cells[0].picture) == (True, False)
+    assert "10 samples, ends at" in report.markdown(found)
+    assert "What the hosts did" in report.html(found)
+    assert report.html(found).count('<polyline class="sample"') == 6
+    assert verify(found.directory).holds
+
+
+def test_samples_that_cannot_be_read_are_said_and_stop_no_report(tmp_path):
+    found = ended(tmp_path)
+    (found.directory / samples.name("db1")).write_text("{}")
+    close.finish(found.directory)
+    assert "Samples of the hosts: cannot be read: metrics-db1.json" in (found.directory / "report.md").read_text()
+
+
+def kept(found):
+    items = drill_checklist.during(found.story, found.directory, [], "ada", ZERO)
+    return next((one.done, one.said) for one in items if one.item == "metrics")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "done", "words"),
+    [
+        ([], False, "nothing was sampled"),
+        ([host("db1", [0, 1]), host("db2", [0, 1, 2])], True, "2 hosts"),
+        ([host("db1", [0, 1], ended="Timeout.")], True, "1 host; db1 ends at "),
+        ([host("db1", [0]), host("db2", [], ended="Timeout.")], False, "2 hosts; db2: Timeout."),
+        ([host("db1", [], problem="no sadf")], False, "1 host; db1: no sadf"),
+    ],
+)
+def test_the_checklist_says_what_was_sampled(tmp_path, hosts, done, words):
+    found = with_samples(tmp_path, *hosts)
+    assert kept(found)[0] is done
+    assert kept(found)[1].startswith(words)
+
+
+def test_the_reader_is_looked_for_before_a_drill(monkeypatch):
+    from pgrescue import drill_ready
+
+    assert drill_ready._sampling(None) == (True, "sadf reads what they say")
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert drill_ready._sampling(None) == (False, "sadf is not here: apt install sysstat")
+
+
+def test_what_was_not_sampled_nor_recorded_is_a_finding_unless_somebody_gave_a_reason(tmp_path):
+    found = ended(tmp_path)
+    items = drill_checklist.during(found.story, found.directory, [], "ada", ZERO)
+    (found.directory / "checklist.json").write_text(json.dumps([one.dump() for one in items]))
+    titles = [one.title for one in findings.of(record.load(found.directory), Settings())]
+    assert "Not done during: every host is sampled each second: nothing was sampled" in titles
+    assert "Not done during: the terminal is recorded: nothing was" in titles
+
+
+def test_the_playbook_hands_over_how_each_host_is_sampled(tmp_path):
+    from pgrescue import runner
+
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    hosts = {"db1": {**here, "ansible_host": "10.0.0.11", "ansible_user": "ops"}, "db2": here, "other": here}
+    shop = {"hosts": {"db1": {}, "db2": {}}, "vars": {"service_name": "shop"}}
+    inventory = {"all": {"hosts": hosts, "children": {"shop": shop}}}
+    (tmp_path / "hosts.yml").write_text(json.dumps(inventory))
+    play = runner.start(
+        drill_sampling.PLAYBOOK, str(tmp_path / "hosts.yml"), {"service": "shop", "metrics_limit_s": 99}
+    )
+    assert play.wait() == 0, play.output()
+    handed = play.results()["samples"]
+    play.forget()
+    assert set(handed) == {"db1", "db2"}
+    assert handed["db1"][0] == "ssh"
+    assert handed["db1"][-6:] == ["ops@10.0.0.11", SADC, "-S", "DISK", "1", "99"]
+
+
+def test_what_is_kept_of_a_host_fits_its_schema(tmp_path, recorded):
+    import jsonschema
+    from pgrescue import schemas
+
+    sampled(tmp_path, {"db1": ["cat", str(recorded)]}).keep(tmp_path)
+    jsonschema.validate(json.loads((tmp_path / samples.name("db1")).read_text()), schemas.schema("metrics"))

@@ -12,6 +12,7 @@ from rich.console import Console
 from pgrescue import (
     cli_evidence,
     cli_ledger,
+    cli_metrics,
     cli_programme,
     cli_steering,
     cli_watch,
@@ -122,6 +123,7 @@ cli_steering.register(app)
 cli_watch.register(app)
 cli_programme.register(app)
 cli_ledger.register(app)
+cli_metrics.register(app)
 
 
 EngineOption = Annotated[

@@ -41,6 +41,12 @@ def now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def counted(earlier: "dict[str, Any]", number: str, name: str) -> "dict[str, Any]":
+    """How often a backup to each repository was attempted from this host, with one attempt more."""
+    counts = {"passed": 0, "failed": 0, **earlier.get(number, {})}
+    return {**earlier, number: {**counts, name: counts[name] + 1}}
+
+
 def ask(policy: "dict[str, Any]", question: str) -> str:
     """The answer of the server on this host, unaligned."""
     command = ["psql", "-XAtq", "-h", policy["socket_directory"], "-p", str(policy["port"]), "-d", "postgres"]
@@ -173,21 +179,35 @@ def main() -> int:
     if "--failed" in sys.argv:
         earlier = records.read_json(path) if os.path.exists(path) else {"stanza": policy["stanza"]}
         if earlier.get("state") != "failed":
-            records.write_json(path, {**earlier, "state": "failed", "problem": "it ended before it was done"})
+            broken = {**earlier, "state": "failed", "problem": "it ended before it was done"}
+            left = [
+                str(n) for n, _ in enumerate(policy["repositories"], 1) if str(n) not in earlier.get("repositories", {})
+            ]
+            for number in left[:1]:  # the one it was at; those behind it were not tried
+                broken["attempts"] = counted(earlier.get("attempts", {}), number, "failed")
+                done = {"state": "failed", "problem": broken["problem"], "ended": now()}
+                broken["repositories"] = {**earlier.get("repositories", {}), number: done}
+            records.write_json(path, broken)
         return 0
     on_timeline = timeline(policy)
     if on_timeline is None:
         why = "its server is a standby" if listens(policy) else "no server runs"
         print("No primary runs here (%s): nothing to do. If one should, that is for monitoring to say." % why)
         return 0
+    attempts = records.read_json(path).get("attempts", {}) if os.path.exists(path) else {}
     result: "dict[str, Any]" = {"stanza": policy["stanza"], "state": "running", "started": now(), "repositories": {}}
+    result["attempts"] = attempts
     records.write_json(path, result)
     for number in range(1, len(policy["repositories"]) + 1):
         try:
             done = {"state": "taken", **Repository(policy, number).back_up(on_timeline)}
         except (guards.Stop, RuntimeError, ValueError, LookupError, OSError) as error:
             done = {"state": "failed", "problem": str(error) or repr(error)}
-        result["repositories"][str(number)] = done
+        result["repositories"][str(number)] = {**done, "ended": now()}
+        result["attempts"] = counted(
+            result["attempts"], str(number), "passed" if done["state"] == "taken" else "failed"
+        )
+        records.write_json(path, result)
         print("repository %d: %s" % (number, json.dumps(done, sort_keys=True)), flush=True)
     failed = [number for number, done in result["repositories"].items() if done["state"] == "failed"]
     records.write_json(path, {**result, "state": "failed" if failed else "passed", "finished": now()})

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import http.server
+import json
 import subprocess
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from modules import collection
+from postgres import free_port
 
 HOUSE = Path(__file__).resolve().parents[1]
 RULES = HOUSE / "monitoring/rules/pgrescue.yml"
@@ -17,6 +24,7 @@ OBJECTIVES = {"rto_s": 3600, "rpo_s": 86400, "phases": {"detect": 300, "restore"
 MORE = {"response_s": 1800, "backup_age_s": 93600, "restore_test_age_s": 691200, "drill_age_s": 8640000}
 INSTANCES = ["10.0.0.1:9188", "10.0.0.2:9188", "10.0.0.9:9188"]
 Values = dict[str, str | None]
+STARTING = 503  # what it answers until it is ready
 FOLLOWS = "0+60x150"  # an instant that is always now
 
 
@@ -142,3 +150,71 @@ def judged(
     (folder / "test.yml").write_text(yaml.safe_dump(document))
     done = promtool("test", "rules", "test.yml", cwd=folder)
     return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+class Served(http.server.BaseHTTPRequestHandler):
+    """What an exporter would say, as text."""
+
+    text = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(type(self).text)
+
+    def log_message(self, format: str, *_: Any) -> None:
+        pass
+
+
+class Prometheus:
+    """A real one on a loopback address, with our rules evaluated every second, that scrapes one target."""
+
+    def __init__(self, folder: Path, text: bytes) -> None:
+        handler = type("Exporter", (Served,), {"text": text})
+        self._exporter = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=self._exporter.serve_forever, daemon=True).start()
+        target = f"127.0.0.1:{self._exporter.server_port}"
+        for name, rules in (
+            ("inventory.yml", inventory_rules(instances=[target])),
+            ("pgrescue.yml", yaml.safe_load(RULES.read_text())),
+        ):
+            quick = {"groups": [{**group, "interval": "1s"} for group in rules["groups"]]}
+            (folder / name).write_text(yaml.safe_dump(quick))
+        scrape = {"job_name": "pgrescue", "static_configs": [{"targets": [target]}]}
+        configured = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": ["inventory.yml", "pgrescue.yml"], "scrape_configs": [scrape],
+        }  # fmt: skip
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(configured))
+        self.port = free_port()
+        command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+        command += [f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=error"]
+        self._process = subprocess.Popen(command, cwd=folder)
+
+    def ask(self, expression: str) -> list[Any]:
+        """What an expression answers now; raises HTTPError for what is no expression."""
+        query = urllib.parse.urlencode({"query": expression})
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query?{query}", timeout=10) as answer:
+            found: list[Any] = json.load(answer)["data"]["result"]
+            return found
+
+    def answers(self, expression: str) -> bool:
+        """Whether it answers with anything; not while it starts."""
+        try:
+            return bool(self.ask(expression))
+        except urllib.error.HTTPError as error:
+            if error.code != STARTING:
+                raise
+            return False
+        except OSError:
+            return False
+
+    def stop_exporter(self) -> None:
+        """As if the exporter, and the file of the records, were gone."""
+        self._exporter.shutdown()
+        self._exporter.server_close()
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(20)

@@ -32,7 +32,7 @@ lint: venv  ## ansible-lint (production), ruff, mypy
 	ANSIBLE_HOST_PATTERN_MISMATCH=warning ansible-lint --offline -q
 
 unit: venv tools  ## unit and property tests; modules run against a real PostgreSQL started by the test
-	@lab/bootstrap chromium fonts-dejavu-core
+	@lab/bootstrap chromium fonts-dejavu-core prometheus prometheus-alertmanager
 	@tests/fetch_postgres
 	@tests/fetch_clients
 	pytest -n auto --dist loadfile

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from pgrescue import runner
+from pgrescue import check as checks
+from pgrescue import runner, status, triage
 from pgrescue.ledger.index import LedgerError
 from pgrescue.metrics import batch, textfile
-from pgrescue.options import refuse
+from pgrescue.options import LAB, Inventory, Service, inventory_path, refuse
 
 PRECONDITION = 3
 UNITS = """# /etc/systemd/system/pgrescue-metrics.service
@@ -61,6 +62,19 @@ def metrics(
         refuse(f"The metrics could not be written: {error}. What was there is as it was.", PRECONDITION)
 
 
+def check(service: Service = "shop", inventory: Inventory = LAB) -> None:
+    """One line with measurements for those who poll; exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, as Nagios has it."""
+    try:
+        verdict = checks.judge(status.facts(service, inventory_path(inventory)))
+    except triage.TriageError as error:
+        verdict = checks.unknown(service, str(error))
+    except typer.Exit:  # which inventory is missing was said already
+        verdict = checks.unknown(service, f"there is no inventory {inventory}")
+    typer.echo(verdict.line)
+    raise typer.Exit(verdict.code)
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     app.command()(metrics)
+    app.command()(check)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -117,8 +118,6 @@ def test_every_alert_says_what_it_is_and_what_to_type_next():
 
 
 def test_every_series_that_a_rule_asks_for_is_exported():
-    import re
-
     asked = set(re.findall(r"\bpgrescue_[a-z_]+", RULES.read_text()))
     made = {
         rule["record"]
@@ -195,3 +194,8 @@ def test_waits_are_shortened_for_tests_and_limits_are_not():
     assert all(a["expr"] == b["expr"] for a, b in pairs)
     assert {(a["for"], b["for"]) for a, b in pairs if "for" in a} >= {("2m", "2s"), ("1h", "60s"), ("30s", "1s")}
     assert (HOUSE / "monitoring").is_dir()
+
+
+def test_the_documentation_has_the_alerts():
+    rows = re.findall(r"^\| `(\w+)` \| (page|ticket|none) \|", (HOUSE / "docs/metrics.md").read_text(), re.MULTILINE)
+    assert rows == [(name, rule["labels"]["severity"]) for name, rule in alerts().items()]

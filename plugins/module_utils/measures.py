@@ -28,8 +28,9 @@ def of_server(cluster: str, host: str, seen: Mapping[str, Any]) -> "list[Sample]
     if primary:
         streaming = [one for one in seen["followers"] if one["state"] == "streaming"]
         found += sample("standbys_streaming", len(streaming), *where)
-        for one in streaming:
-            found += sample("standby_lag_bytes", one["lag_bytes"], *where, one["name"])
+        for name in sorted({one["name"] for one in streaming}):  # two that share a name are one series, the worse
+            behind = [one["lag_bytes"] for one in streaming if one["name"] == name and one["lag_bytes"] is not None]
+            found += sample("standby_lag_bytes", max(behind, default=None), *where, name)
         found += sample("archiver_last_success_timestamp_seconds", seen["archiver"]["archived_s"], *where)
         found += sample("archiver_last_failure_timestamp_seconds", seen["archiver"]["failed_s"], *where)
     else:

@@ -20,7 +20,7 @@ import yaml
 from backups import Repositories, repositories_of
 from pgrescue import cli, record, runner
 from pgrescue.core import collecting, series
-from pgrescue.core.measures import archived_lsn
+from pgrescue.core.measures import archived_lsn, of_server
 from pgrescue.core.recovery_point import RecoveryPoint, Written
 from pgrescue.metrics import textfile
 from postgres import free_port, until
@@ -121,6 +121,20 @@ def test_where_the_archive_ends_is_the_end_of_its_last_segment():
     catalog = {"candidates": [{"segment_bytes": 16 << 20}], "archive_end": {"segment": "0000000200000003000000FF"}}
     assert archived_lsn(catalog) == 4 << 32
     assert archived_lsn({"candidates": []}) is None
+
+
+def test_two_standbys_that_share_a_name_are_one_series_the_worse_one():
+    followers = [{"name": "db2", "state": "streaming", "lag_bytes": lag} for lag in (5, 9, None)]
+    followers.append({"name": "db3", "state": "backup", "lag_bytes": 1})
+    seen = {
+        "role": "primary", "running": True, "checksum_failures": 0, "followers": followers, "disks": [],
+        "archiver": {"archived_s": None, "failed_s": None},
+    }  # fmt: skip
+    found = {(one.name, one.labels): one.value for one in of_server("shop", "db1", seen)}
+    lag = {labels: value for (name, labels), value in found.items() if name == "pgrescue_standby_lag_bytes"}
+    assert lag == {("shop", "db1", "db2"): 9}
+    assert found["pgrescue_standbys_streaming", ("shop", "db1")] == 3
+    assert not [name for name, _ in found if "archiver" in name], "what never happened has no instant"
 
 
 # --- a collector

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from backups import Repositories, repositories_of
-from pgrescue import cli, record, runner
+from pgrescue import cli, close, record, runner
 from pgrescue.core import collecting, series
 from pgrescue.core.measures import archived_lsn, of_server
 from pgrescue.core.recovery_point import RecoveryPoint, Written
@@ -348,7 +348,7 @@ def _point(port: int) -> float | None:
 
 def test_the_records_are_exported_as_they_are(tmp_path, monkeypatch):
     runs = tmp_path / "runs"
-    finished = record.finish(Synthetic().write(runs))
+    finished = close.finish(Synthetic().write(runs))
     monkeypatch.setattr(runner, "RUNS", runs)
     folder = tmp_path / "textfile"
     folder.mkdir()
@@ -368,10 +368,10 @@ def test_the_records_are_exported_as_they_are(tmp_path, monkeypatch):
 def test_closing_a_run_exports_it_and_a_folder_that_is_missing_ends_no_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(textfile.FOLDER, str(tmp_path / "textfile"))
     directory = Synthetic().write(tmp_path / "runs")
-    assert record.finish(directory).result
+    assert close.finish(directory).result
     assert "could not be written" in capsys.readouterr().err
     (tmp_path / "textfile").mkdir()
-    record.finish(directory)
+    close.finish(directory)
     assert "pgrescue_run_success" in (tmp_path / "textfile" / textfile.RECORDS).read_text()
 
 

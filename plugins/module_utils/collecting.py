@@ -16,7 +16,7 @@ class Collector:
 
     def __init__(self, name: str, every_s: float, measure: "Callable[[], Sequence[Sample]]") -> None:
         self.name, self._every_s, self._measure = name, every_s, measure
-        self._at, self._found, self._well = 0.0, [], False  # type: float, Sequence[Sample], bool
+        self._at, self._took_s, self._found, self._well = 0.0, 0.0, [], False  # type: float, float, Sequence[Sample], bool
 
     def run(self, stop: threading.Event) -> None:
         """Measure until told to stop. What fails is said, on the exporter's own output and by C(collector_success)."""
@@ -34,11 +34,12 @@ class Collector:
             self._well = False
             print("%s could not be measured: %s: %s" % (self.name, type(error).__name__, error), flush=True)
             return
-        self._at, self._found, self._well = began, found, True
+        self._at, self._took_s, self._found, self._well = began, time.time() - began, found, True
 
     def samples(self, cluster: str, host: str, now: float) -> "list[Sample]":
         """Whether it measures, when it last did, and what it found unless that is too old or the last try failed."""
-        fresh = self._well and now - self._at <= FRESH * self._every_s
+        # the next one begins so long after the end of the last, which a slow store may have drawn out
+        fresh = self._well and now - self._at <= FRESH * (self._every_s + self._took_s)
         told = sample("collector_success", fresh, cluster, host, self.name)
         told += sample("collector_last_run_timestamp_seconds", self._at or None, cluster, host, self.name)
         return told + list(self._found if fresh else ())

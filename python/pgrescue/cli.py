@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from pgrescue import (
+    cli_adopt,
     cli_evidence,
     cli_ledger,
     cli_metrics,
@@ -124,6 +125,7 @@ cli_watch.register(app)
 cli_programme.register(app)
 cli_ledger.register(app)
 cli_metrics.register(app)
+cli_adopt.register(app)
 
 
 EngineOption = Annotated[

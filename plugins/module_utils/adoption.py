@@ -60,8 +60,8 @@ def obstacles(
 ) -> "dict[str, list[str]]":
     """Of each host, in sentences that say what to do, what protect.yml would break there; hosts without any are left out.
 
-    `wanted` is what the inventory says of a host: C(version), C(port) and, where known, C(cert) and C(ca). What protect.yml configured
-    itself is not asked again.
+    `wanted` is what the inventory says of a host: C(version), C(port), C(current) (the link to the place in use) and, where known,
+    C(cert) and C(ca). What protect.yml configured itself is not asked again.
     """
     needed = {
         name for host in found for one in found[host]["clusters"] for name in one.get("locales") or [] if one["running"]
@@ -130,12 +130,11 @@ def _settings(one: Mapping[str, Any], wanted: Mapping[str, Any]) -> "Iterator[st
             "%s is set by ALTER SYSTEM or on the command line, which wins over conf.d/50-pgrescue.conf. Move it to postgresql.conf, "
             "then: ALTER SYSTEM RESET %s" % (", ".join(one["fixed"]), one["fixed"][0])
         )
-    if settings.get("archive_mode") == "off" or settings.get("wal_level") == "minimal":
+    commands = list(_before_a_restart(one, settings, wanted["current"]))
+    if commands:
         yield (
-            "it archives nothing (archive_mode %s, wal_level %s), and to begin takes one restart, which protect.yml leaves to you: "
-            "printf \"archive_mode = on\\narchive_command = '/bin/true'\\nwal_level = replica\\n\" | sudo tee "
-            "%s/conf.d/10-archiving.conf && sudo systemctl restart postgresql@%d-main, standbys first"
-            % (settings.get("archive_mode"), settings.get("wal_level"), one["config"], int(wanted["version"]))
+            "its server must be restarted once, which protect.yml leaves to you, standbys first: %s && sudo systemctl restart "
+            "postgresql@%d-main" % (" && ".join(commands), one["version"])
         )
     elif one["pending_restart"]:
         yield "it waits for a restart to take up %s. Restart it first" % ", ".join(one["pending_restart"])
@@ -145,6 +144,17 @@ def _settings(one: Mapping[str, Any], wanted: Mapping[str, Any]) -> "Iterator[st
             "would be locked out. Put that password into the inventory"
         )
     yield from _certificates(settings, wanted)
+
+
+def _before_a_restart(one: Mapping[str, Any], settings: Mapping[str, Any], current: str) -> "Iterator[str]":
+    """What only a restart takes up: the link that a restore moves to another place, and that WAL is archived at all."""
+    place = settings.get("data_directory")
+    if place != current:
+        yield "sudo ln -sfn %s %s" % (place, current)
+        yield "sudo pg_conftool %d main set data_directory %s" % (one["version"], current)
+    if settings.get("archive_mode") == "off" or settings.get("wal_level") == "minimal":
+        lines = ("archive_mode = on", "archive_command = '/bin/true'", "wal_level = replica")
+        yield 'printf "%s\\n" | sudo tee %s/conf.d/10-archiving.conf' % ("\\n".join(lines), one["config"])
 
 
 def _certificates(settings: Mapping[str, Any], wanted: Mapping[str, Any]) -> "Iterator[str]":

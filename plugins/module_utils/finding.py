@@ -23,7 +23,7 @@ PATIENCE = {
 }
 SHOWN = (
     "archive_mode", "wal_level", "max_wal_senders", "max_replication_slots", "max_connections", "listen_addresses", "ssl",
-    "ssl_cert_file", "ssl_key_file", "ssl_ca_file", "config_file", "hba_file", "data_checksums", "shared_preload_libraries",
+    "ssl_cert_file", "ssl_key_file", "ssl_ca_file", "config_file", "hba_file", "data_directory", "data_checksums", "shared_preload_libraries",
 )  # fmt: skip
 QUESTION = r"""
 SELECT json_build_object(

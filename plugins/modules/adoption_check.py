@@ -14,7 +14,7 @@ description:
 options:
   found: {description: 'What M(pgrescue.runbooks.found_clusters) saw on each host.', type: dict, required: true}
   wanted:
-    description: 'What the inventory says of each host: C(version), C(port), C(cert) and C(ca).'
+    description: 'What the inventory says of each host: C(version), C(port), C(current), C(cert) and C(ca).'
     type: dict
     required: true
 attributes:
@@ -26,7 +26,7 @@ EXAMPLES = """
 - name: Refuse what would break a cluster
   pgrescue.runbooks.adoption_check:
     found: {db1: "{{ postgres_found }}"}
-    wanted: {db1: {version: 17, port: 5432}}
+    wanted: {db1: {version: 17, port: 5432, current: /var/lib/postgresql/17/current}}
   delegate_to: localhost
 """
 

@@ -96,7 +96,8 @@ def test_what_its_owner_cannot_read_is_named(tmp_path):
     assert seen["unreadable"] == ["/etc/not-there.key"]
 
 
-WANTED = {"version": 17, "port": 5432, "cert": "/tls/db.crt", "ca": "/tls/ca.crt"}
+CURRENT = "/var/lib/postgresql/17/current"
+WANTED = {"version": 17, "port": 5432, "current": CURRENT, "cert": "/tls/db.crt", "ca": "/tls/ca.crt"}
 FINE = {
     "name": "pg-a",
     "system": "Debian",
@@ -120,6 +121,7 @@ FINE = {
             "pending_restart": [],
             "replicator": "absent",
             "settings": {
+                "data_directory": CURRENT,
                 "archive_mode": "on",
                 "wal_level": "replica",
                 "ssl": "on",
@@ -152,9 +154,14 @@ def changed(path, value):
         ("port", 5433, "Set postgres_port: 5433"),
         ("settings.config_file", "/srv/pg/postgresql.conf", "Move it there"),
         ("settings.hba_file", "/srv/pg/pg_hba.conf", "Move it there"),
+        (
+            "settings.data_directory",
+            "/var/lib/postgresql/17/main",
+            "set data_directory /var/lib/postgresql/17/current && sudo",
+        ),
         ("fixed", ["archive_command"], "ALTER SYSTEM RESET archive_command"),
-        ("settings.archive_mode", "off", "takes one restart"),
-        ("settings.wal_level", "minimal", "takes one restart"),
+        ("settings.archive_mode", "off", "archive_mode = on\\n"),
+        ("settings.wal_level", "minimal", "restarted once"),
         ("pending_restart", ["max_connections"], "waits for a restart"),
         ("replicator", "other", "locked out"),
         ("settings.ssl_cert_file", "/own/db.crt", "Set postgres_tls_cert"),

@@ -133,7 +133,7 @@ def test_a_cluster_that_somebody_else_made_is_refused_before_anything_is_changed
         assert fingerprint(tmp_path / str(server.version), server) == before
     assert code == 2, said
     assert '"exit_code": 3' in said
-    for words in ("it archives nothing", "orders-db.crt", "cannot be read by", "Nothing was changed on any host"):
+    for words in ("must be restarted once", "orders-db.crt", "cannot be read by", "Nothing was changed on any host"):
         assert words in said
     assert (counted(said, "changed"), "Install PostgreSQL" in said) == (0, False)
 

@@ -165,7 +165,8 @@ def _tls(settings: Mapping[str, Any]) -> dict[str, str | None]:
 
 def _notes(hosts: Mapping[str, Host], there: Mapping[str, Mapping[str, Any]], primary: str) -> list[str]:
     first = there[primary]
-    wanted = {name: {"version": first["version"], "port": first["port"]} for name in hosts}
+    current = f"/var/lib/postgresql/{first['version']}/current"
+    wanted = {name: {"version": first["version"], "port": first["port"], "current": current} for name in hosts}
     said = adoption.obstacles({name: host.seen for name, host in hosts.items()}, wanted)
     notes = [f"{name}: {sentence}." for name, sentences in said.items() for sentence in sentences]
     for name, one in there.items():

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import yaml
-from modules import HOUSE
+from modules import HOUSE, collection
 from pgrescue import cli
 from pgrescue.adopt import detect, places, questions, write
 from pgrescue.adopt.places import Place
@@ -259,3 +259,46 @@ def test_hosts_are_read_as_people_write_them():
     for wrong in ("", "a:b", "a,region=", "a b@c@d"):
         with pytest.raises(places.PlaceError, match="names no host"):
             places.parse(wrong)
+
+
+PAGE = (HOUSE / "docs/adopt.md").read_text()
+BLOCKS = re.findall(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_commands_of_the_guide_are_those_that_are_there(tmp_path, monkeypatch, pair):
+    _primary, more = pair
+    answers = next(text for kind, name, text in BLOCKS if (kind, name) == ("yaml", "answers.yml"))
+    (tmp_path / "answers.yml").write_text(answers)
+    on_this_machine(monkeypatch, {f"192.0.2.1{number}": more[f"10.0.0.1{number}"] for number in (1, 2, 3)})
+    lines = [line for kind, _where, text in BLOCKS if kind == "sh" for line in text.splitlines()]
+    command = next(line for line in lines if line.startswith("pgrescue init"))
+    folder = tmp_path / "orders"
+    words = [
+        {"inventories/orders": str(folder), "answers.yml": str(tmp_path / "answers.yml")}.get(w, w)
+        for w in command.split()
+    ]
+    done = RUN.invoke(cli.app, words[1:])
+    assert done.exit_code == 0, done.output
+    count, code, told = validated(folder, PHYSICAL)
+    assert (count > 80, code) == (True, 0), told
+    assert "FILL IN: fence_power_off" in (folder / "group_vars/orders/main.yml").read_text()
+    verbs = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
+    verbs |= {group.name for group in cli.app.registered_groups}
+    for line in lines:
+        first = line.split()
+        if first[0] == "pgrescue":
+            assert first[1] in verbs, line
+        for playbook in re.findall(r"playbooks/\w+\.yml", line):
+            assert (HOUSE / playbook).exists(), line
+    assert (HOUSE / "drills/hand_over.yml").exists()
+
+
+def test_the_guide_says_the_restart_as_protect_does():
+    core = collection("plugins.module_utils.adoption")
+    one = {"version": 17, "config": "/etc/postgresql/17/main"}
+    settings = {"data_directory": "/var/lib/postgresql/17/main", "archive_mode": "off"}
+    said = [
+        *core._before_a_restart(one, settings, "/var/lib/postgresql/17/current"),
+        "sudo systemctl restart postgresql@17-main",
+    ]
+    assert [text.splitlines() for kind, where, text in BLOCKS if (kind, where) == ("sh", "pg-b pg-a")] == [said]

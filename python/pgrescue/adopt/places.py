@@ -48,8 +48,9 @@ class Host:
 
     @property
     def fqdn(self) -> str:
-        """The name that its certificate should have."""
-        return str(self.seen.get("name") or self.place.host)
+        """The name that its certificate should have: its own where that has a domain, else what it is reached by."""
+        name = str(self.seen.get("name") or "")
+        return name if "." in name and not name.startswith("localhost") else self.place.host
 
 
 @dataclass(frozen=True)

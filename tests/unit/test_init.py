@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 
+import guide
 import pytest
 import yaml
 from modules import HOUSE, collection
@@ -261,16 +262,13 @@ def test_hosts_are_read_as_people_write_them():
             places.parse(wrong)
 
 
-PAGE = (HOUSE / "docs/adopt.md").read_text()
-BLOCKS = re.findall(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-
-
 def test_the_commands_of_the_guide_are_those_that_are_there(tmp_path, monkeypatch, pair):
     _primary, more = pair
-    answers = next(text for kind, name, text in BLOCKS if (kind, name) == ("yaml", "answers.yml"))
+    page = guide.blocks()
+    answers = next(block.text for block in page if block.where == ("answers.yml",))
     (tmp_path / "answers.yml").write_text(answers)
     on_this_machine(monkeypatch, {f"192.0.2.1{number}": more[f"10.0.0.1{number}"] for number in (1, 2, 3)})
-    lines = [line for kind, _where, text in BLOCKS if kind == "sh" for line in text.splitlines()]
+    lines = [line for block in page if block.kind == "sh" for line in block.text.splitlines()]
     command = next(line for line in lines if line.startswith("pgrescue init"))
     folder = tmp_path / "orders"
     words = [
@@ -301,4 +299,10 @@ def test_the_guide_says_the_restart_as_protect_does():
         *core._before_a_restart(one, settings, "/var/lib/postgresql/17/current"),
         "sudo systemctl restart postgresql@17-main",
     ]
-    assert [text.splitlines() for kind, where, text in BLOCKS if (kind, where) == ("sh", "pg-b pg-a")] == [said]
+    assert [block.text.splitlines() for block in guide.blocks() if block.where == ("pg-b", "pg-a")] == [said]
+
+
+def test_a_scenario_that_replaces_what_the_page_no_longer_has_stops():
+    assert "10.81.0.71" in "".join(block.text for block in guide.blocks({"192.0.2.11": "10.81.0.71"}))
+    with pytest.raises(LookupError, match="not there any more"):
+        guide.blocks({"not there any more": "x"})

@@ -1,4 +1,4 @@
-"""Follow docs/adopt.md on hosts that pgrescue did not make: its own commands, with the lab's names for the example's."""
+"""Follow docs/adopt.md on hosts that pgrescue did not make: its own commands, with the lab's names in their place."""
 
 import base64
 import json

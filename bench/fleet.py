@@ -69,7 +69,7 @@ def main() -> None:
     """Measure each size; print its cost, and the ratio of the largest to the smallest."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--services", type=int, nargs="+", default=[10, 100, 1000])
-    parser.add_argument("--forks", type=int, default=20)
+    parser.add_argument("--forks", type=int, default=8)  # more, on few processors, and looks time out
     arguments = parser.parse_args()
     per_service = []
     with tempfile.TemporaryDirectory(prefix="pgrescue-fleet-") as folder, PostgresServer(settings=ASKED) as server:

@@ -15,6 +15,7 @@ from pgrescue import (
     cli_ledger,
     cli_metrics,
     cli_programme,
+    cli_schedule,
     cli_steering,
     cli_watch,
     close,
@@ -51,6 +52,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
 ))  # fmt: skip
 app.add_typer(cli_evidence.app, name="evidence")
 app.add_typer(lab.app, name="lab")
+app.add_typer(cli_schedule.app, name="schedule")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from pgrescue import drill_checklist, drill_record, findings, incidents, models, samples
+from pgrescue import drill_checklist, drill_record, findings, incidents, models, samples, schedule
 from pgrescue.evidence import models as evidence
 from pgrescue.ledger import attempts, figures
 
@@ -41,6 +41,7 @@ DOCUMENTS: dict[str, Any] = {
     "finding_event": findings.Event,
     "attempt": attempts.Attempt,
     "month": figures.Month,
+    "schedules": schedule.Schedules,
 }
 
 

@@ -22,7 +22,7 @@ HANDED_OVER = {  # by playbooks and other roles
     "run_id", "proof_state", "dump_proof_state", "dump_proof_read", "pgbackrest_mark",
     "fence_host", "pgbouncer_target_address", "patroni_left", "patroni_planned",
     "patroni_primary",
-    "fault_relation", "fault_table", "fault_command", "fault_slow_probe",
+    "fault_relation", "fault_table", "fault_command", "fault_slow_probe", "schedule_job",
 }  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def test_an_injector_that_asks_nobody_would_be_seen(tmp_path):
 
 
 def test_the_example_inventory_says_all_that_a_service_must():
-    said = set(load(HOUSE / "inventories/example/group_vars/orders.yml"))
+    said = {name for path in (HOUSE / "inventories/example/group_vars").rglob("*.yml") for name in load(path)}
     required = {
         name
         for role in ROLES

@@ -35,6 +35,7 @@ unit: venv tools  ## unit and property tests; modules run against a real Postgre
 	@lab/bootstrap chromium fonts-dejavu-core prometheus prometheus-alertmanager
 	@tests/fetch_postgres
 	@tests/fetch_clients
+	@tests/fetch_awx
 	pytest -n auto --dist loadfile
 
 molecule: lab  ## every scenario, one per promise, on the lab's hosts (an hour)

@@ -39,11 +39,16 @@ def variables(host: str) -> dict[str, Any]:
     return answer
 
 
-def on(host: str, script: str, user: str = "postgres") -> str:
-    """Run a shell script on a host as one of its users; its output."""
+def ssh(host: str) -> list[str]:
+    """The command that reaches a host; what to run there is its last argument."""
     address = variables(host)["ansible_host"]
     keys = ["-i", str(HOUSE / ".lab/ssh/operator"), "-o", f"UserKnownHostsFile={HOUSE / '.lab/ssh/known_hosts'}"]
-    command = ["ssh", *keys, "-o", "BatchMode=yes", f"ops@{address}", f"cd /; sudo -u {user} bash -euo pipefail -s"]
+    return ["ssh", *keys, "-o", "BatchMode=yes", f"ops@{address}"]
+
+
+def on(host: str, script: str, user: str = "postgres") -> str:
+    """Run a shell script on a host as one of its users; its output."""
+    command = [*ssh(host), f"cd /; sudo -u {user} bash -euo pipefail -s"]
     done = subprocess.run(command, input=script, text=True, capture_output=True, check=False)
     if done.returncode:
         sys.exit(f"on {host}: {done.stderr or done.stdout}")

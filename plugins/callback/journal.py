@@ -25,7 +25,7 @@ from datetime import datetime, timezone
 from getpass import getuser
 from socket import gethostname
 from tempfile import gettempdir
-from typing import Any, Iterable, Optional
+from typing import Any, Iterable, Mapping, Optional
 
 import yaml
 from ansible import context
@@ -67,6 +67,12 @@ def names(extra: str) -> str:
         return "..."
 
 
+def operator(extra: Mapping[str, Any]) -> str:
+    """Who runs this: whoever launched the job where AWX does, else the user and the host."""
+    name = extra.get("awx_user_name")
+    return "%s@awx" % name if name else "%s@%s" % (getuser(), gethostname())
+
+
 def tolerated(task: Any, status: str) -> bool:
     """Whether the run goes on all the same: its host may be gone, or what is done about a failure stands in its block."""
     return bool(task.ignore_unreachable) if status == "unreachable" else bool(task.get_vars().get("tolerated"))
@@ -92,9 +98,9 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         self.procedure = os.path.splitext(os.path.basename(playbook._file_name))[0]
-        os.environ.setdefault("PGRESCUE_OPERATOR", "%s@%s" % (getuser(), gethostname()))
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
+        os.environ.setdefault("PGRESCUE_OPERATOR", operator(play.get_variable_manager().extra_vars))
         phase = play.get_vars().get("phase")
         if not self.opened and (phase or play.get_vars().get("injects_faults")):
             variables = play.get_variable_manager().get_vars(play=play)

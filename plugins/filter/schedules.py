@@ -54,4 +54,5 @@ class FilterModule:
             "schedule_units": schedule_units,
             "units_gone": schedules.gone,
             "awx_schedules": awx_schedules,
+            "awx_schedules_gone": schedules.awx_gone,
         }

@@ -33,6 +33,8 @@ KEYS = {
     "variables",
     *DEFAULTS,
 }
+PERIOD_MIN = {"hour": 60, "day": 1440, "week": 7 * 1440, "month": 28 * 1440, "quarter": 90 * 1440}
+AWX_PREFIX = "pgrescue "  # what the names of our schedules in AWX begin with
 LOOK_AHEAD = timedelta(days=3660)  # so far are changes of the clock looked for
 
 
@@ -80,6 +82,9 @@ def _misfit(job: Mapping[str, Any]) -> str:
         return "what hosts run themselves catches up, is not spread, and has no command or playbook"
     if job["runs_on"] != "hosts" and not works:
         return "it has neither a command nor a playbook"
+    # systemd begins no job that still runs; AWX would, and lets many services share a template
+    if job["runs_on"] != "hosts" and job["timeout_min"] + job["jitter_min"] >= PERIOD_MIN[job["every"]]:
+        return "one that takes all its %d min would run into the next" % job["timeout_min"]
     return ""
 
 
@@ -275,6 +280,12 @@ def gone(there: Iterable[str], wanted: Iterable[Mapping[str, str]], service: str
     return sorted(path for path in set(there) - {unit["path"] for unit in wanted} if ours.fullmatch(path))
 
 
+def awx_gone(there: Iterable[Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]]) -> "list[Mapping[str, Any]]":
+    """Schedules of ours that AWX has and that are not wanted any more."""
+    names = {one["name"] for one in wanted}
+    return [one for one in there if one["name"].startswith(AWX_PREFIX) and one["name"] not in names]
+
+
 def awx_schedules(
     jobs: Iterable[Mapping[str, Any]], service: str, zone: str, begins: date, inventory: str
 ) -> "list[dict[str, Any]]":
@@ -290,7 +301,7 @@ def awx_schedules(
         more = job.get("variables", {}) if playbook else {"job": job["name"], "schedule_inventory": inventory}
         found.append(
             {
-                "name": "%s %s" % (service, job["name"]),
+                "name": "%s%s %s" % (AWX_PREFIX, service, job["name"]),
                 "says": job["says"],
                 "playbook": playbook or "run_job",
                 "rrule": rrule(job, begins, spread_min(job, service)),

@@ -78,11 +78,12 @@ def test_model_and_core_know_the_same_keys():
         ({"every": "quarter"}, "needs the key day"),
         ({"day": 3}, "the key day means nothing"),
         ({"misssed": "skip"}, "the key misssed means nothing"),
-        ({"every": "hour", "time_zone": "Europe/Berlin"}, "counted in UTC"),
+        ({"every": "hour", "time_zone": "Europe/Berlin", "timeout_min": 9}, "counted in UTC"),
         ({"at": "23:30", "jitter_min": 60}, "does not end within the day"),
         ({"time_zone": "Mars/Olympus"}, "no time zone"),
         ({"runs_on": "hosts"}, "has no command or playbook"),
         ({"command": ""}, "neither a command nor a playbook"),
+        ({"timeout_min": 1440}, "would run into the next"),
     ],
 )
 def test_what_could_not_be_run_once_at_each_of_its_times_is_refused(wrong, says):
@@ -110,7 +111,7 @@ RHYTHMS = [
 def test_systemd_and_awx_mean_the_same_instants(rhythm, zone):
     """Over more than a year of days, and both changes of the clock."""
     job = whole(**{"time_zone": "UTC" if rhythm["every"] == "hour" else zone, **rhythm})
-    schedules.check([{**DAILY, **rhythm, "time_zone": job["time_zone"]}], "UTC", BEGINS)
+    schedules.check([{**DAILY, **rhythm, "time_zone": job["time_zone"], "timeout_min": 30}], "UTC", BEGINS)
     since, count = datetime(2026, 12, 2, tzinfo=UTC), {"week": 60, "month": 14, "quarter": 5}.get(rhythm["every"], 400)
     assert instants(schedules.calendar(job), since, count) == awx_instants(schedules.rrule(job, BEGINS), since, count)
 

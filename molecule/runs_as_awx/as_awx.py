@@ -75,19 +75,16 @@ def equip_worker() -> None:
         packed = subprocess.run(["tar", "-C", wheels, "-c", "."], capture_output=True, check=True).stdout
     unpack = "mkdir -p /tmp/wheels && tar -C /tmp/wheels -x"
     subprocess.run([*ssh(WORKER), unpack], input=packed, check=True)
-    on(
-        WORKER,
-        f"python3 -m venv /opt/runner; /opt/runner/bin/pip install -q --no-index --find-links /tmp/wheels {' '.join(wanted)}",
-        "root",
-    )
+    install = "/opt/runner/bin/pip install -q --no-index --find-links /tmp/wheels"
+    on(WORKER, f"python3 -m venv /opt/runner; {install} {' '.join(wanted)}", "root")
 
 
 def over_a_stream() -> None:
     """transmit here, worker there, process here: what it looked at is what a job here would have seen."""
     folder, result = (Path(tempfile.mkdtemp(prefix="pgrescue-awx-")) for _ in range(2))
     prepare(folder, INVENTORY, {"service": "shop", **LAB}, [SSH])
-    shutil.rmtree(folder / "home")
-    there = f"rm -rf {folder}; mkdir -p {folder}; PATH=/opt/runner/bin:$PATH ansible-runner worker --private-data-dir {folder}"
+    work = f"PATH=/opt/runner/bin:$PATH ansible-runner worker --private-data-dir {folder}"
+    there = f"rm -rf {folder}; mkdir -p {folder}; {work}"
     runner = str(BIN / "ansible-runner")
     transmit = subprocess.Popen(
         [runner, "transmit", str(folder), "-p", "playbooks/observe.yml", "--ident", "1"],

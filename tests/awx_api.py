@@ -182,7 +182,8 @@ def running() -> Iterator[tuple[Store, dict[str, str]]]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield store, {"CONTROLLER_HOST": f"http://127.0.0.1:{server.server_port}", "CONTROLLER_OAUTH_TOKEN": TOKEN}
+        where = {"CONTROLLER_HOST": f"http://127.0.0.1:{server.server_port}", "CONTROLLER_OAUTH_TOKEN": TOKEN}
+        yield store, {**where, "CONTROLLER_REQUEST_TIMEOUT": "60"}
     finally:
         server.shutdown()
         server.server_close()

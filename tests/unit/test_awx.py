@@ -246,7 +246,9 @@ def changed(done):
 
 
 SOME = {  # one of each kind, for each object is a request or three
-    "awx_jobs": [TEMPLATES[name] for name in ("lint", "run_job", "failover", "approve_in_awx")],
+    "awx_jobs": [{**TEMPLATES[name], "credentials": []} for name in ("lint", "run_job", "failover", "approve_in_awx")],
+    "awx_credentials": [one for one in SITE["awx_credentials"] if one["name"] == "pgrescue controller"],
+    "awx_job_credentials": ["pgrescue controller"],
     "awx_gated": ["failover"],
     "schedule_jobs": [
         one for one in SCHEDULES["schedule_jobs"] if one["name"] in ("backup", "age_check", "findings_due")
@@ -270,9 +272,7 @@ def test_what_is_applied_twice_changes_nothing_the_second_time(tmp_path):
         store.make("schedules", {**made["pgrescue orders age_check"], "name": "pgrescue orders old"})
         store.make("schedules", {**made["pgrescue orders age_check"], "name": "somebody else's"})
 
-        assert changed(apply(env, *some, "-e", "schedule_by=awx")) == 3, (
-            "two are enabled, one that is no more is removed"
-        )
+        assert changed(apply(env, *some, "-e", "schedule_by=awx")) == 2, "tasks: some are enabled, one is removed"
         there = {one["name"]: one["enabled"] for one in store.all("schedules")}
         assert there == {**dict.fromkeys(made, True), "somebody else's": False}
         assert changed(apply(env, *some, "-e", "schedule_by=awx")) == 0

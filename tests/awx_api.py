@@ -124,7 +124,8 @@ def _one(store: Store, room: str, one: dict[str, Any], method: str, said: dict[s
         wrong = store.problem(room, {**one, **said})
         if wrong:
             return 400, wrong
-        one |= said
+        # what the modules send beside the fields of an approval is passed over
+        one |= {k: v for k, v in said.items() if room != "workflow_approval_templates" or k in one}
     return 200, store.shown(one)
 
 

@@ -47,21 +47,21 @@ def references(credentials: Iterable[Mapping[str, Any]]) -> "list[dict[str, Any]
     ]
 
 
-def nodes(
-    gate: Iterable[Mapping[str, Any]], runbook: str, organization: str, approval_s: int
-) -> "list[dict[str, Any]]":
-    """The nodes of a runbook's workflow as AWX takes them; the one without a template is the approval."""
-    return [_node(one, runbook, organization, approval_s) for one in gate]
+def nodes(gate: Iterable[Mapping[str, Any]], runbook: str, organization: str) -> "list[dict[str, Any]]":
+    """The nodes of a runbook's workflow as AWX takes them.
+
+    The one without a template is the approval, which is made before: by awx.awx 24.6.1 a workflow's own list of nodes would
+    say of every approval in it, each time, that it was changed.
+    """
+    return [_node(one, runbook, organization) for one in gate]
 
 
-def _node(one: Mapping[str, Any], runbook: str, organization: str, approval_s: int) -> "dict[str, Any]":
+def _node(one: Mapping[str, Any], runbook: str, organization: str) -> "dict[str, Any]":
     template = one.get("template")
+    works: "dict[str, Any]" = {"name": "", "type": ""}
     if template:
         name = runbook if template == "runbook" else template
-        works: "dict[str, Any]" = {"name": name, "type": "job_template", "organization": {"name": organization}}
-    else:
-        words = "Shall %s go on? Its plan is in the output of the job before" % runbook.replace("_", " ")
-        works = {"name": "%s gate" % runbook, "description": words, "type": "workflow_approval", "timeout": approval_s}
+        works = {"name": name, "type": "job_template", "organization": {"name": organization}}
     then = {"%s_nodes" % way: [{"identifier": to} for to in one.get(way, [])] for way in ("success", "failure")}
     return {
         "identifier": one["identifier"],

@@ -80,15 +80,16 @@ def test_every_runbook_that_asks_people_is_behind_an_approval():
 
 
 def test_the_nodes_of_a_gated_workflow_join():
-    nodes = awx.nodes(FLOWS["awx_gate_nodes"], "complete_loss", "Recovery", 900)
+    nodes = awx.nodes(FLOWS["awx_gate_nodes"], "complete_loss", "Recovery")
     there = {one["identifier"]: one for one in nodes}
     known = set(TEMPLATES) | {one["name"] for one in JOBS["awx_continuations"]}
     for one in nodes:
         works = one["unified_job_template"]
-        assert works["type"] == "workflow_approval" or works["name"] in known
+        assert (works["name"] in known) == (one["identifier"] != "gate")
         assert {to["identifier"] for way in one["related"].values() for to in way} <= set(there)
     approval = there["gate"]
-    assert approval["unified_job_template"]["type"] == "workflow_approval"
+    made = next(task for task in TASKS["workflows"] if "awx.awx.workflow_job_template_node" in task)
+    assert made["awx.awx.workflow_job_template_node"]["identifier"] == "gate"
     yes = approval["related"]["success_nodes"][0]["identifier"]
     assert there[yes]["related"] == {"success_nodes": [{"identifier": "go_on"}]}, "it goes on behind a yes alone"
     ways = {name: [to["identifier"] for way in one["related"].values() for to in way] for name, one in there.items()}
@@ -216,7 +217,7 @@ def test_the_modules_take_what_they_are_given(module, said):
 
 
 def test_the_nodes_are_such_as_the_module_takes():
-    nodes = awx.nodes(FLOWS["awx_gate_nodes"], "failover", "Recovery", 900)
+    nodes = awx.nodes(FLOWS["awx_gate_nodes"], "failover", "Recovery")
     assert unknown({"name": "x", "workflow_nodes": nodes}, documented("workflow_job_template"), "workflow") == []
     nodes[0]["related"]["sucess_nodes"] = []
     del nodes[1]["identifier"]

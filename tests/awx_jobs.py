@@ -107,7 +107,8 @@ def prepare(
         said |= {key: value.format(**paths) for key, value in credential.extra_vars.items()}
     (folder / "env/envvars").write_text(json.dumps(env))
     (folder / "env/extravars").write_text(json.dumps({**said, **extra_vars}))
-    (folder / "env/settings").write_text(json.dumps({"job_timeout": 0, "suppress_ansible_output": False}))
+    # what is printed would come between the lines of a stream
+    (folder / "env/settings").write_text(json.dumps({"job_timeout": 0, "suppress_ansible_output": True}))
     return folder
 
 

@@ -8,10 +8,11 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pgrescue import close, record
+from pgrescue import close, incidents, record
 from pgrescue.ledger import attempts, index, reading
 from pgrescue.ledger.attempts import Attempt
 from run_fixture import Synthetic
@@ -58,6 +59,25 @@ def content(runs):
 def contents_of(runs, query):
     with index.asking(runs) as ledger:
         return [tuple(row) for row in ledger.execute(query)]
+
+
+def test_an_incident_is_read_as_it_is_really_written(tmp_path):
+    """With every key that one can have: the ledger takes those that it has a column for."""
+    found = {"state": "declared", "says": "prices are wrong", "facts": [{"by": "lena@ctl", "says": "prices are wrong"}]}
+    case, _new = incidents.begin(tmp_path, "shop", "lena@ctl", found, datetime(2026, 11, 24, 1, 20, tzinfo=UTC))
+    incidents.acknowledge(case, "lena@ctl")
+    incidents.decide(case, "lena@ctl", "wait")
+    incidents.belongs(case, "lena@ctl", "20261124T012050Z-shop-complete_loss")
+    incidents.mitigate(case, "lena@ctl")
+    incidents.resolve(case, "lena@ctl", "the list is right again", "an import of last year's list")
+    said = case.incident.dump()
+    assert set(said) == set(incidents.Incident.model_fields), "the test has every key"
+    index.refresh(tmp_path)
+    assert contents_of(tmp_path, "SELECT * FROM problems") == []
+    assert contents_of(tmp_path, "SELECT cause, decision FROM incidents") == [("an import of last year's list", "wait")]
+    incidents.explain(case, "omar@laptop", "a wrong file name")
+    index.refresh(tmp_path)
+    assert contents_of(tmp_path, "SELECT cause FROM incidents") == [("a wrong file name",)]
 
 
 def test_a_second_refresh_reads_nothing(runs):

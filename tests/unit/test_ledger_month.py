@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 from pgrescue import cli, runner, schemas
-from pgrescue.ledger import attempts, figures, goals, index, monthly, period, proportion, render
-from pgrescue.ledger.attempts import Attempt
+from pgrescue.core import attempts
+from pgrescue.ledger import figures, goals, index, monthly, period, proportion, render
 from run_fixture import Synthetic
 from typer.testing import CliRunner
 from year import GOLDEN, MONTH, NOW, SERVICE, Year
@@ -231,9 +231,9 @@ def test_the_month_that_outgrows_the_objective_is_that_of_the_generator(runs):
     assert abs((told - truth).days) <= 0.1 * (truth - NOW).days + 15  # a month is known to the half of it
 
 
-def attempts_at(runs, moments, result="passed"):
-    for at in moments:
-        attempts.append(runs, SERVICE, Attempt(at=at, result=result))
+def attempts_at(runs, moments, result="passed", **more):
+    said = [{"at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "result": result, **more} for at in moments]
+    assert attempts.append(str(runs / "attempts" / f"{SERVICE}.jsonl"), said) == len(said)
 
 
 def with_objective(tmp_path):
@@ -493,8 +493,7 @@ def test_drawings_are_well_formed_and_stay_in_their_frame(tmp_path, times):
         name = year.run(runs, datetime(2026, 11, 2 + n, tzinfo=UTC), "complete_loss", kind="drill")
         measured = json.loads((runs / name / "measurement.json").read_text())
         (runs / name / "measurement.json").write_text(json.dumps({**measured, "rta_s": took}))
-    attempts.append(runs, SERVICE, Attempt(at="2026-10-05T00:00:00Z", result="passed", size_bytes=0))
-    attempts.append(runs, SERVICE, Attempt(at="2026-11-05T00:00:00Z", result="passed", size_bytes=0))
+    attempts_at(runs, [datetime(2026, month, 5, tzinfo=UTC) for month in (10, 11)], size_bytes=0)
     index.refresh(runs)
     drawings = monthly.report(runs, SERVICE, MONTH, NOW)[1]
     assert [one.title for one in drawings] == ["Recovery times of twelve months", "Backups by day", "Size of the data"]

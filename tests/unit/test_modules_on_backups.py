@@ -323,8 +323,9 @@ def test_a_backup_waits_longer_for_its_wal_while_another_repository_is_silent(re
             repositories.run("--repo=1", f"--set={label}", "expire")
 
 
-def test_a_backup_is_taken_to_every_repository_that_can_be_written(repositories):
-    take = {"stanza": "test", "type": "incr", "timeout_s": 5}
+def test_a_backup_is_taken_to_every_repository_that_can_be_written(repositories, tmp_path):
+    kept = tmp_path / "jobs/test-attempts.jsonl"
+    take = {"stanza": "test", "type": "incr", "timeout_s": 5, "attempts_file": str(kept)}
     assert module("take_backup")(check=True, repositories=[1, 2], **take)["changed"]
     before = [repositories.labels(n) for n in (1, 2)]
     info = repositories.folder / "repo1/backup/test/backup.info"
@@ -340,6 +341,15 @@ def test_a_backup_is_taken_to_every_repository_that_can_be_written(repositories)
         for path in broken:
             path.with_suffix(".away").rename(path)
     assert [repositories.labels(n) for n in (1, 2)] == [before[0], [*before[1], repositories.labels(2)[-1]]]
+    said = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert [(one["repository"], one["kind"], one["result"]) for one in said] == [
+        ("1", "incr", "failed"), ("1", "incr", "failed"), ("2", "incr", "passed"),
+    ]  # fmt: skip
+    assert said[2]["size_bytes"] > said[2]["stored_bytes"] > 0 and "unable to" in said[0]["reason"]
+    blocked = {**take, "repositories": [2], "attempts_file": str(kept / "below_a_file")}
+    answer = module("take_backup")(**blocked)
+    assert answer.get("taken") == [2] and "was not written down" in str(answer["warnings"]), answer
+    repositories.run("--repo=2", f"--set={repositories.labels(2)[-1]}", "expire")
     repositories.run("--repo=2", f"--set={repositories.labels(2)[-1]}", "expire")
 
 

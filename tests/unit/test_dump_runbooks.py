@@ -79,11 +79,7 @@ def test_a_service_is_dumped_verified_and_expired(runbook, tmp_path):
     dump = next(iter(store.path("dumps/shop").iterdir())).name
     kept = tmp_path / "runs/attempts/shop.jsonl"
     (good,) = [json.loads(line) for line in kept.read_text().splitlines()]
-    assert (good["repository"], good["kind"], good["result"]) == (
-        store.place["url"] + "/" + store.place["bucket"],
-        "dump",
-        "passed",
-    )
+    assert (good["repository"], good["kind"], good["result"]) == (store.name, "dump", "passed")
     assert good["at"][:19].replace("-", "").replace(":", "") == dump[:-1], "what it brings back is of when it was begun"
     assert good["size_bytes"] > good["stored_bytes"] > 0
     spoken = said

@@ -7,12 +7,14 @@ from datetime import date, timedelta
 
 import jsonschema
 import pytest
+from drillings import drill, ended
 from evidence_packs import approval, key_file, written
-from pgrescue import close, record, samples, schemas, tape
+from pgrescue import close, drill_scenario, record, samples, schemas, tape
 from pgrescue.core import approvals
 from pgrescue.evidence import deviations, findings, lessons, mapping, objectives, people, scope
 from pgrescue.evidence.settings import Settings
-from run_fixture import DIGEST, Synthetic, failed_restore
+from pgrescue.ledger import index
+from run_fixture import CHECKS, DIGEST, Synthetic, failed_restore
 
 PARTS = {"scope.json", "people.json", "objectives.json", "findings.json", "deviations.md", "lessons.md", "mapping.csv"}
 
@@ -199,6 +201,35 @@ def test_due_dates_follow_severity_from_the_runs_last_event(closed):
 )
 def test_what_went_wrong_is_a_finding(tmp_path, parts, kind, severity):
     assert titles(Synthetic(**parts).write(tmp_path))[kind].severity == severity
+
+
+def test_one_cause_is_one_finding_with_the_rest_as_its_evidence(tmp_path):
+    missed = {"rto_s": 20, "phases": {"restore": 1, "detect": 300}}
+    found = titles(Synthetic(objectives=missed, lost=0, checks=[{**CHECKS[0]}]).write(tmp_path))
+    assert set(found) == {"rto"}
+    assert (found["rto"].severity, found["rto"].evidence) == ("high", ["Phase restore took 11.5 s of 1 s"])
+
+
+def test_a_drills_rules_are_evidence_of_what_they_show(tmp_path):
+    rules = [{"rto_within": "promised"}, {"phase_within": "promised"}, "nothing_lost", {"detection_within": 1}]
+    raw = {**drill_scenario.raw("complete_loss"), "must": rules, "nice": []}
+    said = drill().model_copy(update={"scenario": drill_scenario.Scenario(name="complete_loss", **raw)})
+    parts = {"objectives": {"rto_s": 20, "phases": {"restore": 1}}, "checks": [{**CHECKS[0]}]}
+    directory = ended(tmp_path, said, **parts).directory
+    found = {kind: one for kind, one in titles(directory).items() if not kind.startswith(("checklist", "note"))}
+    assert set(found) == {"rto", "lost-after-recovery-point", "must-detection_within"}
+    assert [line.partition(":")[0].partition(" took")[0] for line in found["rto"].evidence] == [
+        "Phase restore", "The drill is failed", "Rule not kept", "Rule not kept",
+    ]  # fmt: skip
+    assert found["lost-after-recovery-point"].severity == "high", "as severe as the rule that shows it"
+    index.refresh(directory.parent)
+    with index.asking(directory.parent) as ledger:
+        assert ledger.execute("SELECT count(*) FROM problems").fetchone()[0] == 0
+
+
+def test_a_phase_over_its_budget_in_a_recovery_in_time_is_a_finding_of_its_own(tmp_path):
+    found = titles(Synthetic(objectives={"rto_s": 3600, "phases": {"restore": 1}}, lost=0).write(tmp_path))
+    assert found["phase-restore"].evidence is None
 
 
 def test_a_run_in_which_nothing_went_wrong_has_none(tmp_path):

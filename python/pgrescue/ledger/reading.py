@@ -89,7 +89,7 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
     for n, check in enumerate(checks):
         yield "checks", {"n": n, "name": check.name, "tier": check.tier, "verdict": check.verdict}
     for finding in findings or []:
-        yield "findings", _columns(finding)
+        yield "findings", {name: value for name, value in _columns(finding).items() if name != "evidence"}
 
 
 def _run_row(

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from drillings import drill, ended
 from evidence_packs import approval, key_file, written
-from pgrescue import close, drill_scenario, record, samples, schemas, tape
+from pgrescue import close, drill_checklist, drill_scenario, record, samples, schemas, tape
 from pgrescue.core import approvals
 from pgrescue.evidence import deviations, findings, lessons, mapping, objectives, people, scope
 from pgrescue.evidence.settings import Settings
@@ -285,11 +285,95 @@ def test_the_mapping_is_of_the_items_that_are_there(closed):
     assert mapping.table(["nothing.txt"]).splitlines() == ["item,shows,framework,control"]
 
 
-def test_every_item_of_the_mapping_is_one_that_a_pack_can_hold(closed):
+CONTROLS = {  # each by its name in its framework
+    "SOC 2": {  # trust services criteria of 2017, points of focus of 2022
+        "A1.3": "recovery plan procedures are tested",
+        "CC2.2": "internal communication",
+        "CC4.2": "deficiencies are evaluated and communicated",
+        "CC7.4": "response to incidents by a defined programme",
+        "CC7.5": "recovery from incidents",
+    },
+    "ISO 22301:2019": {
+        "7.5.3": "control of documented information",
+        "8.4.2": "response structure",
+        "8.4.4": "business continuity plans",
+        "8.4.5": "recovery",
+        "8.5": "exercise programme",
+        "8.6": "evaluation of documentation and capabilities",
+        "9.1": "monitoring, measurement, analysis and evaluation",
+        "9.3": "management review",
+        "10.1": "nonconformity and corrective action",
+    },
+    "DORA": {  # Regulation (EU) 2022/2554
+        "Art. 11(6)": "plans are tested at least yearly",
+        "Art. 11(8)": "records of activities before and during disruptions",
+        "Art. 12(2)": "backup, restoration and recovery procedures are tested",
+        "Art. 12(3)": "restoration on segregated systems",
+        "Art. 12(6)": "recovery time and recovery point objectives",
+        "Art. 12(7)": "checks and reconciliations when recovering",
+        "Art. 13(2)": "reviews after incidents",
+        "Art. 13(5)": "findings are reported to the management body",
+        "Art. 17(3)": "incident management process",
+        "Art. 24(5)": "issues that tests reveal are remedied",
+        "Art. 25(1)": "kinds of tests, scenario-based ones among them",
+    },
+    "RTS 2024/1774": {
+        "Art. 12": "logging",
+        "Art. 25": "testing of the ICT business continuity plans",
+        "Art. 26": "ICT response and recovery plans",
+    },
+    "PCI DSS 4.0.1": {
+        "12.10.1": "an incident response plan, with recovery and backup procedures",
+        "12.10.2": "it is reviewed and tested once in twelve months",
+        "12.10.6": "it evolves by lessons learned",
+    },
+    "HIPAA": {
+        "164.308(a)(7)(ii)(B)": "disaster recovery plan",
+        "164.308(a)(7)(ii)(D)": "testing and revision procedures",
+        "164.312(c)(1)": "integrity",
+        "164.316(b)(1)": "documentation",
+    },
+    "NIST SP 800-53": {  # revision 5
+        "AC-5": "separation of duties",
+        "AU-3": "content of audit records",
+        "AU-8": "time stamps",
+        "AU-9": "protection of audit information",
+        "AU-9(3)": "cryptographic protection",
+        "CA-5": "plan of action and milestones",
+        "CP-2": "contingency plan",
+        "CP-4": "contingency plan testing",
+        "CP-4(4)": "full recovery and reconstitution",
+        "CP-9(1)": "testing for reliability and integrity",
+        "CP-9(2)": "test restoration using sampling",
+        "CP-10": "system recovery and reconstitution",
+        "CP-10(2)": "transaction recovery",
+        "CP-10(4)": "restore within time period",
+        "IR-3": "incident response testing",
+        "IR-4": "incident handling",
+        "IR-5": "incident monitoring",
+    },
+}
+
+
+def test_every_control_is_one_that_its_framework_has():
+    used = {}
+    for one in mapping.controls():
+        for framework, ids in one["controls"].items():
+            assert len(ids) == len(set(ids)), one["shows"]
+            used.setdefault(framework, set()).update(ids)
+    assert used == {framework: set(names) for framework, names in CONTROLS.items()}
+
+
+def test_every_item_of_the_mapping_is_one_that_a_pack_can_hold(closed, tmp_path):
     from fnmatch import fnmatch
 
+    drilled = ended(tmp_path / "drills").directory
+    (drilled / drill_checklist.FILE).write_text("[]")
+    close.finish(drilled)
+    rows = list(csv.DictReader((drilled / "mapping.csv").read_text().splitlines()))
+    assert {"drill.json", "checklist.json"} <= {row["item"] for row in rows}
     of_a_drill = {samples.name("db1"), tape.FILE}
-    names = {path.name for path in closed.iterdir()} | of_a_drill
+    names = {path.name for path in (*closed.iterdir(), *drilled.iterdir())} | of_a_drill
     unknown = [i for one in mapping.controls() for i in one["items"] if not any(fnmatch(name, i) for name in names)]
     assert unknown == []
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from pgrescue import cli, runner, schemas
+from pgrescue import cli, close, runner, schemas
 from pgrescue.core import attempts
 from pgrescue.ledger import figures, goals, index, monthly, period, proportion, render
 from run_fixture import Synthetic
@@ -208,6 +208,29 @@ def test_what_nobody_recorded_says_no_data_and_has_no_value(tmp_path):
         assert found[name].dump() == {"name": name, "text": "no data"}
     assert "\nno data\n" in render.markdown(report)
     assert named(reported(tmp_path, "2026-10"))["Drills Passed"].value == 0
+
+
+def test_no_incident_is_told_from_nobody_looking(tmp_path):
+    runs = with_objective(tmp_path)
+    said = "no data (nobody watched: no incident and no rehearsal is on record)"
+    assert named(reported(runs))["Total Incidents"].dump() == {"name": "Total Incidents", "text": said}
+    (runs / "rehearsals").mkdir()
+    rehearsal = {"service": SERVICE, "at": "2026-11-02T00:00:00Z", "passed": True, "noticed": True}
+    (runs / "rehearsals/one.json").write_text(json.dumps(rehearsal))
+    assert (named(reported(runs))["Total Incidents"].text, named(reported(runs))["Total Incidents"].value) == ("0", 0)
+
+
+def test_an_outage_that_only_a_recovery_knows_of_is_named(tmp_path):
+    directory = Synthetic(kind="incident").write(tmp_path)
+    close.finish(directory)
+    found = named(reported(tmp_path))["Total Incidents"]
+    assert found.text == f"no data (no incident was opened for {directory.name})"
+
+
+def test_how_far_attempts_were_collected_is_said(tmp_path):
+    runs = with_objective(tmp_path)
+    attempts_at(runs, [datetime(2026, 11, 5, 2, 4, tzinfo=UTC)])
+    assert named(reported(runs))["Total Backups"].text == "1 (newest attempt on record: 2026-11-05 02:04 UTC)"
 
 
 def test_the_json_is_as_its_schema_says(runs):

@@ -12,10 +12,11 @@ import pytest
 from dumping import key_pair
 from evidence_packs import PRIVATE, PUBLIC, key_file, sealed, written
 from modules import collection
-from pgrescue import cli, close, record, schemas, steering
-from pgrescue.evidence import envelope, pack
+from pgrescue import cli, close, manifest, record, schemas, steering
+from pgrescue.evidence import blocks, envelope, pack, seal
 from pgrescue.evidence.settings import EvidenceError, Settings
 from pgrescue.evidence.verify import verify
+from pgrescue.files import write_json
 from pgrescue.manifest import verify_manifest
 from typer.testing import CliRunner
 
@@ -289,6 +290,25 @@ def test_a_run_that_is_gone_on_with_keeps_its_earlier_seals(tmp_path, monkeypatc
     (directory / "timeline.jsonl").write_bytes(b"".join(chained(entries)))
     close.finish(directory)
     assert any("does not begin with" in one for one in verify(directory, [KEY]).problems)
+
+
+def test_a_link_that_was_put_beside_the_files_is_found(directory):
+    (directory / "extra.json").symlink_to("/etc/hostname")
+    assert [(one.path, one.kind) for one in verify(directory).changed] == [("extra.json", "extra")]
+
+
+def test_an_unsigned_seal_over_what_was_signed_is_found_without_a_key(tmp_path):
+    """The planted fault: whoever has no key edits a check and makes manifest, blocks and a seal anew."""
+    directory = sealed(tmp_path, key_file(tmp_path))
+    path = directory / "checks.json"
+    path.write_text(path.read_text().replace('"failed"', '"passed"'))
+    names = [name for name in manifest.files(directory) if name != blocks.BLOCKS]
+    write_json(directory / blocks.BLOCKS, blocks.of_files(directory, names).dump())
+    manifest.write_manifest(directory)
+    seal.seal(directory, None, [])
+    found = verify(directory)
+    assert (found.holds, found.changed) == (False, [])
+    assert "seal-2.dsse.json is not signed and seal-1.dsse.json before it is" in found.problems[0]
 
 
 def test_whoever_adds_a_note_seals_with_the_key_that_the_run_was_sealed_with(tmp_path, monkeypatch, capsys):

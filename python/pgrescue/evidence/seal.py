@@ -83,8 +83,9 @@ def statement(directory: Path, run: str, place: int, key: envelope.PublicKey | N
 
 
 @cache
-def _say_unsigned(run: str) -> None:
-    """Say it once: whoever verifies with the public key will find the newest seal wanting."""
+def _say_unsigned(directory: Path) -> None:
+    """Say it once of a record: every verification will find its newest seal wanting."""
+    run = run_id(directory)
     print(
         f"NOT SIGNED: {run} had a signed seal, and is sealed again without a key: PGRESCUE_EVIDENCE_KEY is not set, "
         f"and the key that the record names is not on this machine. Where it is: pgrescue evidence seal {run}",
@@ -135,6 +136,6 @@ def seal(
     public = envelope.PublicKey(key.public_key()) if key else None
     path = directory / f"seal-{place}.dsse.json"
     if key is None and any(envelope.read(one.read_bytes()).signer for one in existing):
-        _say_unsigned(run_id(directory))
+        _say_unsigned(directory)
     write_text(path, envelope.render(statement(directory, run_id(directory), place, public, noted), key))
     return path

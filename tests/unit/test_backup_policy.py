@@ -199,9 +199,8 @@ def test_a_backup_counts_although_nothing_could_be_expired_after_it(repositories
 def test_an_attempt_that_was_cut_off_is_written_down_once(repositories, installed, how):
     attempted(repositories)
     began = "2026-11-24T02:00:00.000000Z"
-    taken = {"state": "taken", "label": "x"}
-    running = {"1": taken, "2": {"state": "running", "started": began}}
-    said = {"stanza": "test", "state": "running", "started": began, "repositories": running}
+    at_work = {"repository": "2", "started": began}
+    said = {"stanza": "test", "state": "running", "started": began, "repositories": {}, "at_work": at_work}
     (repositories.folder / "result.json").write_text(json.dumps(said))
     run(repositories, installed, *how)
     cut, *others = attempted(repositories)
@@ -217,7 +216,7 @@ def test_one_that_was_cut_off_after_its_backup_is_none(repositories, installed):
     began = "2026-11-24T02:00:00.000000Z"
     there = {"at": "2026-11-24T02:00:09Z", "repository": "1", "kind": "full", "result": "passed"}
     (repositories.folder / "attempts.jsonl").write_text(json.dumps(there) + "\n")
-    said = {"stanza": "test", "state": "running", "repositories": {"1": {"state": "running", "started": began}}}
+    said = {"stanza": "test", "state": "running", "at_work": {"repository": "1", "started": began}}
     (repositories.folder / "result.json").write_text(json.dumps(said))
     run(repositories, installed, "--failed")
     assert attempted(repositories) == [there]

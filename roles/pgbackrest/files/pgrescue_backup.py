@@ -190,15 +190,13 @@ class Repository:
 
 def interrupted(policy: "dict[str, Any]", earlier: "dict[str, Any]", at: str) -> None:
     """Write down the attempt that an earlier run did not come to the end of, unless it had written it itself."""
-    for number, one in earlier.get("repositories", {}).items():
-        if one["state"] != "running":
-            continue
-        ended = [
-            a for a in attempts.read(policy["attempts"]) if a.get("repository") == number and a["at"] >= one["started"]
-        ]
-        if not ended:
-            said = attempts.failed("it ended before it was done", number, at=at or one["started"])
-            attempts.append(policy["attempts"], [said])
+    if "at_work" not in earlier:
+        return
+    number, began = earlier["at_work"]["repository"], earlier["at_work"]["started"]
+    there = attempts.read(policy["attempts"])
+    if not any(one.get("repository") == number and one["at"] >= began for one in there):
+        said = attempts.failed("it ended before it was done", number, at=at or began)
+        attempts.append(policy["attempts"], [said])
 
 
 def main() -> int:
@@ -225,8 +223,7 @@ def main() -> int:
         interrupted(policy, records.read_json(path), "")
     result: "dict[str, Any]" = {"stanza": policy["stanza"], "state": "running", "started": now(), "repositories": {}}
     for number in range(1, len(policy["repositories"]) + 1):
-        result["repositories"][str(number)] = {"state": "running", "started": attempts.now()}
-        records.write_json(path, result)
+        records.write_json(path, {**result, "at_work": {"repository": str(number), "started": attempts.now()}})
         try:
             done = Repository(policy, number).attempt(on_timeline)
         except WRONG as error:

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint unit molecule bench bench-failover bench-recovery campaign campaign-archive campaign-watch clean venv tools
+.PHONY: help demo test lab lint unit molecule bench bench-failover bench-fleet bench-recovery campaign campaign-archive campaign-watch clean venv tools
 export CONTAINERS_CONF := $(CURDIR)/lab/containers.conf
 SCENARIOS = MOLECULE_GLOB='molecule/*/molecule.yml' molecule test --report
 # What the gate has time for, one of each kind; `make molecule` runs all.
@@ -32,7 +32,7 @@ lint: venv  ## ansible-lint (production), ruff, mypy
 	ANSIBLE_HOST_PATTERN_MISMATCH=warning ansible-lint --offline -q
 
 unit: venv tools  ## unit and property tests; modules run against a real PostgreSQL started by the test
-	@lab/bootstrap chromium fonts-dejavu-core
+	@lab/bootstrap chromium fonts-dejavu-core prometheus prometheus-alertmanager
 	@tests/fetch_postgres
 	@tests/fetch_clients
 	pytest -n auto --dist loadfile
@@ -51,6 +51,9 @@ bench: venv tools  ## what backups, dumps, a synchronous standby, the witness an
 	python bench/synchronous.py
 	python bench/witness_cost.py
 	python bench/ledger.py
+
+bench-fleet: venv tools  ## what one look costs for each of 10, 100 and 1,000 services, simulated on this machine (15 minutes)
+	python bench/fleet.py
 
 campaign: lab  ## each drill five times at random instants, the controller killed at every step, twenty partitions (5 hours; goes on where it stopped)
 	for drill in complete_loss switchover failover rollback corruption partial_loss "region_failure failback"; do python tests/campaigns/drills.py $$drill; done

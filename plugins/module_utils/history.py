@@ -39,7 +39,11 @@ def folded(
         "ended_s": epoch_s(ended[-1]) if ended else None,
         "attempts": sum(e["event"] == "start" and not e.get("phase") and not e.get("step") for e in events) or None,
         "failed_checks": [check["name"] for check in checks if check["verdict"] == "failed"],
-        **{key: measurement[key] for key in ("rta_s", "rpa_s", "phases", "data_bytes") if key in measurement},
+        **{
+            key: measurement[key]
+            for key in ("rta_s", "rpa_s", "detection_s", "phases", "data_bytes")
+            if key in measurement
+        },
         **_speeds(plan, events),
     }
     return {key: value for key, value in facts.items() if value is not None}

@@ -29,6 +29,7 @@ SELECT pg_is_in_recovery() AS in_recovery,
        (SELECT coalesce(json_agg(json_build_object('name', application_name, 'state', state,
                         'lag_bytes', pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint)), '[]')
           FROM pg_stat_replication WHERE NOT pg_is_in_recovery()) AS followers,
+       CASE WHEN NOT pg_is_in_recovery() THEN pg_current_snapshot()::text END AS snapshot,
        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS sessions,
        (SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND clock_timestamp() - state_change > '2 s') AS unconfirmed,
        (SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND clock_timestamp() - state_change > '2 s') AS blocked,
@@ -72,12 +73,13 @@ def status(place: str) -> Optional[str]:
 
 
 def disks(folders: "Sequence[str]") -> "list[dict[str, Any]]":
-    """Free and whole size in bytes of the disks that hold these folders, each disk once."""
+    """Free and whole size of the disks that hold these folders, in bytes and inodes, each disk once."""
     found: "dict[int, dict[str, Any]]" = {}
     for folder in folders:
         if os.path.isdir(folder):
             disk = os.statvfs(folder)
             size = {"free_bytes": disk.f_bavail * disk.f_frsize, "bytes": disk.f_blocks * disk.f_frsize}
+            size.update(free_inodes=disk.f_favail, inodes=disk.f_files)
             found.setdefault(os.stat(folder).st_dev, {"folder": folder, **size})
     return list(found.values())
 

@@ -35,10 +35,13 @@ def measured(runs: Sequence[Mapping[str, Any]]) -> "list[Mapping[str, Any]]":
     return [run for run in runs if {"fetch_s", "replay_s"} <= set(run)]
 
 
-def predict(runs: Sequence[Mapping[str, Any]], data_bytes: float, wal_bytes: float) -> "Optional[dict[str, Any]]":
+def predict(
+    runs: Sequence[Mapping[str, Any]], data_bytes: float, wal_bytes: float, procedure: str = ""
+) -> "Optional[dict[str, Any]]":
     """Seconds to restore and to be back, as half of the runs would do it and as all but one in twenty would.
 
-    To be back is left out where only proofs were run: nobody waited for them.
+    To be back is left out where only proofs were run: nobody waited for them. What it takes beside the restore is told by runs of the
+    same procedure, where there are any.
     A run is held against what would have been predicted for it: one of a comparable size says by which factor it can be
     slower, one of far less data only by how many seconds.
     """
@@ -63,7 +66,9 @@ def predict(runs: Sequence[Mapping[str, Any]], data_bytes: float, wal_bytes: flo
         "restore_p50_s": round(median(worse), 3),
         "restore_p95_s": round(worst_likely(worse), 3),
     }
-    others = [max(run["rta_s"] - run["fetch_s"] - run["replay_s"], 0.0) for run in known if "rta_s" in run]
+    back = [run for run in known if "rta_s" in run]
+    same = [run for run in back if run.get("procedure") == procedure]
+    others = [max(run["rta_s"] - run["fetch_s"] - run["replay_s"], 0.0) for run in same or back]
     if others:
         found["back_p50_s"] = round(found["restore_p50_s"] + median(others), 3)
         found["back_p95_s"] = round(found["restore_p95_s"] + worst_likely(others), 3)

@@ -167,10 +167,15 @@ def _command(text: str, request: "Mapping[str, Any]") -> str:
 
 
 def supposed(
-    situation: "Mapping[str, Any]", request: "Mapping[str, Any]", methods: "Sequence[str]", despite_copies: bool = False
+    situation: "Mapping[str, Any]",
+    request: "Mapping[str, Any]",
+    methods: "Sequence[str]",
+    procedure: str,
+    despite_copies: bool = False,
 ) -> "dict[str, Any]":
     """What C(ways) is asked, supposing that the primary is lost: a server that hangs or starts is fenced first, and closes no way."""
     return {
+        "procedure": procedure,
         "method": "",
         "target": None,
         "only_in": None,
@@ -189,7 +194,7 @@ def supposed(
 
 def _runbook(what: str, situation: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "dict[str, Any]":
     """The best open way of a runbook with its figures, or why none is open."""
-    asked = supposed(situation, request, RUNBOOKS[what], despite_copies=what == "complete_loss")
+    asked = supposed(situation, request, RUNBOOKS[what], what, despite_copies=what == "complete_loss")
     states = asked["states"]
     if what == "complete_loss" and any(seen["role"] == "standby" for seen in states.values()):
         standbys = [host for host, seen in states.items() if seen["role"] == "standby"]

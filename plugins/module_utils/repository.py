@@ -45,6 +45,7 @@ def candidates(info: "list[dict[str, Any]]", unreachable: Iterable[int] = ()) ->
                     "lsn_stop": backup["lsn"]["stop"],
                     "segment_bytes": sizes[systems[(repo, backup["database"]["id"])]],
                     "size_bytes": backup["info"]["size"],
+                    "stored_bytes": backup["info"]["repository"]["delta"],
                     "timeline": segment_timeline(backup["archive"]["stop"]),
                     "system_identifier": systems[(repo, backup["database"]["id"])],
                     "proof": noted.get(PROOF, "unproven"),
@@ -138,6 +139,13 @@ def archive_end(segments: "Mapping[str, int]", backup: Mapping[str, Any]) -> "Op
     """
     last = contiguous_end(segments, backup["wal_start"], backup["segment_bytes"])
     return {"segment": last, "time": _when(segments[last])} if last else None
+
+
+def missing_segments(segments: Iterable[str], backup: Mapping[str, Any]) -> int:
+    """How many segments are not in the archive between the beginning of a backup and the newest segment."""
+    size = backup["segment_bytes"]
+    broken = gaps(segments, backup["wal_start"], size)
+    return sum(segment_number(after, size) - segment_number(before, size) - 1 for before, after in broken)
 
 
 def newest_timeline(info: "list[dict[str, Any]]") -> int:

@@ -47,7 +47,8 @@ def _repositories(catalog: "Mapping[str, Any]") -> "list[dict[str, Any]]":
 
 def _estimates(situation: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "list[dict[str, Any]]":
     """What each way would take and lose if the primary were lost now; the closed ones with the reason."""
-    return ways(supposed(situation, request, sorted({method for methods in RUNBOOKS.values() for method in methods})))
+    runbooks = ("failover", "complete_loss")
+    return [way for what in runbooks for way in ways(supposed(situation, request, RUNBOOKS[what], what))]
 
 
 def _degraded(situation: "Mapping[str, Any]", catalog: "Mapping[str, Any]", proven: "Optional[str]") -> "list[str]":

@@ -90,7 +90,7 @@ def _promotions(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
                 "method": PROMOTE,
                 "host": host,
                 **lacks,
-                **took(request["runs"], "method", PROMOTE),
+                **took(request["runs"], "method", PROMOTE, request["procedure"], request["planned"]),
                 "closed": _unfit(host, seen, request, newest_line(request, seen["system_identifier"])),
             }
         )
@@ -134,7 +134,7 @@ def _restores(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
         size = int(first.get("segment_bytes") or DEFAULT_SEGMENT_BYTES)
         reached = (segment_number(end["segment"], size) + 1) * size if end.get("segment") else 0
         replayed = reached - segment_number(first["wal_start"], size) * size
-        known = predict(request["runs"], first.get("size_bytes") or 0, max(replayed, 0)) or {}
+        known = predict(request["runs"], first.get("size_bytes") or 0, max(replayed, 0), request["procedure"]) or {}
         found.append(
             {
                 "method": RESTORE,
@@ -186,7 +186,11 @@ def _warm(request: Mapping[str, Any], restores: "list[dict[str, Any]]") -> "list
         )
         cold = next((why for holds, why in reasons if holds), None)
         for way in restores:
-            usual = {"takes_s": None, "takes_p95_s": None, **took(request["runs"], "method", WARM)}
+            usual = {
+                "takes_s": None,
+                "takes_p95_s": None,
+                **took(request["runs"], "method", WARM, request["procedure"]),
+            }
             found.append({**way, **usual, "method": WARM, "host": host, "closed": way["closed"] or cold})
     return found
 
@@ -201,7 +205,7 @@ def _reloads(request: Mapping[str, Any], others: "list[dict[str, Any]]") -> "lis
             "method": LOGICAL,
             "backup": offered[0]["id"],
             "loses_s": _since(epoch_s(offered[0]["started"]), request),
-            **took(request["runs"], "method", LOGICAL),
+            **took(request["runs"], "method", LOGICAL, request["procedure"]),
             "closed": _still_running(request)
             or _no_clean_host(request, [])
             or _not_chosen(request, others, offered[0]),
@@ -287,7 +291,7 @@ def _returns(request: Mapping[str, Any]) -> "list[dict[str, Any]]":
             "method": RETURN,
             "host": host,
             "loses_bytes": max(newest_position(request, undone["system_identifier"]) - position(seen), 0),
-            **took(request["runs"], "method", RETURN),
+            **took(request["runs"], "method", RETURN, request["procedure"]),
             "closed": next((why for holds, why in reasons if holds), None),
         }
     ]
@@ -337,12 +341,16 @@ def _since(moment_s: Optional[float], request: Mapping[str, Any]) -> Optional[fl
     return round(max(float(request["last_acknowledged_s"]) - float(moment_s), 0.0), 3)
 
 
-def took(runs: Sequence[Mapping[str, Any]], key: str, value: str) -> "dict[str, float]":
+def took(
+    runs: Sequence[Mapping[str, Any]], key: str, value: str, procedure: str = "", planned: bool = False
+) -> "dict[str, float]":
     """What earlier runs took, usually and at worst, of those whose C(key) is this value; nothing when none measured it.
 
-    A run that was interrupted and gone on with measures the interruption, and does not count.
+    Those of the same procedure tell more than others, and of them those that began like this one: before clients noticed anything, or
+    after. A run that was interrupted and gone on with measures the interruption, and does not count.
     """
-    seen = [
-        float(run["rta_s"]) for run in runs if run.get(key) == value and "rta_s" in run and run.get("attempts", 1) == 1
-    ]
-    return {"takes_s": round(median(seen), 3), "takes_p95_s": round(worst_likely(seen), 3)} if seen else {}
+    seen = [run for run in runs if run.get(key) == value and "rta_s" in run and run.get("attempts", 1) == 1]
+    same = [run for run in seen if run.get("procedure") == procedure]
+    alike = [run for run in same if ("detection_s" not in run) == planned]
+    times = [float(run["rta_s"]) for run in alike or same or seen]
+    return {"takes_s": round(median(times), 3), "takes_p95_s": round(worst_likely(times), 3)} if times else {}

@@ -49,50 +49,15 @@ catalog:
     timeline: {description: The newest timeline in the archive., type: int}
     archive_end: {description: Last segment that can be replayed from the newest candidate, and when it was archived., type: dict}
     unreachable: {description: Repositories that did not answer, each with what was said., type: dict}
+    missing_segments:
+      description: Segments that are missing from the archive between the oldest backup that can be used and the newest segment.
+      type: int
     problem: {description: 'Why nothing can be restored, where that is so and nothing needs to be.', type: str}
     empty: {description: 'Whether every repository was looked at and none has a backup; beside C(problem).', type: bool}
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, repository
-
-
-class NoBackup(guards.Stop):
-    """Every repository was looked at, and none has one."""
-
-
-def observe(
-    engine: pgbackrest.Repositories, wanted: "str | None", unreachable: "dict[str, str]"
-) -> "dict[str, object]":
-    """Ask the repositories and fold their answers; those that do not answer are added to `unreachable`."""
-    endpoints = engine.module.params["endpoints"]
-    unreachable.update(network.tls_problems(endpoints, engine.module.params["knock_s"]))
-    answering = ["--repo=%s" % repo for repo in endpoints if str(repo) not in unreachable] if unreachable else [None]
-    info = [stanza for repo in answering for stanza in engine.ask(*filter(None, [repo]), "info")]
-    known = [repo for stanza in info for repo in stanza.get("repo", [])]
-    # 0 ok, 1 no such stanza, 2 no valid backups
-    unseen = bool(unreachable) or any(repo["status"]["code"] not in (0, 1, 2) for repo in known)
-    unreachable.update(
-        {str(repo["key"]): repo["status"]["message"] for repo in known if repo["status"]["code"] not in (0, 2)}
-    )
-    backups = repository.candidates(info, [int(repo) for repo in unreachable])
-    if not backups:
-        said = "; ".join("repository %s: %s" % item for item in sorted(unreachable.items())) or "they hold no backup"
-        raise (guards.Stop if unseen else NoBackup)(
-            "No repository offers a backup of %s (%s)." % (engine.module.params["stanza"], said), guards.PRECONDITION
-        )
-    system = repository.single_system(backups, wanted or repository.present_system(info))
-    archives = repository.archives(info, system, unreachable)
-    stored, line = engine.archived(archives, repository.segment_bytes(backups, system))
-    usable, passed_over = repository.judge(backups, system, stored, line)
-    return {
-        "candidates": usable,
-        "passed_over": passed_over,
-        "system_identifier": system,
-        "timeline": line.newest if stored else None,
-        "archive_end": repository.archive_end(stored, usable[0]) if usable else None,
-        "unreachable": unreachable,
-    }
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import catalogs, guards, pgbackrest
 
 
 def main() -> None:
@@ -110,12 +75,14 @@ def main() -> None:
     )
     unreachable: "dict[str, str]" = {}
     try:
-        catalog = observe(pgbackrest.Repositories(module), module.params["system_identifier"] or None, unreachable)
+        catalog = catalogs.observe(
+            pgbackrest.Repositories(module), module.params["system_identifier"] or None, unreachable
+        )
     except guards.Stop as stop:
         if module.params["required"]:
             guards.fail(module, stop)
         catalog = {"candidates": [], "passed_over": [], "unreachable": unreachable, "problem": str(stop)}
-        catalog["empty"] = isinstance(stop, NoBackup)
+        catalog["empty"] = isinstance(stop, catalogs.NoBackup)
     module.exit_json(changed=False, catalog=catalog)
 
 

@@ -10,8 +10,10 @@ import typer
 from rich.console import Console
 
 from pgrescue import (
+    cli_adopt,
     cli_evidence,
     cli_ledger,
+    cli_metrics,
     cli_programme,
     cli_steering,
     cli_watch,
@@ -122,6 +124,8 @@ cli_steering.register(app)
 cli_watch.register(app)
 cli_programme.register(app)
 cli_ledger.register(app)
+cli_metrics.register(app)
+cli_adopt.register(app)
 
 
 EngineOption = Annotated[

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from pgrescue import incident_view, incidents, recovery, runner, status, triage, upkeep
+from pgrescue import fleet, incident_view, incidents, recovery, runner, status, triage, upkeep
 from pgrescue.core import alone, guards
 from pgrescue.human import moment
 from pgrescue.options import LAB, Inventory, Json, Reason, Service, inventory_path, refuse
@@ -183,6 +183,19 @@ def show_status(
         refuse(str(error), error.code)
 
 
+def check(
+    inventory: Inventory = LAB,
+    part: Annotated[str, typer.Option("--slice", help="The i-th of n slices, i/n, for several machines.")] = "1/1",
+    forks: Annotated[int, typer.Option(help="Hosts looked at at once.", min=1)] = 50,
+    as_json: Json = False,
+) -> None:
+    """Look once at every service of an inventory: one primary, its standbys, WAL archived; exit 1 if not so."""
+    try:
+        raise typer.Exit(fleet.run(inventory_path(inventory), part, forks, as_json, Console()))
+    except fleet.FleetError as error:
+        refuse(str(error), 3)
+
+
 def declare(
     says: Annotated[str, typer.Argument(help="What is wrong, in a sentence.")],
     service: Service = "shop",
@@ -321,5 +334,6 @@ def register(app: typer.Typer) -> None:
     app.command("triage")(triage_service)
     app.command()(watch)
     app.command("status")(show_status)
+    app.command()(check)
     app.command()(declare)
     app.add_typer(incident, name="incident")

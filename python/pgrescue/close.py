@@ -11,6 +11,7 @@ from pgrescue.evidence import pack
 from pgrescue.evidence.settings import Settings
 from pgrescue.evidence.verify import verify
 from pgrescue.files import write_json, write_text
+from pgrescue.metrics import textfile
 from pgrescue.models import Result, Run
 
 
@@ -29,6 +30,7 @@ def finish(directory: Path, result: Result | None = None) -> Run:
     write_text(directory / "report.html", report.html(finished))
     write_text(directory / "report.md", report.markdown(finished))
     pack.close(finished, Settings.of(directory))
+    textfile.publish(directory.parent)
     return run
 
 

@@ -46,10 +46,10 @@ def during(story: Story, directory: Path, before: Sequence[Item], who: str, now:
         "steps": ("every step is timed", (bool(ended), plural(len(ended), "step"))),
         "notes": ("what people saw is noted", (True, plural(len(story.notes), "note"))),
         "recording": ("the terminal is recorded", (taped, tape.FILE if taped else "nothing was")),
-        "metrics": ("every host is sampled each second", _sampled(directory)),
+        "samples": ("every host is sampled each second", _sampled(directory)),
     }
     without = next((one for one in before if one.item == SAMPLING and one.reason), None)
-    reasons = {"metrics": (without.reason, without.standing)} if without else {}
+    reasons = {"samples": (without.reason, without.standing)} if without else {}
     return [item(name, "during", text, found, who, now, *reasons.get(name, ())) for name, (text, found) in kept.items()]
 
 

@@ -101,7 +101,7 @@ def sampling(
         if not any(one.item == SAMPLING and one.done for one in items):
             yield Sampling({}, folder)
             return
-        limit = {"metrics_limit_s": int(waits_s) + RECOVERS_WITHIN_S}
+        limit = {"samples_limit_s": int(waits_s) + RECOVERS_WITHIN_S}
         played = playbook(PLAYBOOK, request, recovery.new_id(request), console, limit)
         begun = Sampling(played.results.get("samples", {}), folder)
         stack.callback(begun.end)

@@ -142,6 +142,7 @@ class Candidate(Model):
     lsn_stop: str | None = None  # where it is consistent
     segment_bytes: int | SkipJsonSchema[None] = None
     size_bytes: int | SkipJsonSchema[None] = None
+    stored_bytes: int | SkipJsonSchema[None] = None  # what it added to its repository
     timeline: int | SkipJsonSchema[None] = None
     system_identifier: str | SkipJsonSchema[None] = None
     reaches: str | None = None  # the last segment that can be replayed from it

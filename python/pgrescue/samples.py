@@ -1,4 +1,4 @@
-"""`metrics-<host>.json` of a record: what a host did, second by second, as sysstat saw it."""
+"""`samples-<host>.json` of a record: what a host did, second by second, as sysstat saw it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIMIT_S = 120.0
 
 def name(host: str) -> str:
     """The file of a host."""
-    return f"metrics-{host}.json"
+    return f"samples-{host}.json"
 
 
 class Sample(Model):

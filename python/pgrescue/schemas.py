@@ -36,7 +36,7 @@ DOCUMENTS: dict[str, Any] = {
     "verification": evidence.Verification,
     "drill": drill_record.Drill,
     "checklist": list[drill_checklist.Item],
-    "metrics": samples.Samples,
+    "samples": samples.Samples,
     "findings": list[findings.Finding],
     "finding_event": findings.Event,
     "attempt": attempts.Attempt,

@@ -25,8 +25,18 @@ SIGNS = {"page": ("!!", "bold red"), "ticket": (" !", "yellow"), "none": ("ok", 
 def run(service: str, inventory: str, as_json: bool, console: Console) -> int:
     """Look at one service and print; 1 when something is degraded, 0 when nothing is."""
     with console.status(f"Looking at {service} from all its hosts"):
-        found = triage.look(service, inventory, more={"watch_list_limit_s": LIST_S})
-    said = {
+        said = facts(service, inventory)
+    if as_json:
+        print(json.dumps(said, indent=2), file=console.file)
+    else:
+        console.print(render(said), highlight=False)
+    return WRONG if said["degraded"] else FINE
+
+
+def facts(service: str, inventory: str) -> dict[str, Any]:
+    """All that is said of a service. Raises TriageError when its hosts cannot be looked at."""
+    found = triage.look(service, inventory, more={"watch_list_limit_s": LIST_S})
+    return {
         "service": service,
         "at": datetime.now(UTC).isoformat(),
         "situation": found["situation"],
@@ -35,11 +45,6 @@ def run(service: str, inventory: str, as_json: bool, console: Console) -> int:
         "last_drill": last_drill(runner.RUNS, service),
         "incident": open_incident(service),
     }
-    if as_json:
-        print(json.dumps(said, indent=2), file=console.file)
-    else:
-        console.print(render(said), highlight=False)
-    return WRONG if said["degraded"] else FINE
 
 
 def last_drill(runs: Path, service: str) -> dict[str, Any] | None:

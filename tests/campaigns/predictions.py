@@ -36,7 +36,7 @@ def grow(megabytes: int) -> None:
     on(
         primary,
         "psql -Xqd shop -c 'DROP TABLE IF EXISTS ballast' -c \"CREATE TABLE ballast AS SELECT n, "
-        "(SELECT string_agg(md5(random()::text || n), '') FROM generate_series(1, 220)) AS filler "
+        "(SELECT string_agg(md5(random()::text || n || i), '') FROM generate_series(1, 220) AS i) AS filler "
         f'FROM generate_series(1, {rows}) AS n"',
     )
     subprocess.run(["pgrescue", "backup"], cwd=HOUSE, check=True, stdout=subprocess.DEVNULL)

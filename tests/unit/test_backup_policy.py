@@ -239,6 +239,22 @@ def test_one_repository_that_fails_is_said_and_the_other_gets_its_backup(reposit
     done, result = run(repositories, installed, repositories=[silent, there])
     assert (done.returncode, result["state"]) == (5, "failed")
     assert [r["state"] for r in result["repositories"].values()] == ["failed", "taken"]
+    before = result["attempts"]
+    assert all("ended" in r for r in result["repositories"].values())
+    _, result = run(repositories, installed, repositories=[silent, there])
+    assert result["attempts"]["1"] == {**before["1"], "failed": before["1"]["failed"] + 1}
+    assert result["attempts"]["2"] == {**before["2"], "passed": before["2"]["passed"] + 1}
+
+
+def test_a_run_that_was_killed_counts_as_one_attempt_that_failed(repositories, installed):
+    _, result = run(repositories, installed)
+    killed = {**result, "state": "running", "repositories": {"1": result["repositories"]["1"]}}
+    (repositories.folder / "result.json").write_text(json.dumps(killed))
+    for _ in range(2):  # systemd may say so twice
+        _, told = run(repositories, installed, "--failed")
+        assert (told["state"], told["repositories"]["2"]["state"]) == ("failed", "failed")
+        assert told["attempts"]["1"] == result["attempts"]["1"]
+        assert told["attempts"]["2"]["failed"] == result["attempts"]["2"]["failed"] + 1
 
 
 def test_an_old_primary_that_came_back_takes_no_backup(repositories, installed):

@@ -255,6 +255,17 @@ def test_what_a_way_loses_is_told_in_seconds_of_acknowledged_commits():
     assert ways.ways(request(states=states, runs=interrupted))[0]["takes_s"] == 11.0
 
 
+def test_a_prediction_is_told_by_runs_that_began_alike():
+    states = {"db1": {**STANDBY, "replayed_s": 1000.0}}
+    others = [{"method": "promote", "procedure": "unattended_failover", "rta_s": 9.0, "detection_s": 2.0}] * 9
+    same = [{"method": "promote", "procedure": "failover", "rta_s": 12.0}] * 5
+    alike = [{"method": "promote", "procedure": "failover", "rta_s": 27.0, "detection_s": 6.0}]
+    for runs, expected in ((others, 9.0), (others + same, 12.0), (others + same + alike, 27.0)):
+        assert ways.ways(request(procedure="failover", states=states, runs=runs))[0]["takes_s"] == expected
+    left = request(procedure="failover", planned=True, states=states, runs=others + same + alike)
+    assert ways.ways(left)[0]["takes_s"] == 12.0
+
+
 def test_with_no_clean_host_a_backup_is_restored_over_what_a_stopped_host_was_left_with():
     left = {"db1": {**FENCED, "ready": True}}
     plan = plans.make(request(states=left, methods=["restore"]), "run-1")

@@ -145,7 +145,7 @@ def test_whoever_sits_there_is_asked_who_acknowledged_and_for_each_reason(monkey
 def test_what_was_kept_during_a_drill_is_counted(tmp_path):
     found = record.load(Synthetic().write(tmp_path))
     items = {one.item: one for one in drill_checklist.during(found.story, found.directory, [], "lena", NOW)}
-    assert [one.item for one in items.values() if not one.done] == ["recording", "metrics"]
+    assert [one.item for one in items.values() if not one.done] == ["recording", "samples"]
     assert items["notes"].said == "1 note"
     after = {one.item: one for one in drill_checklist.after(found, 2, "", "lena", NOW)}
     assert (after["measured"].done, after["next"].done, after["findings"].said) == (True, False, "2 findings")

@@ -263,10 +263,10 @@ def test_what_the_terminal_showed_and_what_the_hosts_did_is_part_of_the_sealed_r
     assert (well.ended, gone.ended) == (None, "Connection to db2 closed.")
     assert well.samples == gone.samples
     assert "terminal.cast" in (there / "mapping.csv").read_text()
-    assert "metrics-db1.json" in (there / "mapping.csv").read_text()
+    assert "samples-db1.json" in (there / "mapping.csv").read_text()
     items = {one.item: one for one in drill_checklist.read(there)}
     assert items["recording"].done
-    assert items["metrics"].said.startswith("2 hosts; ")
+    assert items["samples"].said.startswith("2 hosts; ")
     assert verify(there).holds
 
 

@@ -11,6 +11,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from modules import HOUSE, collection, module, refused
 from postgres import PostgresServer, programs
+from strangers import fingerprint, running
 
 VERSION = int(programs().parent.name)
 SOCKETS = "/var/run/postgresql"  # where Debian's servers have theirs
@@ -38,7 +39,7 @@ def protect(tmp_path, monkeypatch):
 
     def run(variables, *more, playbook="playbooks/protect.yml"):
         extra = tmp_path / "variables.yml"
-        extra.write_text(yaml.safe_dump({"service": "orders", **variables}))
+        extra.write_text(yaml.safe_dump({"service": "orders", "postgres_configurations": str(tmp_path), **variables}))
         command = [Path(sys.executable).parent / "ansible-playbook", playbook, "-i", inventory]
         env = {**os.environ, "ANSIBLE_CONFIG": str(HOUSE / "ansible.cfg"), "PGRESCUE_RUNS": str(tmp_path / "runs")}
         asked = [*command, "-e", f"@{extra}", "-vvv", *more]
@@ -122,6 +123,19 @@ def test_check_mode_ends_where_it_cannot_look_and_everywhere_without_a_primary(p
     code, said = protect({"found": {"pg-a": standby, "pg-b": standby}}, playbook=tmp_path / "seen.yml")
     assert "Could not match supplied host pattern" in said  # as ever: no primary stops the runbook
     assert code != 0
+
+
+def test_a_cluster_that_somebody_else_made_is_refused_before_anything_is_changed(protect, tmp_path):
+    settings = {"unix_socket_directories": SOCKETS, "archive_mode": "off"}
+    with running(tmp_path, settings=settings) as server:
+        before = fingerprint(tmp_path / str(server.version), server)
+        code, said = protect({"postgres_version": VERSION, "postgres_port": server.port})
+        assert fingerprint(tmp_path / str(server.version), server) == before
+    assert code == 2, said
+    assert '"exit_code": 3' in said
+    for words in ("must be restarted once", "orders-db.crt", "cannot be read by", "Nothing was changed on any host"):
+        assert words in said
+    assert (counted(said, "changed"), "Install PostgreSQL" in said) == (0, False)
 
 
 def test_whose_archive_it_is(archiving, monkeypatch):

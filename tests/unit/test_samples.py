@@ -185,7 +185,7 @@ def test_who_goes_on_without_samples_nothing(monkeypatch):
 
 def test_a_host_stops_by_itself_when_nobody_tells_it_to(monkeypatch):
     _, _, played = entered(monkeypatch, {"db1": [SADC, "1", "60"]})
-    assert played == [("playbooks/sample_hosts.yml", {"metrics_limit_s": 7200 + 6 * 3600})]
+    assert played == [("playbooks/sample_hosts.yml", {"samples_limit_s": 7200 + 6 * 3600})]
 
 
 def host(name, seconds, **more):
@@ -224,12 +224,12 @@ def test_samples_that_cannot_be_read_are_said_and_stop_no_report(tmp_path):
     found = ended(tmp_path)
     (found.directory / samples.name("db1")).write_text("{}")
     close.finish(found.directory)
-    assert "Samples of the hosts: cannot be read: metrics-db1.json" in (found.directory / "report.md").read_text()
+    assert "Samples of the hosts: cannot be read: samples-db1.json" in (found.directory / "report.md").read_text()
 
 
 def kept(found):
     items = drill_checklist.during(found.story, found.directory, [], "ada", ZERO)
-    return next((one.done, one.said) for one in items if one.item == "metrics")
+    return next((one.done, one.said) for one in items if one.item == "samples")
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_the_playbook_hands_over_how_each_host_is_sampled(tmp_path):
     inventory = {"all": {"hosts": hosts, "children": {"shop": shop}}}
     (tmp_path / "hosts.yml").write_text(json.dumps(inventory))
     play = runner.start(
-        drill_sampling.PLAYBOOK, str(tmp_path / "hosts.yml"), {"service": "shop", "metrics_limit_s": 99}
+        drill_sampling.PLAYBOOK, str(tmp_path / "hosts.yml"), {"service": "shop", "samples_limit_s": 99}
     )
     assert play.wait() == 0, play.output()
     handed = play.results()["samples"]
@@ -289,4 +289,4 @@ def test_what_is_kept_of_a_host_fits_its_schema(tmp_path, recorded):
     from pgrescue import schemas
 
     sampled(tmp_path, {"db1": ["cat", str(recorded)]}).keep(tmp_path)
-    jsonschema.validate(json.loads((tmp_path / samples.name("db1")).read_text()), schemas.schema("metrics"))
+    jsonschema.validate(json.loads((tmp_path / samples.name("db1")).read_text()), schemas.schema("samples"))

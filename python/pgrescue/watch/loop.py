@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pgrescue.core import records, scene, situations
+from pgrescue.metrics import textfile
 from pgrescue.models import rfc3339
 from pgrescue.watch.memory import Memory
 from pgrescue.watch.patience import CHANGED, OPENED, OVER, Patience
@@ -119,5 +120,6 @@ class Watch:
         try:
             self._heartbeat.parent.mkdir(parents=True, exist_ok=True)
             records.write_json(str(self._heartbeat), json.loads(json.dumps(said)))
+            textfile.write_watch(said)
         except OSError as error:
             print(f"the heartbeat cannot be written: {error}", flush=True)

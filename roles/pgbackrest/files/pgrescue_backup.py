@@ -45,6 +45,12 @@ def now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def counted(earlier: "dict[str, Any]", number: str, name: str) -> "dict[str, Any]":
+    """How often a backup to each repository was attempted from this host, with one attempt more."""
+    counts = {"passed": 0, "failed": 0, **earlier.get(number, {})}
+    return {**earlier, number: {**counts, name: counts[name] + 1}}
+
+
 def ask(policy: "dict[str, Any]", question: str) -> str:
     """The answer of the server on this host, unaligned."""
     command = ["psql", "-XAtq", "-h", policy["socket_directory"], "-p", str(policy["port"]), "-d", "postgres"]
@@ -208,7 +214,15 @@ def main() -> int:
         earlier = records.read_json(path) if os.path.exists(path) else {"stanza": policy["stanza"]}
         if earlier.get("state") != "failed":
             interrupted(policy, earlier, attempts.now())
-            records.write_json(path, {**earlier, "state": "failed", "problem": "it ended before it was done"})
+            broken = {**earlier, "state": "failed", "problem": "it ended before it was done"}
+            left = [
+                str(n) for n, _ in enumerate(policy["repositories"], 1) if str(n) not in earlier.get("repositories", {})
+            ]
+            for number in left[:1]:  # the one it was at; those behind it were not tried
+                broken["attempts"] = counted(earlier.get("attempts", {}), number, "failed")
+                done = {"state": "failed", "problem": broken["problem"], "ended": now()}
+                broken["repositories"] = {**earlier.get("repositories", {}), number: done}
+            records.write_json(path, broken)
         return 0
     try:
         on_timeline = timeline(policy)
@@ -219,16 +233,22 @@ def main() -> int:
         why = "its server is a standby" if listens(policy) else "no server runs"
         print("No primary runs here (%s): nothing to do. If one should, that is for monitoring to say." % why)
         return 0
-    if os.path.exists(path) and records.read_json(path)["state"] == "running":  # its host went down
-        interrupted(policy, records.read_json(path), "")
+    earlier = records.read_json(path) if os.path.exists(path) else {}
+    if earlier.get("state") == "running":  # its host went down
+        interrupted(policy, earlier, "")
     result: "dict[str, Any]" = {"stanza": policy["stanza"], "state": "running", "started": now(), "repositories": {}}
+    result["attempts"] = earlier.get("attempts", {})
     for number in range(1, len(policy["repositories"]) + 1):
         records.write_json(path, {**result, "at_work": {"repository": str(number), "started": attempts.now()}})
         try:
             done = Repository(policy, number).attempt(on_timeline)
         except WRONG as error:
             done = {"state": "failed", "problem": str(error) or repr(error)}
-        result["repositories"][str(number)] = done
+        result["repositories"][str(number)] = {**done, "ended": now()}
+        result["attempts"] = counted(
+            result["attempts"], str(number), "passed" if done["state"] == "taken" else "failed"
+        )
+        records.write_json(path, result)
         print("repository %d: %s" % (number, json.dumps(done, sort_keys=True)), flush=True)
     failed = [number for number, done in result["repositories"].items() if done["state"] == "failed"]
     records.write_json(path, {**result, "state": "failed" if failed else "passed", "finished": now()})

@@ -14,25 +14,11 @@ import argparse
 import json
 import os
 import select
-import subprocess
 import sys
 import time
-from typing import Any
 
 from pgrescue_core import look
-
-
-class Host:
-    """What the core wants of a module: its arguments, and to run a command."""
-
-    def __init__(self, params: "dict[str, Any]") -> None:
-        self.params = params
-
-    def run_command(self, command: "list[str]", environ_update: "Any" = None, **_: Any) -> "tuple[int, str, str]":
-        """Exit code, output, and what was complained about."""
-        environment = {**os.environ, **(environ_update or {})}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        return done.returncode, done.stdout, done.stderr
+from pgrescue_core.host_program import Host
 
 
 def gone(seconds: float) -> bool:

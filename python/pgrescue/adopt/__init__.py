@@ -1,0 +1,1 @@
+"""`pgrescue init`: an inventory for a cluster that is there already."""

@@ -1,0 +1,1 @@
+"""What of the records is measured by Prometheus: docs/metrics.md."""

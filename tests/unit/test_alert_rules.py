@@ -1,0 +1,201 @@
+"""Each alert fires for its fault and for no other, and none fires while all is well. Judged by Prometheus itself."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from modules import collection
+from pgrescue.core import series as table
+
+from monitoring import FOLLOWS, HOUSE, INSTANCES, RULES, Values, inventory_rules, judged, of, promtool, series, well
+
+FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
+
+
+def firing(folder: Any, values: Values) -> set[str]:
+    """The alerts that fire after two hours, in promtool's own words."""
+    said = judged(folder, values, f"{FIRING} * 0", [{"labels": '{alertname="none"}', "value": 0}])
+    assert "got:" in said, said
+    got = said.split("got:")[1]
+    return {part.split('"')[1] for part in got.split("alertname=")[1:]} - {"Watchdog"}
+
+
+def gone(values: Values, *parts: str) -> Values:
+    """Without the series whose names hold one of these."""
+    return {name: None for name in values if any(part in name for part in parts)}
+
+
+def every(values: Values, part: str, value: str) -> Values:
+    """Another value for the series whose names hold this."""
+    found: Values = {name: value for name in values if part in name}
+    assert found, part
+    return found
+
+
+WELL = well()
+PRIMARY, REPO = of("db1"), {"cluster": "shop", "engine": "pgbackrest", "repo": 1, "instance": of("db1")["instance"]}
+RUN = "run_rta_seconds"
+P = "PgRescue"
+FAULTS: dict[str, tuple[Values, set[str]]] = {
+    "RecoveryPointStale": (every(WELL, "recovery_point", "-80000x150"), {"RecoveryPointAging"}),
+    "RecoveryPointAging": (every(WELL, "recovery_point", "-60000x150"), set()),
+    "RecoveryPointMissing": (gone(WELL, "recovery_point"), set()),
+    "WalGap": ({series("wal_gap_segments", cluster="shop", instance=PRIMARY["instance"]): "0x100 3x50"}, set()),
+    "ArchiverFailing": (
+        {series("archiver_last_failure_timestamp_seconds", **PRIMARY): FOLLOWS,
+         series("archiver_last_success_timestamp_seconds", **PRIMARY): "100x150"}, set()),
+    "BackupOverdue": (every(WELL, "backup_last_success", "-90000x150"), set()),
+    "BackupTelemetryMissing": (gone(WELL, "backup_last_success"), set()),
+    "BackupFailed": ({series("backup_last_attempt_success", **REPO): "0x150"}, set()),
+    "BackupUnusable": (every(WELL, "backup_unusable", "1x150"), set()),
+    "RepositoryUnreachable": (
+        {series("repository_reachable", cluster="shop", repo=2, instance=of(host)["instance"]): "0x150"
+         for host in ("db1", "db2")}, set()),
+    "NoRepository": (every(WELL, "repository_reachable", "0x150"), {"RepositoryUnreachable"}),
+    "NoPrimary": (every(WELL, "server_primary", "0x150"), set()),
+    "TwoPrimaries": (every(WELL, "server_primary", "1x150"), {"StandbyLost"}),
+    "StandbyLost": ({series("server_running", **of("db2")): "0x150"}, set()),
+    "StandbyLagging": (every(WELL, "standby_lag", "1e9x150"), set()),
+    "ChecksumFailure": ({series("checksum_failures", **of("db2")): "0x110 1x40"}, set()),
+    "DiskFilling": (every(WELL, "disk_free_inodes", "1e6x150"), set()),
+    "DiskFull": (every(WELL, "disk_free_bytes", "4.9e10-30000000x150"), set()),
+    "WitnessSilent": (every(WELL, "witness_last", "0+60x110 6600x40"), set()),
+    "RestoreTestOverdue": (every(WELL, "restore_test", "-700000x150"), set()),
+    "RestoreTestMissing": (gone(WELL, "restore_test"), set()),
+    "DrillOverdue": (every(WELL, "drill_last", "-9000000x150"), set()),
+    "ObjectiveMissed": (every(WELL, RUN, "4000x150"), set()),
+    "ExporterDown": ({series("up", job="pgrescue", instance=INSTANCES[1]): "0x150"}, set()),
+    "Blind": (every(WELL, "up{", "0x150"), {"ExporterDown"}),
+    "CollectorFailing": ({series("collector_success", collector="repository", **of("db2")): "0x150"}, set()),
+    "WatchSilent": (every(WELL, "watch_last", "0+60x110 6600x40"), set()),
+    "TextfileStale": (every(WELL, "node_textfile", "0+60x90 5400x60"), set()),
+    "RecordsMissing": (gone(WELL, "records_problems"), set()),
+    "RecordsUnreadable": (every(WELL, "records_problems", "1x150"), set()),
+}  # fmt: skip
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
+
+
+def test_prometheus_takes_the_rules_and_what_the_inventory_becomes(tmp_path):
+    (tmp_path / "inventory.yml").write_text(yaml.safe_dump(inventory_rules()))
+    hurried = collection("plugins.module_utils.alert_rules").hurried(yaml.safe_load(RULES.read_text()), 30)
+    (tmp_path / "hurried.yml").write_text(yaml.safe_dump(hurried))
+    done = promtool("check", "rules", str(RULES), *map(str, tmp_path.glob("*.yml")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "wrong.yml").write_text(RULES.read_text().replace("max by (cluster)", "max by cluster", 1))
+    assert promtool("check", "rules", str(tmp_path / "wrong.yml")).returncode != 0
+
+
+def test_every_alert_but_the_one_that_always_fires_has_its_fault():
+    assert {P + name for name in FAULTS} | {"Watchdog"} == set(alerts())
+
+
+def test_while_all_is_well_nothing_fires_but_the_watchdog(tmp_path):
+    assert firing(tmp_path, WELL) == set()
+    assert judged(tmp_path, WELL, FIRING, [{"labels": '{alertname="Watchdog"}', "value": 1}]) == ""
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_an_alert_fires_for_its_fault_and_others_only_where_they_follow(name, tmp_path):
+    values, others = FAULTS[name]
+    assert firing(tmp_path, {**WELL, **values}) == {P + one for one in (name, *others)}
+
+
+def test_a_service_with_no_telemetry_at_all_is_paged(tmp_path):
+    assert firing(tmp_path, {}) >= {P + "Blind", P + "RecoveryPointMissing"}
+
+
+def test_every_alert_says_what_it_is_and_what_to_type_next():
+    for name, rule in alerts().items():
+        assert rule["labels"]["severity"] in ("page", "ticket", "none"), name
+        assert set(rule["annotations"]) == {"summary", "command"}, name
+
+
+def test_every_series_that_a_rule_asks_for_is_exported():
+    asked = set(re.findall(r"\bpgrescue_[a-z_]+", RULES.read_text()))
+    made = {
+        rule["record"]
+        for group in yaml.safe_load(RULES.read_text())["groups"]
+        for rule in group["rules"]
+        if "record" in rule
+    }
+    groups = {group["name"] for group in yaml.safe_load(RULES.read_text())["groups"]}
+    assert asked - set(table.BY_NAME) - groups <= {"pgrescue_records", "pgrescue_expected_cluster"}
+    assert {one.name for one in table.TABLE if one.by == "rules"} <= made | {
+        rule["record"] for group in inventory_rules()["groups"] for rule in group["rules"]
+    }
+
+
+def test_a_person_is_told_before_the_objective_is_lost(tmp_path):
+    """Of a dump that takes long as much earlier as it takes."""
+    slow = {
+        series("backup_last_success_timestamp_seconds", cluster="shop", engine="dump", repo=1, type="dump"): "0x150",
+        series("backup_last_duration_seconds", cluster="shop", engine="dump", repo=1, type="dump"): "2400x150",
+    }
+    for values, seconds in ((WELL, 86400 - 1800), ({**WELL, **slow}, 86400 - 1800 - 2400)):
+        expected = [{"labels": 'pgrescue:reachable_rpo_seconds{cluster="shop"}', "value": seconds}]
+        assert judged(tmp_path, values, "pgrescue:reachable_rpo_seconds", expected) == ""
+        wrong = [{**expected[0], "value": seconds + 1}]
+        assert judged(tmp_path, values, "pgrescue:reachable_rpo_seconds", wrong) != ""
+
+
+def test_the_word_of_a_host_that_was_primary_once_is_not_taken_for_the_last(tmp_path):
+    other = {**REPO, "instance": "10.0.0.2:9188"}
+    old = {
+        series("backup_last_attempt_timestamp_seconds", **other): "-90000x150",
+        series("backup_last_attempt_success", **other): "0x150",
+    }
+    assert firing(tmp_path, {**WELL, **old}) == set()
+
+
+def test_one_failure_in_thirty_is_96_7_percent_and_a_day_left_out_shows(tmp_path):
+    day = 24  # hours, which are the steps
+    labels = {"cluster": "shop", "engine": "pgbackrest", "repo": 1}
+    last = [n if n != 15 else 14 for n in range(31)]  # a backup each midnight, and none on the fifteenth day
+    values: Values = {
+        series("backup_attempts_total", result="passed", **labels): " ".join(
+            f"{n if n < 15 else n - 1}x{day - 1}" for n in range(31)
+        ),
+        series("backup_attempts_total", result="failed", **labels): f"0x{15 * day - 1} 1x{17 * day}",
+        series("backup_last_success_timestamp_seconds", type="full", **labels): " ".join(
+            f"{86400 * n}x{day - 1}" for n in last
+        ),
+    }
+    rules = (
+        "backup_attempts_passed:30d",
+        "backup_attempts:30d",
+        "backup_last_success_timestamp_seconds",
+        "backup_gap_seconds:30d",
+    )
+    slow = [f"pgrescue:{name}" for name in rules]
+    asked = {
+        "pgrescue:backup_attempts:30d": 30,
+        "pgrescue:backup_attempts_passed:30d": 29,
+        "round(1000 * pgrescue:backup_attempts_passed:30d / pgrescue:backup_attempts:30d)": 967,
+        "pgrescue:backup_gap_seconds:30d / 3600": 47,  # as seen each hour; two days, not the mean of a day
+    }
+    for expression, value in asked.items():
+        name = expression if expression.endswith(":30d") and "/" not in expression else ""
+        expected = [{"labels": f'{name}{{cluster="shop"}}', "value": value}]
+        assert judged(tmp_path, values, expression, expected, "30d12h", slow) == ""
+
+
+def test_waits_are_shortened_for_tests_and_limits_are_not():
+    rules = yaml.safe_load(RULES.read_text())
+    shorter = collection("plugins.module_utils.alert_rules").hurried(rules, 60)
+    pairs = [(a, b) for g, h in zip(rules["groups"], shorter["groups"], strict=True)
+             for a, b in zip(g["rules"], h["rules"], strict=True)]  # fmt: skip
+    assert all(a["expr"] == b["expr"] for a, b in pairs)
+    assert {(a["for"], b["for"]) for a, b in pairs if "for" in a} >= {("2m", "2s"), ("1h", "60s"), ("30s", "1s")}
+    assert (HOUSE / "monitoring").is_dir()
+
+
+def test_the_documentation_has_the_alerts():
+    rows = re.findall(r"^\| `(\w+)` \| (page|ticket|none) \|", (HOUSE / "docs/metrics.md").read_text(), re.MULTILINE)
+    assert rows == [(name, rule["labels"]["severity"]) for name, rule in alerts().items()]

@@ -14,6 +14,7 @@ from postgres import until
 
 TIMER, SERVICE = "pgrescue-backup@shop.timer", "pgrescue-backup@shop.service"
 RESULT = "/var/lib/pgrescue/jobs/shop-backup.json"
+ATTEMPTS = "/var/lib/pgrescue/jobs/shop-attempts.jsonl"
 PRIMARY = roles()["primary"][0]
 
 
@@ -100,6 +101,14 @@ def one_that_is_killed_is_reported() -> None:
     assert result()["state"] == "passed"
 
 
+def every_attempt_was_written_down() -> None:
+    """Of each repository, the one that was refused and the one that was killed too; on a standby there is none."""
+    there = [json.loads(line) for line in root(f"cat {ATTEMPTS}").splitlines()]
+    assert {(one["repository"], one["result"]) for one in there} >= {("1", "passed"), ("2", "passed"), ("1", "failed")}
+    assert sum(one.get("reason") == "it ended before it was done" for one in there) == 1
+    assert root(f"cat {ATTEMPTS} 2>/dev/null || true", roles()["standby"][0]) == ""
+
+
 def a_standby_does_nothing_and_crontab_neither() -> None:
     """The timer is on every host; only where the primary is, a backup is taken."""
     before = len(backups())
@@ -117,4 +126,5 @@ if __name__ == "__main__":
     two_at_once_are_one()
     one_repository_that_refuses_is_reported()
     one_that_is_killed_is_reported()
+    every_attempt_was_written_down()
     a_standby_does_nothing_and_crontab_neither()

@@ -190,6 +190,14 @@ def single_system(backups: "list[dict[str, Any]]", expected: Optional[str]) -> s
     return str(systems[0])
 
 
+def newest(info: "list[dict[str, Any]]", number: int) -> "dict[str, Any]":
+    """Of the newest backup in one repository: when it ended, its kind, what a restore brings back, what it added there."""
+    taken = (b for stanza in info for b in stanza.get("backup", []) if b["database"]["repo-key"] == number)
+    found = max(taken, key=lambda b: (b["timestamp"]["stop"], b["label"]))
+    sizes = {"size_bytes": found["info"]["size"], "stored_bytes": found["info"]["repository"]["delta"]}
+    return {"at": _when(found["timestamp"]["stop"]), "kind": found["type"], **sizes}
+
+
 def reason(said: str) -> str:
     """The engine's first error, without its time stamp."""
     errors = [line for line in said.splitlines() if "ERROR" in line]

@@ -10,6 +10,7 @@ short_description: Take a backup to each repository
 description:
   - Takes a backup to one repository after the other. One that cannot be written does not keep the next from its backup.
   - Fails with exit code 5 when C(require) is not met; what could not be done is noted in the timeline in any case.
+  - Every attempt, a failed one too, is appended to C(attempts_file); a backup counts although that could not be written.
   - Run it on the primary, as the user that owns the cluster.
 options:
   stanza: {description: Name of the stanza., type: str, required: true}
@@ -19,6 +20,7 @@ options:
   after_timeline:
     description: A repository that holds a full backup from after this timeline, as an earlier attempt left it, needs no other.
     type: int
+  attempts_file: {description: Where each attempt is written down on this host; nowhere when left out., type: path}
   endpoints:
     description: Number and C(host[:port]) of each repository's object store. One that does not speak TLS at once is not waited for.
     type: dict
@@ -36,7 +38,11 @@ author: [The pgrescue authors]
 
 EXAMPLES = """
 - name: Take a full backup on the new timeline
-  pgrescue.runbooks.take_backup: {stanza: shop, repositories: [1, 2], require: any}
+  pgrescue.runbooks.take_backup:
+    stanza: shop
+    repositories: [1, 2]
+    require: any
+    attempts_file: /var/lib/pgrescue/jobs/shop-attempts.jsonl
   become: true
   become_user: postgres
 """
@@ -47,9 +53,16 @@ failed_repositories: {description: 'Those that do not, each with the reason.', r
 """
 
 import json
+import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pgrescue.runbooks.plugins.module_utils import guards, network, pgbackrest, repository
+from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
+    attempts,
+    guards,
+    network,
+    pgbackrest,
+    repository,
+)
 
 
 def backup(module: AnsibleModule, repo: int, patience_s: int) -> "str | None":
@@ -65,6 +78,28 @@ def backup(module: AnsibleModule, repo: int, patience_s: int) -> "str | None":
     ]
     code, out, err = pgbackrest.run(module, p["stanza"], *options, "backup")
     return repository.reason((err + out).strip()) if code else None
+
+
+def attempt(module: AnsibleModule, repo: int, silent: "str | None", patience_s: int) -> "str | None":
+    """Take one backup, where its store is not silent, and write the attempt down; why there is none."""
+    begun = time.monotonic()
+    problem = silent or backup(module, repo, patience_s)
+    if not module.params["attempts_file"]:
+        return problem
+    took_s = time.monotonic() - begun
+    if problem:
+        said = attempts.failed(problem, str(repo), module.params["type"], took_s)
+    else:
+        code, out, _err = pgbackrest.run(module, module.params["stanza"], "--repo=%d" % repo, "--output=json", "info")
+        there = (
+            {"at": attempts.now(), "kind": module.params["type"]} if code else repository.newest(json.loads(out), repo)
+        )
+        said = attempts.passed(repository=str(repo), duration_s=took_s, **there)
+    try:
+        attempts.append(module.params["attempts_file"], [said])
+    except OSError as error:
+        module.warn("The attempt to back up to repository %d was not written down: %s" % (repo, error))
+    return problem
 
 
 def holds(module: AnsibleModule, repo: int) -> bool:
@@ -86,6 +121,7 @@ def main() -> None:
             "type": {"type": "str", "choices": ["full", "diff", "incr"], "default": "full"},
             "require": {"type": "str", "choices": ["all", "any"], "default": "all"},
             "after_timeline": {"type": "int"},
+            "attempts_file": {"type": "path"},
             "endpoints": pgbackrest.ENDPOINTS,
             "timeout_s": {"type": "int", "default": 20},
             "archive_timeout_s": {"type": "int", "default": 60},
@@ -99,7 +135,7 @@ def main() -> None:
     silent = network.tls_problems(module.params["endpoints"])  # of those that shall take none too: WAL is tried there
     patience_s = module.params["archive_timeout_beside_silent_s" if silent else "archive_timeout_s"]
     there = [repo for repo in wanted if str(repo) not in silent and holds(module, repo)]
-    answers = {repo: silent.get(str(repo)) or backup(module, repo, patience_s) for repo in wanted if repo not in there}
+    answers = {repo: attempt(module, repo, silent.get(str(repo)), patience_s) for repo in wanted if repo not in there}
     failed = {repo: why for repo, why in answers.items() if why}
     taken = [repo for repo in answers if repo not in failed]
     said = ["Repository %d took no backup: %s" % item for item in sorted(failed.items())]

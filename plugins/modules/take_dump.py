@@ -12,6 +12,7 @@ description:
     needed but a connection URL, so that managed databases can be dumped too.
   - Every file goes to all stores side by side and is hashed on its way. The signed manifest is written last; a folder without
     one is unfinished and never offered. A store that fails does not keep the others from their copy.
+  - Every attempt, a failed one too, is appended to C(SERVICE-attempts.jsonl) in C(work_directory), one for each store.
   - Fails with exit code 5 when C(require) is not met, and with 3 before anything is dumped when C(pg_dump) is older than the server.
 options:
   url: {description: Connection URL of the server., type: str, required: true}
@@ -62,10 +63,12 @@ notes: {description: What is not as it was asked for., returned: success, type: 
 
 import os
 import shutil
+import time
 from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
+    attempts,
     buckets,
     census,
     dump_server,
@@ -165,6 +168,29 @@ class Take:
             shutil.rmtree(self.work)
 
 
+def write_down(module: AnsibleModule, take: "Take | None", took_s: float, outcome: "str | dict[str, object]") -> None:
+    """Write an attempt down for each store; `outcome` is the manifest, or why nothing was dumped.
+
+    What a dump brings back is the moment it was begun at, that of its first snapshot.
+    """
+    failed = dict(take.failed) if take else {}
+    said = [attempts.failed(why, name, "dump", took_s) for name, why in sorted(failed.items())]
+    if isinstance(outcome, str):
+        said += [] if failed else [attempts.failed(outcome, None, "dump", took_s)]
+    elif take:
+        at, entries = take.begun.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), outcome["databases"]
+        sizes = {
+            "size_bytes": sum(e["size_bytes"] for e in entries),
+            "stored_bytes": sum(e["dump_bytes"] for e in entries),
+        }
+        said += [attempts.passed(at, name, "dump", took_s, **sizes) for name in sorted(take.targets)]
+    try:
+        p = module.params
+        attempts.append(os.path.join(p["work_directory"], p["service"] + "-attempts.jsonl"), said)
+    except OSError as error:
+        module.warn("The attempt to dump was not written down: %s" % error)
+
+
 def main() -> None:
     """Guard, then dump."""
     module = AnsibleModule(
@@ -186,7 +212,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    take = None
+    take, begun = None, time.monotonic()
     try:
         libpq.hide(module, p["url"])
         signing.sign({}, p["signing_key"])  # an hour of dumping is not for a key that cannot sign
@@ -201,7 +227,10 @@ def main() -> None:
             take = Take(module, server)
             payload = take.run(held)
     except guards.Stop as stop:
+        if not module.check_mode and stop.exit_code != guards.REFUSED:  # one that was not begun is no attempt
+            write_down(module, take, time.monotonic() - begun, str(stop))
         guards.fail(module, stop, stores=[], failed_stores=take.failed if take else {})
+    write_down(module, take, time.monotonic() - begun, payload)
     said = ["Store %s took no dump: %s" % item for item in sorted(take.failed.items())]
     result = {
         "id": take.id,

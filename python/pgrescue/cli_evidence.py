@@ -102,10 +102,11 @@ def seal_again(
 ) -> None:
     """Seal what no seal covers yet, a sign-off for one; earlier seals stay as they are."""
     directory = _directory(run)
-    settings = Settings.from_environment()
-    path = _asked(lambda: pack.seal_again(directory, replace(settings, key_file=key_file), unclean))
+    settings = Settings.of(directory)
+    settings = replace(settings, key_file=key_file or settings.key_file)
+    path = _asked(lambda: pack.seal_again(directory, settings, unclean))
     if path is None:
         typer.echo("The newest seal covers all that is there. Nothing was changed.")
         return
-    signed = "signed" if key_file else "unsigned, for no key was given (--key-file, PGRESCUE_EVIDENCE_KEY)"
+    signed = "signed" if settings.key_file else "unsigned, for no key was given (--key-file, PGRESCUE_EVIDENCE_KEY)"
     typer.echo(f"{path.name} is written, {signed}. Look at it: pgrescue evidence verify {directory.name}")

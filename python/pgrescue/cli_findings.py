@@ -39,7 +39,7 @@ def show(
         for one in shown:
             word = "OVERDUE" if one.overdue(today) else one.state
             typer.echo(f"{word:<8} {one.severity:<6} due {one.due}  {one.owner}")
-            typer.echo(f"         {one.title}\n         {one.id}")
+            typer.echo("\n".join(f"         {line}" for line in (one.title, *(one.evidence or ()), one.id)))
         typer.echo(f"{plural(len(shown), 'finding')}, {len(late)} overdue" if shown else "No finding is open.")
     raise typer.Exit(WRONG if late else 0)
 

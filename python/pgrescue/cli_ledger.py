@@ -16,12 +16,12 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from pgrescue import files, record, recovery, runner
-from pgrescue.ledger import index, monthly, pdf, render
+from pgrescue import files, record, recovery, runner, upkeep
+from pgrescue.ledger import attempts, index, monthly, pdf, render
 from pgrescue.ledger.charts import Drawn
 from pgrescue.ledger.figures import Month
 from pgrescue.manifest import MANIFEST, verify_manifest
-from pgrescue.options import Json, RunName, Service, refuse
+from pgrescue.options import LAB, Inventory, Json, RunName, Service, inventory_path, refuse
 
 WRONG_USE, NOT_AS_IT_SHOULD_BE, PRECONDITION = 2, 1, 3
 _WIDTH = 80
@@ -107,6 +107,18 @@ def query(
             _print(asked.execute(sql), as_json)
     except index.LedgerError as error:
         refuse(str(error), PRECONDITION)
+
+
+@ledger.command()
+def collect(service: Service = "shop", inventory: Inventory = LAB) -> None:
+    """Bring here what the hosts wrote of their attempts to back up, each once; exit 1 when a host was not asked."""
+    code, said, found = upkeep.handed_over("collect_attempts", service, inventory_path(inventory), {})
+    if code:
+        refuse("\n".join(said), code)
+    typer.echo(f"Attempts to back up {service} are in {runner.RUNS / attempts.FOLDER / service}.jsonl.")
+    if found.get("not_asked"):
+        typer.echo(f"Not asked, for they do not answer: {', '.join(found['not_asked'])}", err=True)
+        raise typer.Exit(NOT_AS_IT_SHOULD_BE)
 
 
 @ledger.command()

@@ -294,11 +294,25 @@ def decide(what: Annotated[str, typer.Argument(help="What is done now.")], name:
     typer.echo(f"{case.folder.name}: decided.")
 
 
+@incident.command("cause")
+def explain(
+    what: Annotated[str, typer.Argument(help="Why it happened, in a sentence.")], name: IncidentName = "latest"
+) -> None:
+    """Write down why it happened, also after it was resolved; the month's report says it."""
+    case = _case(name)
+    _done(lambda: incidents.explain(case, recovery.operator(), what))
+    typer.echo(f"{case.folder.name}: its cause is written down.")
+
+
 @incident.command("resolve")
-def resolve(name: IncidentName = "latest", reason: Reason = "") -> None:
+def resolve(
+    name: IncidentName = "latest",
+    reason: Reason = "",
+    cause: Annotated[str, typer.Option(help="Why it happened, where that is known by now.")] = "",
+) -> None:
     """Close it, with the reason."""
     case = _case(name)
-    _done(lambda: incidents.resolve(case, recovery.operator(), reason))
+    _done(lambda: incidents.resolve(case, recovery.operator(), reason, cause))
     typer.echo(f"{case.folder.name} is resolved at {moment(datetime.now(UTC).replace(microsecond=0))}.")
 
 

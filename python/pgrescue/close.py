@@ -29,7 +29,7 @@ def finish(directory: Path, result: Result | None = None) -> Run:
     finished = record.load(directory)
     write_text(directory / "report.html", report.html(finished))
     write_text(directory / "report.md", report.markdown(finished))
-    pack.close(finished, Settings.from_environment())
+    pack.close(finished, Settings.of(directory))
     textfile.publish(directory.parent)
     return run
 

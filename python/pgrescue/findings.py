@@ -47,6 +47,7 @@ class Finding(Model):
     opened: Instant
     closed: Instant | SkipJsonSchema[None] = None
     reason: str | SkipJsonSchema[None] = None
+    evidence: list[str] | SkipJsonSchema[None] = None  # what else shows it, such as a phase over its budget
 
     def overdue(self, today: date) -> bool:
         """Whether it is open after its day."""

@@ -54,6 +54,7 @@ class Incident(Model):
     resolved: Instant | SkipJsonSchema[None] = None
     acknowledged_by: str | SkipJsonSchema[None] = None
     decision: str | SkipJsonSchema[None] = None
+    cause: str | SkipJsonSchema[None] = None  # why it happened, for the month's report
     people: dict[str, str] = Field(default_factory=dict)  # name: role
     runs: list[str] = Field(default_factory=list)  # of recoveries that belong to it
     outages: int = 1  # how often clients were cut off while it was open
@@ -240,11 +241,20 @@ def again(case: Case, who: str, situation: Mapping[str, Any]) -> Incident:
     )
 
 
-def resolve(case: Case, who: str, reason: str) -> None:
-    """It is over. An incident that a person declared needs a person's reason."""
+def resolve(case: Case, who: str, reason: str, cause: str = "") -> None:
+    """It is over; `cause` is why it happened, where somebody knows. What a person declared needs a person's reason."""
     if _still_open(case) and not reason.strip():
         raise IncidentError("To resolve an incident needs a reason: --reason. Nothing was changed.", 2)
-    case.change(who, "milestone", "resolved", _one_line(reason), resolved=now())
+    known = {"cause": _one_line(cause)} if cause.strip() else {}
+    said = f"{_one_line(reason)}; its cause: {known['cause']}" if known else _one_line(reason)
+    case.change(who, "milestone", "resolved", said, resolved=now(), **known)
+
+
+def explain(case: Case, who: str, cause: str) -> None:
+    """Why it happened, once that is known, also after it was resolved; the newest word counts."""
+    if not cause.strip():
+        raise IncidentError("A cause says why it happened. Nothing was changed.", 2)
+    case.change(who, "note", None, f"its cause: {_one_line(cause)}", cause=_one_line(cause))
 
 
 def _still_open(case: Case) -> Incident:

@@ -73,13 +73,21 @@ def play(procedure: str, service: str, inventory: str, variables: Mapping[str, A
     """Run a runbook that leaves no record; say what it handed over, or what went wrong."""
     sentence = f"{procedure.replace('_', ' ').capitalize()}: {service}"
     with console.status(sentence):
-        started = runner.start(f"playbooks/{procedure}.yml", inventory, {"service": service, **variables})
-        failed = started.wait()
-    said, results = started.failures(), started.results()
-    if failed:
-        console.print("\n".join(said) or started.output(), markup=False, highlight=False, soft_wrap=True)
+        code, said, results = handed_over(procedure, service, inventory, variables)
+    if code:
+        console.print("\n".join(said), markup=False, highlight=False, soft_wrap=True)
     else:
         console.print(json.dumps(results, indent=2) if results else f"{sentence}: done", highlight=False)
-    code = started.exit_code() if failed else 0
-    started.forget()
     return code
+
+
+def handed_over(
+    procedure: str, service: str, inventory: str, variables: Mapping[str, Any]
+) -> tuple[int, list[str], dict[str, Any]]:
+    """Run a runbook that leaves no record: its exit code, what went wrong in sentences, and what it handed over."""
+    started = runner.start(f"playbooks/{procedure}.yml", inventory, {"service": service, **variables})
+    failed = started.wait()
+    said = started.failures() or [started.output()] if failed else []
+    found = (started.exit_code() if failed else 0, said, started.results())
+    started.forget()
+    return found

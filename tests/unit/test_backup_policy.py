@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from backups import failed_over, repositories_of
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Template
 from modules import collection, module, refused
+from pgrescue import schemas
 from postgres import free_port, programs, until
 
 HOUSE = Path(__file__).parents[2]
@@ -123,7 +125,7 @@ def run(made, program, *more, config=None, **changed):
     wanted = {
         "stanza": "test", "port": made.server.port, "socket_directory": str(made.server.folder),
         "data_directory": str(made.server.data), "processes": 1, "full_every_days": 7, "diff_every_days": 3,
-        "keep_proven": 1, "standbys": {}, "result": str(result),
+        "keep_proven": 1, "standbys": {}, "result": str(result), "attempts": str(made.folder / "attempts.jsonl"),
         "repositories": [{"endpoint": "", "retention_days": 0, "retention_full": 2}] * 2, **changed,
     }  # fmt: skip
     asked.write_text(json.dumps(wanted))
@@ -131,6 +133,16 @@ def run(made, program, *more, config=None, **changed):
     command = [*made.own(), "/usr/bin/python3", str(program), str(asked), *more]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     return done, json.loads(result.read_text()) if result.exists() else None
+
+
+def attempted(made):
+    """What the program wrote of its attempts since this was asked last."""
+    path = made.folder / "attempts.jsonl"
+    found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    path.unlink(missing_ok=True)
+    for one in found:
+        jsonschema.validate(one, schemas.schema("attempt"))
+    return found
 
 
 def test_the_program_takes_what_is_due_and_expires_by_policy(repositories, installed, monkeypatch):
@@ -156,6 +168,58 @@ def test_the_program_takes_what_is_due_and_expires_by_policy(repositories, insta
     assert module("retention_hold")(**hold, run="run-1", state="absent")["changed"]
     _, result = run(repositories, installed, full_every_days=0)
     assert result["repositories"]["1"]["expired"]
+
+
+def test_the_program_writes_every_attempt_down(repositories, installed):
+    run(repositories, installed)
+    attempted(repositories)
+    silent = {"endpoint": "127.0.0.1:1", "retention_days": 0, "retention_full": 2}
+    there = {"endpoint": "", "retention_days": 0, "retention_full": 2}
+    run(repositories, installed, repositories=[silent, there])
+    wrong, good = attempted(repositories)
+    assert (wrong["repository"], wrong["result"], wrong["reason"][:11]) == ("1", "failed", "127.0.0.1:1")
+    info = json.loads(repositories.run("--repo=2", "--output=json", "info"))[0]["backup"][-1]
+    stop = datetime.fromtimestamp(info["timestamp"]["stop"], UTC)
+    assert good == {
+        "at": f"{stop:%Y-%m-%dT%H:%M:%SZ}", "repository": "2", "kind": info["type"], "result": "passed",
+        "duration_s": good["duration_s"], "size_bytes": info["info"]["size"],
+        "stored_bytes": info["info"]["repository"]["delta"],
+    }  # fmt: skip
+
+
+def test_a_backup_counts_although_nothing_could_be_expired_after_it(repositories, installed):
+    attempted(repositories)
+    unsaid = {"endpoint": ""}  # how long backups stay there
+    done, result = run(repositories, installed, repositories=[unsaid])
+    assert (done.returncode, result["repositories"]["1"]["state"]) == (5, "failed"), done.stdout + done.stderr
+    assert [one["result"] for one in attempted(repositories)] == ["passed"]
+
+
+@pytest.mark.parametrize("how", [["--failed"], []], ids=["its service was killed", "its host went down"])
+def test_an_attempt_that_was_cut_off_is_written_down_once(repositories, installed, how):
+    attempted(repositories)
+    began = "2026-11-24T02:00:00.000000Z"
+    at_work = {"repository": "2", "started": began}
+    said = {"stanza": "test", "state": "running", "started": began, "repositories": {}, "at_work": at_work}
+    (repositories.folder / "result.json").write_text(json.dumps(said))
+    run(repositories, installed, *how)
+    cut, *others = attempted(repositories)
+    assert (cut["repository"], cut["result"], cut["reason"]) == ("2", "failed", "it ended before it was done")
+    assert (cut["at"] == began) == (how == [])
+    assert [one["result"] for one in others] == ([] if how else ["passed", "passed"])
+    run(repositories, installed, "--failed")
+    assert attempted(repositories) == []
+
+
+def test_one_that_was_cut_off_after_its_backup_is_none(repositories, installed):
+    attempted(repositories)
+    began = "2026-11-24T02:00:00.000000Z"
+    there = {"at": "2026-11-24T02:00:09Z", "repository": "1", "kind": "full", "result": "passed"}
+    (repositories.folder / "attempts.jsonl").write_text(json.dumps(there) + "\n")
+    said = {"stanza": "test", "state": "running", "at_work": {"repository": "1", "started": began}}
+    (repositories.folder / "result.json").write_text(json.dumps(said))
+    run(repositories, installed, "--failed")
+    assert attempted(repositories) == [there]
 
 
 def test_the_program_builds_on_no_backup_whose_proof_failed(repositories, installed):
@@ -250,6 +314,7 @@ def test_a_server_that_is_there_and_does_not_answer_well_is_a_failure(repositori
     before = hba.read_text()
     hba.write_text("local all all reject\n" + before)
     server.psql("SELECT pg_reload_conf()")
+    attempted(repositories)
     try:
         done, _result = run(repositories, installed)
     finally:
@@ -257,6 +322,8 @@ def test_a_server_that_is_there_and_does_not_answer_well_is_a_failure(repositori
         server.psql("SELECT pg_reload_conf()")
     assert done.returncode == 1
     assert "pg_hba.conf rejects" in done.stderr
+    (said,) = attempted(repositories)
+    assert "pg_hba.conf rejects" in said["reason"] and "repository" not in said
 
 
 def certificates(folder, user):

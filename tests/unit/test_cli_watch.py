@@ -44,10 +44,13 @@ def test_an_incident_from_its_declaration_to_its_end(runs):
     assert typed("incident", "resolve").exit_code == 2  # a reason is missing
     assert typed("incident", "resolve", "--reason", "the price list was wrong").exit_code == 0
     assert typed("incident", "ack").exit_code == 4
+    assert typed("incident", "cause", " ").exit_code == 2
+    assert typed("incident", "cause", "an import of last year's list").exit_code == 0
     shown = typed("incident", "show").output
     assert "told the client" in shown and "DECISION" in shown
     assert json.loads(typed("incident", "show", "--json").output)["clocks"]["decision_s"] >= 0
-    assert json.loads(typed("incident", "list", "--json").output)[0]["decision"] == "wait"
+    listed = json.loads(typed("incident", "list", "--json").output)[0]
+    assert (listed["decision"], listed["cause"]) == ("wait", "an import of last year's list")
 
 
 @pytest.mark.parametrize(

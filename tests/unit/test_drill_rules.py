@@ -159,7 +159,8 @@ def test_a_drill_that_was_to_fail_by_its_rules_and_did_not_even_recover_failed_o
 
     found = ended(tmp_path, drill("impossible_promise"), timeline=failed_restore())
     assert "ON PURPOSE" not in report.markdown(found)
-    assert any(one.title.startswith("Rule not kept: recovered") for one in findings.of(found, Settings()))
+    shown = [line for one in findings.of(found, Settings()) for line in (one.title, *(one.evidence or ()))]
+    assert any(line.startswith("Rule not kept: recovered") for line in shown)
 
 
 def test_the_service_that_promises_nothing_cannot_keep_it(tmp_path):

@@ -1,5 +1,6 @@
 """The runbooks of logical backups, run as an operator runs them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -62,12 +63,25 @@ def runbook(tmp_path):
         yield run, store
 
 
-def test_a_service_is_dumped_verified_and_expired(runbook):
+def test_a_dump_that_failed_is_an_attempt_too(runbook, tmp_path):
+    run, _store = runbook
+    code, _said = run("dump", "--start-at-task", "Take a dump into every store", "-e", "dump_databases=['none']")
+    assert code != 0
+    (wrong,) = [json.loads(line) for line in (tmp_path / "runs/attempts/shop.jsonl").read_text().splitlines()]
+    assert (wrong["kind"], wrong["result"]) == ("dump", "failed") and "none" in wrong["reason"]
+
+
+def test_a_service_is_dumped_verified_and_expired(runbook, tmp_path):
     run, store = runbook
     # without the first play, which installs packages
     code, said = run("dump", "--start-at-task", "Take a dump into every store")
     assert code == 0, said
     dump = next(iter(store.path("dumps/shop").iterdir())).name
+    kept = tmp_path / "runs/attempts/shop.jsonl"
+    (good,) = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert (good["repository"], good["kind"], good["result"]) == (store.name, "dump", "passed")
+    assert good["at"][:19].replace("-", "").replace(":", "") == dump[:-1], "what it brings back is of when it was begun"
+    assert good["size_bytes"] > good["stored_bytes"] > 0
     spoken = said
     code, said = run("expire_dumps", "--check")
     assert code == 0, said

@@ -7,12 +7,14 @@ from datetime import date, timedelta
 
 import jsonschema
 import pytest
+from drillings import drill, ended
 from evidence_packs import approval, key_file, written
-from pgrescue import close, record, samples, schemas, tape
+from pgrescue import close, drill_checklist, drill_scenario, record, samples, schemas, tape
 from pgrescue.core import approvals
 from pgrescue.evidence import deviations, findings, lessons, mapping, objectives, people, scope
 from pgrescue.evidence.settings import Settings
-from run_fixture import DIGEST, Synthetic, failed_restore
+from pgrescue.ledger import index
+from run_fixture import CHECKS, DIGEST, Synthetic, failed_restore
 
 PARTS = {"scope.json", "people.json", "objectives.json", "findings.json", "deviations.md", "lessons.md", "mapping.csv"}
 
@@ -201,6 +203,35 @@ def test_what_went_wrong_is_a_finding(tmp_path, parts, kind, severity):
     assert titles(Synthetic(**parts).write(tmp_path))[kind].severity == severity
 
 
+def test_one_cause_is_one_finding_with_the_rest_as_its_evidence(tmp_path):
+    missed = {"rto_s": 20, "phases": {"restore": 1, "detect": 300}}
+    found = titles(Synthetic(objectives=missed, lost=0, checks=[{**CHECKS[0]}]).write(tmp_path))
+    assert set(found) == {"rto"}
+    assert (found["rto"].severity, found["rto"].evidence) == ("high", ["Phase restore took 11.5 s of 1 s"])
+
+
+def test_a_drills_rules_are_evidence_of_what_they_show(tmp_path):
+    rules = [{"rto_within": "promised"}, {"phase_within": "promised"}, "nothing_lost", {"detection_within": 1}]
+    raw = {**drill_scenario.raw("complete_loss"), "must": rules, "nice": []}
+    said = drill().model_copy(update={"scenario": drill_scenario.Scenario(name="complete_loss", **raw)})
+    parts = {"objectives": {"rto_s": 20, "phases": {"restore": 1}}, "checks": [{**CHECKS[0]}]}
+    directory = ended(tmp_path, said, **parts).directory
+    found = {kind: one for kind, one in titles(directory).items() if not kind.startswith(("checklist", "note"))}
+    assert set(found) == {"rto", "lost-after-recovery-point", "must-detection_within"}
+    assert [line.partition(":")[0].partition(" took")[0] for line in found["rto"].evidence] == [
+        "Phase restore", "The drill is failed", "Rule not kept", "Rule not kept",
+    ]  # fmt: skip
+    assert found["lost-after-recovery-point"].severity == "high", "as severe as the rule that shows it"
+    index.refresh(directory.parent)
+    with index.asking(directory.parent) as ledger:
+        assert ledger.execute("SELECT count(*) FROM problems").fetchone()[0] == 0
+
+
+def test_a_phase_over_its_budget_in_a_recovery_in_time_is_a_finding_of_its_own(tmp_path):
+    found = titles(Synthetic(objectives={"rto_s": 3600, "phases": {"restore": 1}}, lost=0).write(tmp_path))
+    assert found["phase-restore"].evidence is None
+
+
 def test_a_run_in_which_nothing_went_wrong_has_none(tmp_path):
     checks = [{"name": "rows", "tier": "must", "verdict": "passed"}]
     assert titles(Synthetic(checks=checks, lost=0).write(tmp_path)) == {}
@@ -254,11 +285,95 @@ def test_the_mapping_is_of_the_items_that_are_there(closed):
     assert mapping.table(["nothing.txt"]).splitlines() == ["item,shows,framework,control"]
 
 
-def test_every_item_of_the_mapping_is_one_that_a_pack_can_hold(closed):
+CONTROLS = {  # each by its name in its framework
+    "SOC 2": {  # trust services criteria of 2017, points of focus of 2022
+        "A1.3": "recovery plan procedures are tested",
+        "CC2.2": "internal communication",
+        "CC4.2": "deficiencies are evaluated and communicated",
+        "CC7.4": "response to incidents by a defined programme",
+        "CC7.5": "recovery from incidents",
+    },
+    "ISO 22301:2019": {
+        "7.5.3": "control of documented information",
+        "8.4.2": "response structure",
+        "8.4.4": "business continuity plans",
+        "8.4.5": "recovery",
+        "8.5": "exercise programme",
+        "8.6": "evaluation of documentation and capabilities",
+        "9.1": "monitoring, measurement, analysis and evaluation",
+        "9.3": "management review",
+        "10.1": "nonconformity and corrective action",
+    },
+    "DORA": {  # Regulation (EU) 2022/2554
+        "Art. 11(6)": "plans are tested at least yearly",
+        "Art. 11(8)": "records of activities before and during disruptions",
+        "Art. 12(2)": "backup, restoration and recovery procedures are tested",
+        "Art. 12(3)": "restoration on segregated systems",
+        "Art. 12(6)": "recovery time and recovery point objectives",
+        "Art. 12(7)": "checks and reconciliations when recovering",
+        "Art. 13(2)": "reviews after incidents",
+        "Art. 13(5)": "findings are reported to the management body",
+        "Art. 17(3)": "incident management process",
+        "Art. 24(5)": "issues that tests reveal are remedied",
+        "Art. 25(1)": "kinds of tests, scenario-based ones among them",
+    },
+    "RTS 2024/1774": {
+        "Art. 12": "logging",
+        "Art. 25": "testing of the ICT business continuity plans",
+        "Art. 26": "ICT response and recovery plans",
+    },
+    "PCI DSS 4.0.1": {
+        "12.10.1": "an incident response plan, with recovery and backup procedures",
+        "12.10.2": "it is reviewed and tested once in twelve months",
+        "12.10.6": "it evolves by lessons learned",
+    },
+    "HIPAA": {
+        "164.308(a)(7)(ii)(B)": "disaster recovery plan",
+        "164.308(a)(7)(ii)(D)": "testing and revision procedures",
+        "164.312(c)(1)": "integrity",
+        "164.316(b)(1)": "documentation",
+    },
+    "NIST SP 800-53": {  # revision 5
+        "AC-5": "separation of duties",
+        "AU-3": "content of audit records",
+        "AU-8": "time stamps",
+        "AU-9": "protection of audit information",
+        "AU-9(3)": "cryptographic protection",
+        "CA-5": "plan of action and milestones",
+        "CP-2": "contingency plan",
+        "CP-4": "contingency plan testing",
+        "CP-4(4)": "full recovery and reconstitution",
+        "CP-9(1)": "testing for reliability and integrity",
+        "CP-9(2)": "test restoration using sampling",
+        "CP-10": "system recovery and reconstitution",
+        "CP-10(2)": "transaction recovery",
+        "CP-10(4)": "restore within time period",
+        "IR-3": "incident response testing",
+        "IR-4": "incident handling",
+        "IR-5": "incident monitoring",
+    },
+}
+
+
+def test_every_control_is_one_that_its_framework_has():
+    used = {}
+    for one in mapping.controls():
+        for framework, ids in one["controls"].items():
+            assert len(ids) == len(set(ids)), one["shows"]
+            used.setdefault(framework, set()).update(ids)
+    assert used == {framework: set(names) for framework, names in CONTROLS.items()}
+
+
+def test_every_item_of_the_mapping_is_one_that_a_pack_can_hold(closed, tmp_path):
     from fnmatch import fnmatch
 
+    drilled = ended(tmp_path / "drills").directory
+    (drilled / drill_checklist.FILE).write_text("[]")
+    close.finish(drilled)
+    rows = list(csv.DictReader((drilled / "mapping.csv").read_text().splitlines()))
+    assert {"drill.json", "checklist.json"} <= {row["item"] for row in rows}
     of_a_drill = {samples.name("db1"), tape.FILE}
-    names = {path.name for path in closed.iterdir()} | of_a_drill
+    names = {path.name for path in (*closed.iterdir(), *drilled.iterdir())} | of_a_drill
     unknown = [i for one in mapping.controls() for i in one["items"] if not any(fnmatch(name, i) for name in names)]
     assert unknown == []
 

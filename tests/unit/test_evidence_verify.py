@@ -10,12 +10,13 @@ from hashlib import sha256
 import jsonschema
 import pytest
 from dumping import key_pair
-from evidence_packs import PRIVATE, PUBLIC, key_file, sealed
+from evidence_packs import PRIVATE, PUBLIC, key_file, sealed, written
 from modules import collection
-from pgrescue import cli, close, record, schemas, steering
-from pgrescue.evidence import envelope, pack
+from pgrescue import cli, close, manifest, record, schemas, steering
+from pgrescue.evidence import blocks, envelope, pack, seal
 from pgrescue.evidence.settings import EvidenceError, Settings
 from pgrescue.evidence.verify import verify
+from pgrescue.files import write_json
 from pgrescue.manifest import verify_manifest
 from typer.testing import CliRunner
 
@@ -289,6 +290,60 @@ def test_a_run_that_is_gone_on_with_keeps_its_earlier_seals(tmp_path, monkeypatc
     (directory / "timeline.jsonl").write_bytes(b"".join(chained(entries)))
     close.finish(directory)
     assert any("does not begin with" in one for one in verify(directory, [KEY]).problems)
+
+
+def test_a_link_that_was_put_beside_the_files_is_found(directory):
+    (directory / "extra.json").symlink_to("/etc/hostname")
+    assert [(one.path, one.kind) for one in verify(directory).changed] == [("extra.json", "extra")]
+
+
+def test_an_unsigned_seal_over_what_was_signed_is_found_without_a_key(tmp_path):
+    """The planted fault: whoever has no key edits a check and makes manifest, blocks and a seal anew."""
+    directory = sealed(tmp_path, key_file(tmp_path))
+    path = directory / "checks.json"
+    path.write_text(path.read_text().replace('"failed"', '"passed"'))
+    names = [name for name in manifest.files(directory) if name != blocks.BLOCKS]
+    write_json(directory / blocks.BLOCKS, blocks.of_files(directory, names).dump())
+    manifest.write_manifest(directory)
+    seal.seal(directory, None, [])
+    found = verify(directory)
+    assert (found.holds, found.changed) == (False, [])
+    assert "seal-2.dsse.json is not signed and seal-1.dsse.json before it is" in found.problems[0]
+
+
+def test_whoever_adds_a_note_seals_with_the_key_that_the_run_was_sealed_with(tmp_path, monkeypatch, capsys):
+    key = key_file(tmp_path)
+    monkeypatch.setenv("PGRESCUE_EVIDENCE_KEY", str(key))
+    monkeypatch.setenv("PGRESCUE_EVIDENCE_OWNER", "dba@example.com")
+    directory = written(tmp_path / "runs")
+    close.finish(directory)
+    monkeypatch.delenv("PGRESCUE_EVIDENCE_KEY")
+    monkeypatch.delenv("PGRESCUE_EVIDENCE_OWNER")
+    steering.note(directory, "The client was told.")
+    found = verify(directory, [KEY])
+    assert (found.holds, [one.signature for one in found.seals]) == (True, ["valid"] * 2)
+    assert {one["owner"] for one in json.loads((directory / "findings.json").read_text())} == {"dba@example.com"}
+    assert "NOT SIGNED" not in capsys.readouterr().err
+
+
+def test_whoever_has_not_that_key_says_aloud_that_the_seal_is_unsigned_and_may_seal_it_where_the_key_is(
+    tmp_path, monkeypatch, capsys
+):
+    key = key_file(tmp_path)
+    monkeypatch.setenv("PGRESCUE_EVIDENCE_KEY", str(key))
+    directory = written(tmp_path / "runs")
+    close.finish(directory)
+    monkeypatch.delenv("PGRESCUE_EVIDENCE_KEY")
+    away = key.rename(tmp_path / "on_another_machine")
+    for text in ("The client was told.", "And called back."):
+        steering.note(directory, text)
+    assert capsys.readouterr().err.count("NOT SIGNED: ") == 1
+    found = verify(directory, [KEY])
+    assert (found.holds, [one.signature for one in found.seals]) == (False, ["valid", "unsigned", "unsigned"])
+    away.rename(key)
+    done = CliRunner().invoke(cli.app, ["evidence", "seal", str(directory)])
+    assert (done.exit_code, "is written, signed" in done.output) == (0, True), done.output
+    assert verify(directory, [KEY]).holds
 
 
 def test_a_changed_record_is_neither_signed_off_nor_sealed(directory):

@@ -22,7 +22,7 @@ HANDED_OVER = {  # by playbooks and other roles
     "run_id", "proof_state", "dump_proof_state", "dump_proof_read", "pgbackrest_mark",
     "fence_host", "pgbouncer_target_address", "patroni_left", "patroni_planned",
     "patroni_primary",
-    "fault_relation", "fault_table", "fault_command", "fault_slow_probe", "schedule_job",
+    "run_attempts_file", "fault_relation", "fault_table", "fault_command", "fault_slow_probe", "schedule_job",
 }  # fmt: skip
 
 

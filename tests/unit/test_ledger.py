@@ -8,12 +8,13 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pgrescue import close, record
-from pgrescue.ledger import attempts, index, reading
-from pgrescue.ledger.attempts import Attempt
+from pgrescue import close, incidents, record
+from pgrescue.core import attempts
+from pgrescue.ledger import index, reading
 from run_fixture import Synthetic
 from year import Year
 
@@ -60,9 +61,32 @@ def contents_of(runs, query):
         return [tuple(row) for row in ledger.execute(query)]
 
 
+def test_an_incident_is_read_as_it_is_really_written(tmp_path):
+    """With every key that one can have: the ledger takes those that it has a column for."""
+    found = {"state": "declared", "says": "prices are wrong", "facts": [{"by": "lena@ctl", "says": "prices are wrong"}]}
+    case, _new = incidents.begin(tmp_path, "shop", "lena@ctl", found, datetime(2026, 11, 24, 1, 20, tzinfo=UTC))
+    incidents.acknowledge(case, "lena@ctl")
+    incidents.decide(case, "lena@ctl", "wait")
+    incidents.belongs(case, "lena@ctl", "20261124T012050Z-shop-complete_loss")
+    incidents.mitigate(case, "lena@ctl")
+    incidents.resolve(case, "lena@ctl", "the list is right again", "an import of last year's list")
+    said = case.incident.dump()
+    assert set(said) == set(incidents.Incident.model_fields), "the test has every key"
+    index.refresh(tmp_path)
+    assert contents_of(tmp_path, "SELECT * FROM problems") == []
+    assert contents_of(tmp_path, "SELECT cause, decision FROM incidents") == [("an import of last year's list", "wait")]
+    incidents.explain(case, "omar@laptop", "a wrong file name")
+    index.refresh(tmp_path)
+    assert contents_of(tmp_path, "SELECT cause FROM incidents") == [("a wrong file name",)]
+
+
 def test_a_second_refresh_reads_nothing(runs):
     assert index.refresh(runs).read > 90
     assert index.refresh(runs) == index.Refreshed(0, 0)
+
+
+def attempted(runs, at, result="passed", service="shop", **more):
+    attempts.append(str(runs / "attempts" / f"{service}.jsonl"), [{"at": at, "result": result, **more}])
 
 
 def changed(runs):
@@ -72,8 +96,8 @@ def changed(runs):
     shutil.rmtree(folders[0])
     record.reopen(folders[1])
     (folders[2] / "manifest.sha256").unlink()
-    attempts.append(runs, "shop", Attempt(at="2026-11-30T05:00:00Z", result="failed", reason="a full disk"))
-    attempts.append(runs, "books", Attempt(at="2026-11-30T05:00:00Z", result="passed"))
+    attempted(runs, "2026-11-30T05:00:00Z", "failed", reason="a full disk")
+    attempted(runs, "2026-11-30T05:00:00Z", service="books")
     with (runs / "findings/shop.jsonl").open("a") as lines:
         lines.write('{"at": "2026-11-30T06:00:00Z", "by": "lena@ctl", "id": "F-000-0", "state": "open"}\n')
     incident = next(runs.glob("incidents/*/incident.json"))
@@ -196,7 +220,7 @@ def test_a_line_that_a_crash_tore_is_named_and_the_next_is_kept(runs, kind):
     index.refresh(runs)
     (before,) = contents_of(runs, f"SELECT count(*) FROM {table}")[0]
     if kind == "attempts":
-        attempts.append(runs, "shop", Attempt(at="2026-11-30T07:00:00Z", result="passed"))
+        attempted(runs, "2026-11-30T07:00:00Z")
         index.refresh(runs)
         assert contents_of(runs, f"SELECT count(*) FROM {table}") == [(before + 1,)]
     said = contents_of(runs, "SELECT path, says FROM problems JOIN sources ON sources.id = problems.source")
@@ -215,7 +239,7 @@ def test_processes_that_refresh_at_once_agree(runs):
         for _ in range(4)
     ]
     for n in range(20):
-        attempts.append(runs, "shop", Attempt(at=f"2026-11-30T07:00:{n:02d}Z", result="passed"))
+        attempted(runs, f"2026-11-30T07:00:{n:02d}Z")
     said = [process.communicate()[0].decode() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, said
     index.refresh(runs)
@@ -226,9 +250,9 @@ def test_processes_that_refresh_at_once_agree(runs):
 
 def test_appends_of_several_processes_all_arrive_whole(tmp_path):
     write = (
-        "import sys; from pathlib import Path; from pgrescue.ledger.attempts import Attempt, append\n"
-        "for n in range(25): append(Path(sys.argv[1]), 'shop', "
-        "Attempt(at='2026-11-30T07:00:00Z', result='failed', reason=sys.argv[2] * 3000))"
+        "import sys; from pgrescue.core import attempts\n"
+        "for n in range(25): attempts.append(sys.argv[1] + '/attempts/shop.jsonl', "
+        "[attempts.failed(sys.argv[2] * 3000)])"
     )
     processes = [subprocess.Popen([sys.executable, "-c", write, str(tmp_path), letter]) for letter in "abc"]
     assert [process.wait() for process in processes] == [0, 0, 0]
@@ -240,7 +264,7 @@ def test_appends_of_several_processes_all_arrive_whole(tmp_path):
 def test_a_refresh_that_is_killed_leaves_the_index_as_it_was(runs, monkeypatch):
     index.refresh(runs)
     before = content(runs)
-    attempts.append(runs, "shop", Attempt(at="2026-11-30T07:00:00Z", result="passed"))
+    attempted(runs, "2026-11-30T07:00:00Z")
 
     def die(*_):
         raise KeyboardInterrupt

@@ -12,9 +12,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from pgrescue import cli, runner, schemas
-from pgrescue.ledger import attempts, figures, goals, index, monthly, period, proportion, render
-from pgrescue.ledger.attempts import Attempt
+from pgrescue import cli, close, runner, schemas
+from pgrescue.core import attempts
+from pgrescue.ledger import figures, goals, index, monthly, period, proportion, render
 from run_fixture import Synthetic
 from typer.testing import CliRunner
 from year import GOLDEN, MONTH, NOW, SERVICE, Year
@@ -210,6 +210,29 @@ def test_what_nobody_recorded_says_no_data_and_has_no_value(tmp_path):
     assert named(reported(tmp_path, "2026-10"))["Drills Passed"].value == 0
 
 
+def test_no_incident_is_told_from_nobody_looking(tmp_path):
+    runs = with_objective(tmp_path)
+    said = "no data (nobody watched: no incident and no rehearsal is on record)"
+    assert named(reported(runs))["Total Incidents"].dump() == {"name": "Total Incidents", "text": said}
+    (runs / "rehearsals").mkdir()
+    rehearsal = {"service": SERVICE, "at": "2026-11-02T00:00:00Z", "passed": True, "noticed": True}
+    (runs / "rehearsals/one.json").write_text(json.dumps(rehearsal))
+    assert (named(reported(runs))["Total Incidents"].text, named(reported(runs))["Total Incidents"].value) == ("0", 0)
+
+
+def test_an_outage_that_only_a_recovery_knows_of_is_named(tmp_path):
+    directory = Synthetic(kind="incident").write(tmp_path)
+    close.finish(directory)
+    found = named(reported(tmp_path))["Total Incidents"]
+    assert found.text == f"no data (no incident was opened for {directory.name})"
+
+
+def test_how_far_attempts_were_collected_is_said(tmp_path):
+    runs = with_objective(tmp_path)
+    attempts_at(runs, [datetime(2026, 11, 5, 2, 4, tzinfo=UTC)])
+    assert named(reported(runs))["Total Backups"].text == "1 (newest attempt on record: 2026-11-05 02:04 UTC)"
+
+
 def test_the_json_is_as_its_schema_says(runs):
     jsonschema = pytest.importorskip("jsonschema")
     said = json.loads(render.as_json(reported(runs)))
@@ -231,9 +254,9 @@ def test_the_month_that_outgrows_the_objective_is_that_of_the_generator(runs):
     assert abs((told - truth).days) <= 0.1 * (truth - NOW).days + 15  # a month is known to the half of it
 
 
-def attempts_at(runs, moments, result="passed"):
-    for at in moments:
-        attempts.append(runs, SERVICE, Attempt(at=at, result=result))
+def attempts_at(runs, moments, result="passed", **more):
+    said = [{"at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "result": result, **more} for at in moments]
+    assert attempts.append(str(runs / "attempts" / f"{SERVICE}.jsonl"), said) == len(said)
 
 
 def with_objective(tmp_path):
@@ -493,8 +516,7 @@ def test_drawings_are_well_formed_and_stay_in_their_frame(tmp_path, times):
         name = year.run(runs, datetime(2026, 11, 2 + n, tzinfo=UTC), "complete_loss", kind="drill")
         measured = json.loads((runs / name / "measurement.json").read_text())
         (runs / name / "measurement.json").write_text(json.dumps({**measured, "rta_s": took}))
-    attempts.append(runs, SERVICE, Attempt(at="2026-10-05T00:00:00Z", result="passed", size_bytes=0))
-    attempts.append(runs, SERVICE, Attempt(at="2026-11-05T00:00:00Z", result="passed", size_bytes=0))
+    attempts_at(runs, [datetime(2026, month, 5, tzinfo=UTC) for month in (10, 11)], size_bytes=0)
     index.refresh(runs)
     drawings = monthly.report(runs, SERVICE, MONTH, NOW)[1]
     assert [one.title for one in drawings] == ["Recovery times of twelve months", "Backups by day", "Size of the data"]

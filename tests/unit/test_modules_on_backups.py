@@ -323,8 +323,9 @@ def test_a_backup_waits_longer_for_its_wal_while_another_repository_is_silent(re
             repositories.run("--repo=1", f"--set={label}", "expire")
 
 
-def test_a_backup_is_taken_to_every_repository_that_can_be_written(repositories):
-    take = {"stanza": "test", "type": "incr", "timeout_s": 5}
+def test_a_backup_is_taken_to_every_repository_that_can_be_written(repositories, tmp_path):
+    kept = tmp_path / "jobs/test-attempts.jsonl"
+    take = {"stanza": "test", "type": "incr", "timeout_s": 5, "attempts_file": str(kept)}
     assert module("take_backup")(check=True, repositories=[1, 2], **take)["changed"]
     before = [repositories.labels(n) for n in (1, 2)]
     info = repositories.folder / "repo1/backup/test/backup.info"
@@ -333,6 +334,8 @@ def test_a_backup_is_taken_to_every_repository_that_can_be_written(repositories)
         path.rename(path.with_suffix(".away"))
     try:
         assert refused(module("take_backup")(repositories=[1], require="any", **take), 5, "Repository 1 took no backup")
+        nowhere = {**take, "attempts_file": str(kept / "below_a_file")}
+        assert "was not written down" in str(module("take_backup")(repositories=[1], **nowhere)["warnings"])
         answer = module("take_backup")(repositories=[1, 2], require="any", **take)
         assert (answer["taken"], list(answer["failed_repositories"])) == ([2], ["1"])
         assert "Repository 1 took no backup" in answer["journal"][0]["detail"]
@@ -340,6 +343,11 @@ def test_a_backup_is_taken_to_every_repository_that_can_be_written(repositories)
         for path in broken:
             path.with_suffix(".away").rename(path)
     assert [repositories.labels(n) for n in (1, 2)] == [before[0], [*before[1], repositories.labels(2)[-1]]]
+    said = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert [(one["repository"], one["kind"], one["result"]) for one in said] == [
+        ("1", "incr", "failed"), ("1", "incr", "failed"), ("2", "incr", "passed"),
+    ]  # fmt: skip
+    assert said[2]["size_bytes"] > said[2]["stored_bytes"] > 0 and "unable to" in said[0]["reason"]
     repositories.run("--repo=2", f"--set={repositories.labels(2)[-1]}", "expire")
 
 

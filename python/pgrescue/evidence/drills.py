@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pgrescue import drill_checklist, drill_record, drill_rules
 from pgrescue.findings import Severity
 from pgrescue.record import Record
 
 LONG_WAIT_S = 60.0  # for a person; longer is a finding
-Said = tuple[str, Severity, str]  # what kind of finding, stable from close to close; severity; title
+ANY = "*"  # of whatever else is severe
+
+
+@dataclass(frozen=True)
+class Said:
+    """Something that a run shows: its kind, stable from close to close, how severe it is, and what it says.
+
+    `shows` are kinds whose effect it is, the nearest first: where one of them was found too, it is evidence of that.
+    """
+
+    kind: str
+    severity: Severity
+    title: str
+    shows: tuple[str, ...] = ()
+
+
+_RULES = {
+    "recovered": (ANY,),
+    "validated": (ANY,),
+    "nothing_lost": ("lost-before-recovery-point", "lost-after-recovery-point"),
+    "nothing_lost_before_point": ("lost-before-recovery-point",),
+    "steady_after": ("steady",),
+    "rto_within": ("rto",),
+    "rpo_within": ("rpo",),
+}
 
 
 def said(record: Record) -> Iterator[Said]:
@@ -23,35 +48,39 @@ def said(record: Record) -> Iterator[Said]:
     if not drill_rules.fails_as_meant(drill, record.seen):
         yield from _of_the_rules(record, drill)
     if drill.steady_after and not drill.steady_after.held:
-        yield "steady", "high", "The steady state did not return"
+        yield Said("steady", "high", "The steady state did not return")
     if record.story.resumed:
-        yield "resumed", "medium", f"The run had to be gone on with {record.story.resumed} times"
+        yield Said("resumed", "medium", f"The run had to be gone on with {record.story.resumed} times")
     for place, wait in enumerate(record.story.waits, 1):
         if wait.duration.seconds > LONG_WAIT_S:
             told = f"People were waited for {wait.duration.seconds:.0f} s from {wait.start:%H:%M:%S} UTC"
-            yield f"wait-{place}", "low", told
+            yield Said(f"wait-{place}", "low", told)
     for place, note in enumerate(record.story.notes, 1):
         if note.detail and note.step is None:
-            yield f"note-{place}", "low", f"Noted: {note.detail}"
+            yield Said(f"note-{place}", "low", f"Noted: {note.detail}")
     yield from _of_the_checklist(record)
 
 
 def _of_the_rules(record: Record, drill: drill_record.Drill) -> Iterator[Said]:
     outcome = record.outcome
     if outcome.result != "passed":
-        yield "drill", "high", f"The drill is {outcome.result}: {outcome.reason}"
+        shows: tuple[str, ...] = (ANY,) if outcome.result == "failed" else ()  # what is void has a reason of its own
+        yield Said("drill", "high", f"The drill is {outcome.result}: {outcome.reason}", shows)
     for one in drill_rules.judge(drill, record.seen):
         if one.verdict != "kept":
+            rule, _, phase = one.rule.partition(" ")
+            shows = (f"phase-{phase}",) if phase else _RULES.get(rule, ())
             kind = f"{one.tier}-{one.rule.replace(' ', '-')}"
-            yield kind, "high" if one.tier == "must" else "low", f"Rule not kept: {drill_rules.words(one)}"
+            title = f"Rule not kept: {drill_rules.words(one)}"
+            yield Said(kind, "high" if one.tier == "must" else "low", title, shows)
 
 
 def _of_the_checklist(record: Record) -> Iterator[Said]:
     try:
         items = drill_checklist.read(record.directory)
     except ValueError as error:
-        yield "checklist", "medium", f"{drill_checklist.FILE} cannot be read: {error}"
+        yield Said("checklist", "medium", f"{drill_checklist.FILE} cannot be read: {error}")
         return
     for one in items:
         if one.phase != "after" and not one.done and not one.standing:
-            yield f"checklist-{one.item}", "low", f"Not done {one.phase}: {one.text}: {one.said}"
+            yield Said(f"checklist-{one.item}", "low", f"Not done {one.phase}: {one.text}: {one.said}")

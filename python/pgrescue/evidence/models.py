@@ -33,6 +33,14 @@ class Excluded(Model):
     why: str
 
 
+class Sealing(Model):
+    """What the inventory says of sealing, paths on the controller that closed the run: for who closes it again."""
+
+    key_file: str | SkipJsonSchema[None] = None
+    secrets_file: str | SkipJsonSchema[None] = None
+    owner: str | SkipJsonSchema[None] = None
+
+
 class Scope(Model):
     """`scope.json`: what the run was about. What the record does not know is absent."""
 
@@ -50,6 +58,7 @@ class Scope(Model):
     runbooks: Runbooks | SkipJsonSchema[None] = None
     tools: dict[str, str] = Field(default_factory=dict)
     configuration_sha256: Sha256 | SkipJsonSchema[None] = None  # of every file of the inventory
+    sealing: Sealing | SkipJsonSchema[None] = None
     attempts: int = 0  # how often the run had been begun or gone on with when this was written
     excluded: list[Excluded] = Field(default_factory=list)
 

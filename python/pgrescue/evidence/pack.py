@@ -20,13 +20,13 @@ from pgrescue.evidence import (
     seal,
 )
 from pgrescue.evidence.models import SignOff
-from pgrescue.evidence.settings import EvidenceError, Settings
+from pgrescue.evidence.settings import SCOPE, EvidenceError, Settings
 from pgrescue.files import write_json, write_text
 from pgrescue.manifest import MANIFEST, files, verify_manifest, write_manifest
 from pgrescue.record import Record
 
 _DERIVED = (
-    scope.SCOPE,
+    SCOPE,
     "people.json",
     "objectives.json",
     "findings.json",
@@ -53,7 +53,7 @@ def close(record: Record, settings: Settings) -> None:
         refused = str(error)
     leaked = leaks.scan(directory, sources, exact)
     parts: dict[str, Any] = {
-        scope.SCOPE: scope.of(record, settings).dump(),
+        SCOPE: scope.of(record, settings).dump(),
         "people.json": people.of(record).dump(),
         "objectives.json": objectives.of(record).dump(),
         "findings.json": [one.dump() for one in findings.of(record, settings, leaked, refused)],

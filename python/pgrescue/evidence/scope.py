@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from hashlib import sha256
@@ -10,13 +11,10 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from pydantic import ValidationError
-
-from pgrescue.evidence.models import Database, Excluded, Runbooks, Scope
-from pgrescue.evidence.settings import Settings
+from pgrescue.evidence.models import Database, Excluded, Runbooks, Scope, Sealing
+from pgrescue.evidence.settings import Settings, earlier
 from pgrescue.record import Record
 
-SCOPE = "scope.json"
 _ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -28,7 +26,7 @@ def of(record: Record, settings: Settings) -> Scope:
     """
     run, plan = record.run, record.plan
     attempts = record.story.resumed + (record.story.started is not None)
-    before = _earlier(record.directory / SCOPE)
+    before = earlier(record.directory)
     kept = before if before and before.attempts == attempts else None
     return Scope(
         run=run.id,
@@ -44,16 +42,19 @@ def of(record: Record, settings: Settings) -> Scope:
         runbooks=kept.runbooks if kept else _runbooks(),
         tools=kept.tools if kept else {**run.versions, "Python": python_version()},
         configuration_sha256=kept.configuration_sha256 if kept else _configuration(settings.inventory),
+        sealing=_sealing(settings, before),
         attempts=attempts,
         excluded=list(_excluded(record)),
     )
 
 
-def _earlier(path: Path) -> Scope | None:
-    try:
-        return Scope.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
+def _sealing(settings: Settings, before: Scope | None) -> Sealing | None:
+    """What this close was told, and what an earlier one was where this was told nothing."""
+    told = {"key_file": settings.key_file, "secrets_file": settings.secrets_file}
+    said = {name: os.path.abspath(path) for name, path in told.items() if path}  # noqa: PTH100 - links stay
+    said |= {"owner": settings.owner} if settings.owner else {}
+    whole = {**(before.sealing.dump() if before and before.sealing else {}), **said}
+    return Sealing(**whole) if whole else None
 
 
 def _runbooks() -> Runbooks | None:

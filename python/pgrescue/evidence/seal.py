@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -80,6 +82,17 @@ def statement(directory: Path, run: str, place: int, key: envelope.PublicKey | N
     return records.canonical(said.model_dump(mode="json", exclude_none=True, by_alias=True))
 
 
+@cache
+def _say_unsigned(directory: Path) -> None:
+    """Say it once of a record: every verification will find its newest seal wanting."""
+    run = run_id(directory)
+    print(
+        f"NOT SIGNED: {run} had a signed seal, and is sealed again without a key: PGRESCUE_EVIDENCE_KEY is not set, "
+        f"and the key that the record names is not on this machine. Where it is: pgrescue evidence seal {run}",
+        file=sys.stderr,
+    )
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
     return sha256(path.read_bytes()).hexdigest()
@@ -122,5 +135,7 @@ def seal(
     noted = Unclean(reason=leaks.mask(unclean or ""), leaks=list(found)) if found else None
     public = envelope.PublicKey(key.public_key()) if key else None
     path = directory / f"seal-{place}.dsse.json"
+    if key is None and any(envelope.read(one.read_bytes()).signer for one in existing):
+        _say_unsigned(directory)
     write_text(path, envelope.render(statement(directory, run_id(directory), place, public, noted), key))
     return path

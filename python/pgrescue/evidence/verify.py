@@ -161,6 +161,12 @@ class _Examination:
         covered = {*sealed, MANIFEST, *(one.name for one in self.seals)}
         if self.newest and not self.believed:  # it cannot say any more which it covered, and is named itself
             covered |= {path.name for path in seal.sign_offs(self.directory)}
+        links = sorted(p.relative_to(self.directory).as_posix() for p in self.directory.rglob("*") if p.is_symlink())
+        found += [
+            Changed(path=name, kind="extra", detail="it is a link, which no seal covers")
+            for name in links
+            if name not in covered
+        ]
         for name in self.content:
             if name not in covered:
                 unsealed = "it is not sealed: pgrescue evidence seal RUN" if name.startswith("signoff-") else ""
@@ -231,6 +237,12 @@ class _Examination:
         state = self._state(self.newest)
         if state.key_fits is False:
             yield f"{state.name}: the key that was given did not sign it."
+        signed = [one.name for one in self.seals[:-1] if one.opened.signer]
+        if self.newest.opened.signer is None and signed:
+            yield (
+                f"{self.newest.name} is not signed and {signed[-1]} before it is: whoever can write here could have "
+                f"made it. Where the key is: pgrescue evidence seal {self.directory}"
+            )
         unclean = self.newest.predicate.unclean if self.newest.predicate else None
         for leak in unclean.leaks if unclean else []:
             yield f"It was sealed with a secret in {leak.file}, line {leak.line} ({leak.kind})."

@@ -24,7 +24,10 @@ from pgrescue.story import Story, fold
 
 Row = tuple[str, dict[str, Any]]
 _STAMP = re.compile(r"^(\d{8}T\d{6}Z)-")
-
+_OF_AN_INCIDENT = (  # columns of the ledger; an incident says more than those
+    "id", "service", "kind", "state", "says", "cause", "level", "started", "detected", "acknowledged", "decided",
+    "mitigated", "resolved", "acknowledged_by", "decision", "outages",
+)  # fmt: skip
 
 _CHECKS, _FINDINGS = TypeAdapter(list[Check]), TypeAdapter(list[Finding])
 
@@ -86,7 +89,7 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
     for n, check in enumerate(checks):
         yield "checks", {"n": n, "name": check.name, "tier": check.tier, "verdict": check.verdict}
     for finding in findings or []:
-        yield "findings", _columns(finding)
+        yield "findings", {name: value for name, value in _columns(finding).items() if name != "evidence"}
 
 
 def _run_row(
@@ -148,8 +151,7 @@ def _incident(path: Path, problems: list[str]) -> Iterator[Row]:
         return
     said = _columns(found)
     happened = said.get("detected") or said.get("started") or stamp(path.parent.name)
-    others = ("schema_version", "people", "runs", "facts", "proposed", "not_offered")
-    yield "incidents", {**{name: value for name, value in said.items() if name not in others}, "happened": happened}
+    yield "incidents", {**{name: said[name] for name in _OF_AN_INCIDENT if name in said}, "happened": happened}
     for run in found.runs:
         yield "incident_runs", {"run": run}
 
@@ -186,10 +188,9 @@ def _finding_events(path: Path, problems: list[str]) -> Iterator[Row]:
 
 
 def _columns(model: Model) -> dict[str, Any]:
-    """What a record says, as the ledger keeps it; keys that the ledger has no column for are not asked for."""
+    """What a record says, as the ledger keeps it; keys that its model does not know are not asked for."""
     said = model.dump()
-    known = {name: said[name] for name in type(model).model_fields if name in said}
-    return {**known, "cause": said.get("cause")} if isinstance(model, Incident) else known
+    return {name: said[name] for name in type(model).model_fields if name in said}
 
 
 _READERS: dict[str, Callable[[Path, list[str]], Iterator[Row]]] = {

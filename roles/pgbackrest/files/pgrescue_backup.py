@@ -4,6 +4,8 @@
     pgrescue_backup.py POLICY.json           take what is due
     pgrescue_backup.py POLICY.json --failed  note that a run did not come to its end; systemd's OnFailure calls it
 
+Every attempt, a failed one too, is appended to `attempts` of the policy, one for each repository; whoever collects them reads it there.
+
 Does nothing on a host whose server is not the primary, so that the same timer may run on every host. A server that does not
 run, fenced or not, is no primary; that it should be one is for monitoring to say. What was done is written to `result` of the
 policy in one step; the exit code is 5 when a repository took no backup.
@@ -16,12 +18,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from datetime import datetime, timezone
 from typing import Any
 
-from pgrescue_core import backup_policy, guards, network, pgbackrest, records, repository
+from pgrescue_core import attempts, backup_policy, guards, network, pgbackrest, records, repository
 
 STEP_FAILED = 5
+WRONG = (guards.Stop, RuntimeError, ValueError, LookupError, OSError)
 
 
 class Host:
@@ -141,8 +145,8 @@ class Repository:
         self.ask(*arguments, "backup")
         return {"copied_from": None, **(refused if source else {})}
 
-    def back_up(self, on_timeline: int) -> "dict[str, Any]":
-        """Take what is due, expire what may go; what was done."""
+    def back_up(self, on_timeline: int) -> "tuple[dict[str, Any], dict[str, Any]]":
+        """Take what is due; what was done, and what the engine says of it."""
         problem = network.tls_problem(self.wanted["endpoint"], 5) if self.wanted.get("endpoint") else None
         if problem:
             raise RuntimeError(problem)
@@ -158,17 +162,47 @@ class Repository:
         kind, why = backup_policy.due(repository.candidates(info), on_timeline, instant, *every)
         processes = "--process-max=%d" % (self.policy["processes"] or os.cpu_count() or 1)
         source = self.copy("--type=" + kind, processes, "--no-expire-auto")
-        taken = self.backups(on_timeline)
-        done = {"type": kind, "why": why, "label": taken[0]["label"], **source, "finished": now()}
+        info = self.info()
+        label = repository.candidates(info)[0]["label"]
+        done = {"type": kind, "why": why, "label": label, **source, "finished": now()}
+        return done, repository.newest(info, self.number)
+
+    def expire(self, on_timeline: int) -> "dict[str, Any]":
+        """Let go what the policy gives up; what went, and for whose sake nothing did."""
         held = self.holds()
         if held:
-            return {**done, "expired": [], "held_by": held}
+            return {"expired": [], "held_by": held}
+        taken, instant = self.backups(on_timeline), datetime.now(timezone.utc)
         policy = (self.wanted["retention_days"], self.wanted["retention_full"], self.policy["keep_proven"])
         retention = "--repo%d-retention-full" % self.number
         keep = "%s=%d" % (retention, backup_policy.fulls_to_keep(taken, instant, *policy))
         self.ask(retention + "-type=count", keep, "expire")
         left = {b["label"] for b in repository.candidates(self.info())}
-        return {**done, "expired": sorted(b["label"] for b in taken if b["label"] not in left), "held_by": []}
+        return {"expired": sorted(b["label"] for b in taken if b["label"] not in left), "held_by": []}
+
+    def attempt(self, on_timeline: int) -> "dict[str, Any]":
+        """Back up, write the attempt down at once, and expire: a backup counts although nothing could be expired after it."""
+        begun, name = time.monotonic(), str(self.number)
+        try:
+            done, there = self.back_up(on_timeline)
+        except WRONG as error:
+            said = attempts.failed(str(error) or repr(error), name, None, time.monotonic() - begun)
+            attempts.append(self.policy["attempts"], [said])
+            raise
+        said = attempts.passed(repository=name, duration_s=time.monotonic() - begun, **there)
+        attempts.append(self.policy["attempts"], [said])
+        return {"state": "taken", **done, **self.expire(on_timeline)}
+
+
+def interrupted(policy: "dict[str, Any]", earlier: "dict[str, Any]", at: str) -> None:
+    """Write down the attempt that an earlier run did not come to the end of, unless it had written it itself."""
+    if "at_work" not in earlier:
+        return
+    number, began = earlier["at_work"]["repository"], earlier["at_work"]["started"]
+    there = attempts.read(policy["attempts"])
+    if not any(one.get("repository") == number and one["at"] >= began for one in there):
+        said = attempts.failed("it ended before it was done", number, at=at or began)
+        attempts.append(policy["attempts"], [said])
 
 
 def main() -> int:
@@ -179,6 +213,7 @@ def main() -> int:
     if "--failed" in sys.argv:
         earlier = records.read_json(path) if os.path.exists(path) else {"stanza": policy["stanza"]}
         if earlier.get("state") != "failed":
+            interrupted(policy, earlier, attempts.now())
             broken = {**earlier, "state": "failed", "problem": "it ended before it was done"}
             left = [
                 str(n) for n, _ in enumerate(policy["repositories"], 1) if str(n) not in earlier.get("repositories", {})
@@ -189,19 +224,25 @@ def main() -> int:
                 broken["repositories"] = {**earlier.get("repositories", {}), number: done}
             records.write_json(path, broken)
         return 0
-    on_timeline = timeline(policy)
+    try:
+        on_timeline = timeline(policy)
+    except WRONG as error:
+        attempts.append(policy["attempts"], [attempts.failed(str(error) or repr(error))])
+        raise
     if on_timeline is None:
         why = "its server is a standby" if listens(policy) else "no server runs"
         print("No primary runs here (%s): nothing to do. If one should, that is for monitoring to say." % why)
         return 0
-    attempts = records.read_json(path).get("attempts", {}) if os.path.exists(path) else {}
+    earlier = records.read_json(path) if os.path.exists(path) else {}
+    if earlier.get("state") == "running":  # its host went down
+        interrupted(policy, earlier, "")
     result: "dict[str, Any]" = {"stanza": policy["stanza"], "state": "running", "started": now(), "repositories": {}}
-    result["attempts"] = attempts
-    records.write_json(path, result)
+    result["attempts"] = earlier.get("attempts", {})
     for number in range(1, len(policy["repositories"]) + 1):
+        records.write_json(path, {**result, "at_work": {"repository": str(number), "started": attempts.now()}})
         try:
-            done = {"state": "taken", **Repository(policy, number).back_up(on_timeline)}
-        except (guards.Stop, RuntimeError, ValueError, LookupError, OSError) as error:
+            done = Repository(policy, number).attempt(on_timeline)
+        except WRONG as error:
             done = {"state": "failed", "problem": str(error) or repr(error)}
         result["repositories"][str(number)] = {**done, "ended": now()}
         result["attempts"] = counted(

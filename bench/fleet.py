@@ -1,4 +1,4 @@
-"""What `pgrescue check` costs for each service, from ten services to a thousand, as a ratio within one run.
+"""What `pgrescue fleet` costs for each service, from ten services to a thousand, as a ratio within one run.
 
 The endpoints are simulated: every host of the inventory is this machine, and one real PostgreSQL stands for all of
 their servers. So it measures the controller and the modules, not a network. Each figure is a whole command; the last
@@ -49,7 +49,7 @@ def measured(path: Path, count: int, forks: int) -> dict[str, float]:
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     command = [
         str(Path(sys.executable).with_name("pgrescue")),
-        "check",
+        "fleet",
         "-i",
         str(path),
         "--forks",

@@ -183,7 +183,7 @@ def show_status(
         refuse(str(error), error.code)
 
 
-def check(
+def look_at_all(
     inventory: Inventory = LAB,
     part: Annotated[str, typer.Option("--slice", help="The i-th of n slices, i/n, for several machines.")] = "1/1",
     forks: Annotated[int, typer.Option(help="Hosts looked at at once.", min=1)] = 50,
@@ -334,6 +334,6 @@ def register(app: typer.Typer) -> None:
     app.command("triage")(triage_service)
     app.command()(watch)
     app.command("status")(show_status)
-    app.command()(check)
+    app.command("fleet")(look_at_all)
     app.command()(declare)
     app.add_typer(incident, name="incident")

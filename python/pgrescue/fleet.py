@@ -1,4 +1,4 @@
-"""`pgrescue check`: one look at all services of an inventory, or at a slice of them, with one summary."""
+"""`pgrescue fleet`: one look at all services of an inventory, or at a slice of them, with one summary."""
 
 from __future__ import annotations
 

@@ -71,13 +71,13 @@ def test_one_command_says_which_of_many_services_is_not_whole(tmp_path, monkeypa
     settings = {"unix_socket_directories": "/var/run/postgresql", "archive_mode": "on", "archive_command": "/bin/true"}
     with PostgresServer(settings=settings) as server:
         path = inventory(tmp_path, {"well": server.port, "lost": free_port(), "third": server.port})
-        done = CliRunner().invoke(cli.app, ["check", "-i", path])
+        done = CliRunner().invoke(cli.app, ["fleet", "-i", path])
         assert done.exit_code == 1, done.output
         lines = done.output.splitlines()
         assert lines[0].split()[:3] == ["!!", "lost", "down"], done.output
         assert "3 services" in lines[-1]
         assert "2 whole, 0 degraded, 1 down" in lines[-1]
-        part = CliRunner().invoke(cli.app, ["check", "-i", path, "--slice", "2/3", "--json"])
+        part = CliRunner().invoke(cli.app, ["fleet", "-i", path, "--slice", "2/3", "--json"])
         assert list(json.loads(part.output)) == ["third"]
         assert part.exit_code == 0
-    assert CliRunner().invoke(cli.app, ["check", "-i", path, "--slice", "9"]).exit_code == 3
+    assert CliRunner().invoke(cli.app, ["fleet", "-i", path, "--slice", "9"]).exit_code == 3

@@ -353,3 +353,10 @@ def named(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+
+
+def test_no_two_verbs_of_the_command_have_one_name():
+    from pgrescue.cli import app
+
+    names = [(command.name or command.callback.__name__).replace("_", "-") for command in app.registered_commands]
+    assert len(names) == len(set(names)), sorted(names)

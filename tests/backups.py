@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from postgres import PostgresServer, until
@@ -61,7 +61,8 @@ class Repositories:
         if os.geteuid() != 0:
             return []
         for path in [self.folder, *self.folder.rglob("*")]:
-            shutil.chown(path, self.server.user, self.server.user)
+            with suppress(FileNotFoundError):  # the engine's temporary files come and go
+                shutil.chown(path, self.server.user, self.server.user)
         return ["runuser", "-u", self.server.user, "--"]
 
     def run(self, *arguments: str) -> str:

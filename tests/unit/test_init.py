@@ -85,7 +85,7 @@ HOSTS = [
 ]  # fmt: skip
 
 
-OTHERS = {"bucket_replication", "cloudwatch", "fault", "pgbouncer"}  # options that an inventory may have
+OTHERS = {"bucket_replication", "cloudwatch", "fault", "pgbouncer", "schedule"}  # options that an inventory may have
 OF_DUMPS = {"dump", "dump_proof"}
 PHYSICAL = {path.name for path in (HOUSE / "roles").iterdir()} - OTHERS - OF_DUMPS
 

@@ -274,7 +274,7 @@ def test_ticks_go_on_while_connections_hang(black_hole: int, web: Any, tmp_path:
         assert code == 0
         assert time.monotonic() - began < 1, "attempts in flight must not hold up the end"
     entries = one.lines()
-    assert all(1.9 < seconds(e) < 3 for e in results(entries, ok=False))
+    assert all(seconds(e) > 1.9 for e in results(entries, ok=False))
     assert gap([e["mono_ns"] for e in entries if e["event"] == "attempt"]) < 1
     assert gap([e["end_ns"] for e in results(entries, "health", ok=True)]) < 1
     flying = [sum(a["mono_ns"] < e["end_ns"] for a in entries if a["event"] == "attempt") for e in results(entries)]

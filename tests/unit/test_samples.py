@@ -22,7 +22,7 @@ from pgrescue.samples import Sample, Samples
 from rich.console import Console
 from run_fixture import ZERO, Synthetic
 
-SADC = next(p for p in ("/usr/libexec/sysstat/sadc", "/usr/lib/sysstat/sadc") if os.path.exists(p))
+SADC = next(p for p in ("/usr/libexec/sysstat/sadc", "/usr/lib/sysstat/sadc") if Path(p).exists())
 ENTRY = {
     "timestamp": {"date": "2026-11-24", "time": "01:20:50", "utc": 1, "interval": 1},
     "cpu-load": [{"cpu": "all", "user": 20.0, "system": 5.0, "idle": 75.0}],

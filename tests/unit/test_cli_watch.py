@@ -84,13 +84,9 @@ def test_a_thousand_services_are_one_screen_of_lines(runs):
     assert [line.split()[1] for line in lines[:2]] == ["s0003", "s0007"] and "last heard of" in lines[1]
 
 
-@pytest.mark.parametrize("seen", MATRIX, ids=lambda seen: seen.__name__)
-def test_triage_and_status_fit_eighty_columns(seen):
-    looks, known = seen()
-    situation = judge(looks, **known)
-    asked = request(looks)
-    found = {"service": "shop", "situation": situation, **proposals.propose(situation, asked), "took_s": 4.2}
-    said = {
+def facts(situation: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """What `pgrescue status` knows of a service without drills or incidents."""
+    return {
         "service": "shop",
         "at": datetime.now(UTC).isoformat(),
         "situation": situation,
@@ -99,6 +95,15 @@ def test_triage_and_status_fit_eighty_columns(seen):
         "last_drill": None,
         "incident": None,
     }
+
+
+@pytest.mark.parametrize("seen", MATRIX, ids=lambda seen: seen.__name__)
+def test_triage_and_status_fit_eighty_columns(seen):
+    looks, known = seen()
+    situation = judge(looks, **known)
+    asked = request(looks)
+    found = {"service": "shop", "situation": situation, **proposals.propose(situation, asked), "took_s": 4.2}
+    said = facts(situation, asked)
     for drawn in (triage_view.render(found), status.render(said)):
         console = Console(width=80, record=True, no_color=True)
         with console.capture() as capture:
@@ -112,15 +117,7 @@ def test_what_could_not_be_listed_is_not_said_to_be_missing(problem, words):
     looks, known = next(iter(MATRIX))()
     situation = judge(looks, **known)
     asked = {**request(looks), "catalog": {"candidates": [], **({"problem": problem} if problem else {})}}
-    said = {
-        "service": "shop",
-        "at": datetime.now(UTC).isoformat(),
-        "situation": situation,
-        **standing.standing(situation, asked),
-        "objectives": {"rto_s": 3600, "rpo_s": 86400},
-        "last_drill": None,
-        "incident": None,
-    }
+    said = facts(situation, asked)
     console = Console(width=80, record=True, no_color=True)
     console.print(status.render(said), highlight=False)
     shown = console.export_text().splitlines()

@@ -7,18 +7,16 @@ does not say.
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 from alarm_evaluator import ALARM, INSUFFICIENT, OK, problems, states, told
 from aws import KEY, SECRET, served
+from greeters import greeting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from modules import HOUSE, collection, module, refused
@@ -292,27 +290,6 @@ def test_what_a_bucket_takes_counts_what_no_listing_shows(aws):
     assert stored(aws, "ReplicationMissing", "paid", "copies", "replica") == [1]
     listed = sum(one["Size"] for one in aws.s3.list_objects_v2(Bucket="paid")["Contents"])
     assert listed == 30, "what the original script calls the size of the bucket"
-
-
-@contextmanager
-def greeting():
-    """A host that greets as SSH does, for those that knock."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def greet():
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.sendall(b"SSH-2.0-here\r\n")
-
-        thread = threading.Thread(target=greet, daemon=True)
-        thread.start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
 
 
 def test_with_every_host_down_it_says_that_it_saw_nothing(aws, tmp_path):

@@ -3,15 +3,14 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 import yaml
 from aws import served
+from greeters import greeting
 from modules import HOUSE
 from pgrescue import lint, runner
 from postgres import free_port
@@ -74,22 +73,8 @@ def played(path, *more):
 @pytest.fixture
 def half_dead():
     """A host that greets as SSH does and says no more."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def greet():
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.sendall(b"SSH-2.0-dying\r\n")
-
-        thread = threading.Thread(target=greet, daemon=True)
-        thread.start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+    with greeting() as port:
+        yield port
 
 
 def test_a_service_whose_hosts_are_all_down_is_linted(tmp_path):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pgrescue import close, drill_record, drill_scenario, record
 from pgrescue.drill_record import Drill, Steady
 from run_fixture import ZERO, Synthetic
@@ -24,3 +25,10 @@ def ended(root: Path, said: Drill | None = None, **parts: Any) -> record.Record:
     (directory / drill_record.FILE).write_text(json.dumps((said or drill()).dump()))
     close.finish(directory)
     return record.load(directory)
+
+
+def sar(seconds: int) -> str:
+    """What a host's shell is told: the role's own words."""
+    role = yaml.safe_load(Path("roles/samples/tasks/hand_over.yml").read_text())
+    command: str = role[0]["vars"]["samples_command"][0].replace("{{ samples_limit_s | int }}", str(seconds))
+    return command

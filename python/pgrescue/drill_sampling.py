@@ -85,7 +85,7 @@ class Sampling:
         return (self._said(host).read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""])[-1]
 
     def _recorded(self, host: str) -> Path:
-        return self._folder / f"{host}.sa"
+        return self._folder / f"{host}.sar"
 
     def _said(self, host: str) -> Path:
         return self._folder / f"{host}.err"

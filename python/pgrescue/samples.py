@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from pydantic.json_schema import SkipJsonSchema
@@ -16,9 +13,9 @@ from pydantic.json_schema import SkipJsonSchema
 from pgrescue.models import SCHEMA_VERSION, Instant, Model
 
 INTERVAL_S = 1
-READER = "sadf"
+Tables = Mapping[str, Sequence[Mapping[str, str]]]  # rows by column, of each table by its first column
 _SECTOR, _KB = 512, 1024
-_LIMIT_S = 120.0
+_DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 
 
 def name(host: str) -> str:
@@ -55,38 +52,66 @@ class SamplesError(Exception):
 
 
 def convert(recorded: Path) -> list[Sample]:
-    """What sadc wrote to a file, also one that ends in the middle of a sample. Raises SamplesError."""
-    command = [READER, "-j", str(recorded), "--", "-u", "-r", "-b", "-q", "-n", "DEV"]
+    """What `sar` of a host printed as text, also where it ends in the middle of a line. Raises SamplesError.
+
+    Text, for what one version of sysstat records another one may not read.
+    """
+    lines = recorded.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    began = _DATE.search(lines[0]) if lines else None
+    if began is None:
+        raise SamplesError(f"not what sar prints: {lines[0].strip()[:80]!r}" if lines else "sar said nothing")
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=_LIMIT_S, env={**os.environ, "LC_ALL": "C"}
-        )
-        # of a file that ends in the middle it complains, and gives all that is whole
-        hosts = json.loads(done.stdout)["sysstat"]["hosts"]
-        return [sample(one) for host in hosts for one in host["statistics"] if "timestamp" in one]
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SamplesError(f"{READER} did not run: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise SamplesError(done.stderr.strip() or f"{READER} said what cannot be read: {error!r}") from error
+        seconds = list(_seconds(date.fromisoformat(began[0]), lines[1:]))
+        return [sample(at, tables) for at, tables in seconds]
+    except (ValueError, KeyError) as error:
+        raise SamplesError(f"sar printed what cannot be read: {error!r}") from error
 
 
-def sample(said: Mapping[str, Any]) -> Sample:
-    """One entry of `sadf -j`."""
-    stamp = said["timestamp"]
-    cpu: Mapping[str, Any] = next((one for one in said.get("cpu-load", []) if one["cpu"] == "all"), {})
-    disk, memory, queue = said.get("io", {}), said.get("memory", {}), said.get("queue", {})
-    wires = [one for one in said.get("network", {}).get("net-dev", []) if one["iface"] != "lo"]
+def sample(at: datetime, tables: Tables) -> Sample:
+    """What sar's tables say of one second, in plain units."""
+    cpu, memory = _only(tables, "CPU"), _only(tables, "kbmemfree")
+    disk, queue = _only(tables, "tps"), _only(tables, "runq-sz")
+    wires = [one for one in tables.get("IFACE", []) if one["IFACE"] != "lo"]
     found = {
-        "cpu_busy_percent": round(100 - cpu["idle"], 2) if "idle" in cpu else None,
-        "memory_used_percent": memory.get("memused-percent"),
-        "load_1": queue.get("ldavg-1"),
-        "disk_read_bytes_s": disk["io-reads"]["bread"] * _SECTOR if "io-reads" in disk else None,
-        "disk_written_bytes_s": disk["io-writes"]["bwrtn"] * _SECTOR if "io-writes" in disk else None,
-        "network_received_bytes_s": round(sum(one["rxkB"] for one in wires) * _KB, 1) if wires else None,
-        "network_sent_bytes_s": round(sum(one["txkB"] for one in wires) * _KB, 1) if wires else None,
+        "cpu_busy_percent": round(100 - float(cpu["%idle"]), 2) if cpu else None,
+        "memory_used_percent": float(memory["%memused"]) if memory else None,
+        "load_1": float(queue["ldavg-1"]) if queue else None,
+        "disk_read_bytes_s": float(disk["bread/s"]) * _SECTOR if disk else None,
+        "disk_written_bytes_s": float(disk["bwrtn/s"]) * _SECTOR if disk else None,
+        "network_received_bytes_s": round(sum(float(one["rxkB/s"]) for one in wires) * _KB, 1) if wires else None,
+        "network_sent_bytes_s": round(sum(float(one["txkB/s"]) for one in wires) * _KB, 1) if wires else None,
     }
-    at = datetime.fromisoformat(f"{stamp['date']}T{stamp['time']}").replace(tzinfo=UTC)
     return Sample(at=at, **{key: value for key, value in found.items() if value is not None})
+
+
+def _seconds(day: date, lines: Sequence[str]) -> Iterator[tuple[datetime, Tables]]:
+    """The tables of each second. A table begins after an empty line with the names of its columns."""
+    header: list[str] = []
+    tables: dict[str, list[Mapping[str, str]]] = {}
+    at: datetime | None = None
+    for line in lines:
+        words = line.split()
+        if not words or words[0] == "Average:":
+            header = []
+        elif not line.endswith("\n"):
+            break
+        elif not header:
+            header = words[1:]
+        else:
+            now = datetime.combine(day, time.fromisoformat(words[0]), UTC)
+            if at is not None and now < at - timedelta(hours=12):  # past midnight
+                day, now = day + timedelta(days=1), now + timedelta(days=1)
+            if at is not None and now != at:
+                yield at, tables
+                tables = {}
+            at = now
+            tables.setdefault(header[0], []).append(dict(zip(header, words[1:], strict=True)))
+    if at is not None:
+        yield at, tables
+
+
+def _only(tables: Tables, name: str) -> Mapping[str, str]:
+    return tables.get(name, [{}])[0]
 
 
 def read(directory: Path) -> tuple[Samples, ...]:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from io import StringIO
 
 import pytest
+from drillings import sar
 from pgrescue import (
     cli,
     close,
@@ -83,9 +84,9 @@ class Lab:
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory):
     """Two seconds of this machine, as a host streams them."""
-    path = tmp_path_factory.mktemp("sa") / "db1.sa"
+    path = tmp_path_factory.mktemp("sar") / "db1.sar"
     with path.open("wb") as out:
-        subprocess.run(["/usr/lib/sysstat/sadc", "-S", "DISK", "1", "2"], stdout=out, check=True)
+        subprocess.run(["sh", "-c", sar(2)], stdout=out, check=True)
     return path
 
 
@@ -271,11 +272,11 @@ def test_what_the_terminal_showed_and_what_the_hosts_did_is_part_of_the_sealed_r
 
 
 def test_a_host_that_cannot_be_sampled_is_not_broken(lab, tmp_path):
-    lab.samples = {"db1": ["sh", "-c", "echo no sadc >&2; exit 127"]}
+    lab.samples = {"db1": ["sh", "-c", "echo no sar >&2; exit 127"]}
     out = console()
     assert run(tmp_path, out) == 3
     assert lab.played == ["lab/steady_state.yml", SAMPLING]
-    assert "db1 is not sampled: no sadc. Nothing was broken." in out.export_text()
+    assert "db1 is not sampled: no sar. Nothing was broken." in out.export_text()
 
 
 def test_a_reason_for_what_is_no_item_is_refused(lab, tmp_path):

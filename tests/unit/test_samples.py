@@ -2,16 +2,14 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
-from drillings import drill, ended
+from drillings import drill, ended, sar
 from pgrescue import close, drill_checklist, drill_sampling, record, report, samples, samples_view
 from pgrescue.drill_checklist import Item
 from pgrescue.drill_play import Played
@@ -23,32 +21,47 @@ from pgrescue.samples import Sample, Samples
 from rich.console import Console
 from run_fixture import ZERO, Synthetic
 
-SADC = next(p for p in ("/usr/libexec/sysstat/sadc", "/usr/lib/sysstat/sadc") if Path(p).exists())
-ENTRY = {
-    "timestamp": {"date": "2026-11-24", "time": "01:20:50", "utc": 1, "interval": 1},
-    "cpu-load": [{"cpu": "all", "user": 20.0, "system": 5.0, "idle": 75.0}],
-    "io": {"io-reads": {"rtps": 1.0, "bread": 4.0}, "io-writes": {"wtps": 1.0, "bwrtn": 10.0}},
-    "memory": {"memused-percent": 41.5},
-    "queue": {"ldavg-1": 0.75},
-    "network": {"net-dev": [
-        {"iface": "lo", "rxkB": 900.0, "txkB": 900.0},
-        {"iface": "eth0", "rxkB": 2.0, "txkB": 1.0},
-        {"iface": "eth1", "rxkB": 1.0, "txkB": 0.5},
-    ]},
-}  # fmt: skip
+AT = datetime(2026, 11, 24, 1, 20, 50, tzinfo=UTC)
+TABLES = {
+    "CPU": [{"CPU": "all", "%user": "20.00", "%system": "5.00", "%idle": "75.00"}],
+    "tps": [{"tps": "2.00", "bread/s": "4.00", "bwrtn/s": "10.00"}],
+    "kbmemfree": [{"kbmemfree": "1", "%memused": "41.50"}],
+    "runq-sz": [{"runq-sz": "0", "ldavg-1": "0.75"}],
+    "IFACE": [
+        {"IFACE": "lo", "rxkB/s": "900.00", "txkB/s": "900.00"},
+        {"IFACE": "eth0", "rxkB/s": "2.00", "txkB/s": "1.00"},
+        {"IFACE": "eth1", "rxkB/s": "1.00", "txkB/s": "0.50"},
+    ],
+}
+# sysstat 12.7.5 of Debian 13, over midnight; sadf 12.6.1 of Debian 12 found nothing in what its sadc had recorded
+MIDNIGHT = """Linux 6.18.44 (db1) \t2026-11-27 \t_x86_64_\t(2 CPU)
+
+23:59:58        CPU     %user     %nice   %system   %iowait    %steal     %idle
+23:59:59        all      0.00      0.00      1.01      0.00      0.00     98.99
+
+23:59:58        IFACE   rxpck/s   txpck/s    rxkB/s    txkB/s   rxcmp/s   txcmp/s  rxmcst/s   %ifutil
+23:59:59           lo      0.00      0.00      8.00      8.00      0.00      0.00      0.00      0.00
+23:59:59         eth0      0.00      0.00      1.00      2.00      0.00      0.00      0.00      0.00
+
+23:59:59        CPU     %user     %nice   %system   %iowait    %steal     %idle
+00:00:00        all      0.00      0.00      0.50      0.00      0.00     99.50
+
+Average:        CPU     %user     %nice   %system   %iowait    %steal     %idle
+Average:        all      0.00      0.00      0.75      0.00      0.00     99.25
+"""
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """Three seconds of this machine, as a host streams them."""
-    path = tmp_path_factory.mktemp("sa") / "db1.sa"
+    path = tmp_path_factory.mktemp("sar") / "db1.sar"
     with path.open("wb") as out:
-        subprocess.run([SADC, "-S", "DISK", "1", "4"], stdout=out, check=True)
+        subprocess.run(["sh", "-c", sar(3)], stdout=out, check=True)
     return path
 
 
-def test_one_entry_of_sysstat_is_one_sample_in_plain_units():
-    assert samples.sample(ENTRY).dump() == {
+def test_one_second_of_sysstat_is_one_sample_in_plain_units():
+    assert samples.sample(AT, TABLES).dump() == {
         "at": "2026-11-24T01:20:50.000000Z",
         "cpu_busy_percent": 25.0,
         "memory_used_percent": 41.5,
@@ -60,10 +73,10 @@ def test_one_entry_of_sysstat_is_one_sample_in_plain_units():
     }
 
 
-@pytest.mark.parametrize("part", ["cpu-load", "io", "memory", "queue", "network"])
-def test_what_a_host_did_not_measure_is_absent(part):
-    found = samples.sample({key: value for key, value in ENTRY.items() if key != part}).dump()
-    assert set(samples.sample(ENTRY).dump()) > set(found) > {"at"}
+@pytest.mark.parametrize("table", TABLES)
+def test_what_a_host_did_not_measure_is_absent(table):
+    found = samples.sample(AT, {key: value for key, value in TABLES.items() if key != table}).dump()
+    assert set(samples.sample(AT, TABLES).dump()) > set(found) > {"at"}
 
 
 def test_what_sysstat_streams_is_read_second_by_second(recorded):
@@ -73,21 +86,35 @@ def test_what_sysstat_streams_is_read_second_by_second(recorded):
         1.0,
         2.0,
     }
-    assert all(set(one.dump()) == set(samples.sample(ENTRY).dump()) for one in found)
+    assert abs(found[-1].at - datetime.now(UTC)) < timedelta(hours=1)
+    assert all(set(one.dump()) == set(samples.sample(AT, TABLES).dump()) for one in found)
     assert all(0 <= one.cpu_busy_percent <= 100 for one in found)
 
 
-def test_a_stream_that_ends_in_the_middle_of_a_sample_gives_all_that_is_whole(recorded, tmp_path):
-    whole = recorded.read_bytes()
-    (tmp_path / "cut.sa").write_bytes(whole[: len(whole) - 100])
-    assert samples.convert(tmp_path / "cut.sa") == samples.convert(recorded)[:2]
+def test_a_night_is_sampled_past_its_end(tmp_path):
+    (tmp_path / "x.sar").write_text(MIDNIGHT)
+    assert [one.dump() for one in samples.convert(tmp_path / "x.sar")] == [
+        {
+            "at": "2026-11-27T23:59:59.000000Z",
+            "cpu_busy_percent": 1.01,
+            "network_received_bytes_s": 1024.0,
+            "network_sent_bytes_s": 2048.0,
+        },
+        {"at": "2026-11-28T00:00:00.000000Z", "cpu_busy_percent": 0.5},
+    ]
 
 
-@pytest.mark.parametrize("content", [b"", b"not what sadc writes" * 50])
+def test_a_stream_that_ends_in_the_middle_of_a_line_gives_all_that_is_whole(recorded, tmp_path):
+    (tmp_path / "cut.sar").write_text(MIDNIGHT[: MIDNIGHT.index("99.50") + 2])
+    assert len(samples.convert(tmp_path / "cut.sar")) == 1
+
+
+@pytest.mark.parametrize("content", ["", "not what sar writes\n" * 50, MIDNIGHT.replace("%idle", "idle"),
+                                     MIDNIGHT.replace("98.99", "98.99 7")])  # fmt: skip
 def test_what_sysstat_did_not_write_is_refused(content, tmp_path):
-    (tmp_path / "x.sa").write_bytes(content)
+    (tmp_path / "x.sar").write_text(content)
     with pytest.raises(samples.SamplesError):
-        samples.convert(tmp_path / "x.sa")
+        samples.convert(tmp_path / "x.sar")
 
 
 def sampled(tmp_path, commands):
@@ -105,9 +132,9 @@ def until(true):
 def test_hosts_are_sampled_until_they_die_and_the_others_until_the_end(tmp_path):
     there, kept = tmp_path / "there", tmp_path / "run"
     there.mkdir(), kept.mkdir()
-    dying = ["sh", "-c", f"{SADC} -S DISK 1 3; echo Connection to db1 closed. >&2; exit 255"]
-    made = sampled(there, {"db1": dying, "db2": [SADC, "-S", "DISK", "1", "60"]})
-    until(lambda: made._streams["db1"].poll() is not None and (there / "db2.sa").stat().st_size > 3000)
+    dying = ["sh", "-c", f"{sar(2)}; echo Connection to db1 closed. >&2; exit 255".removeprefix("exec ")]
+    made = sampled(there, {"db1": dying, "db2": ["sh", "-c", sar(60)]})
+    until(lambda: made._streams["db1"].poll() is not None and (there / "db2.sar").read_text().count("IFACE") > 2)
     made.keep(kept)
     gone, well = samples.read(kept)
     assert (gone.host, gone.ended, len(gone.samples)) == ("db1", "Connection to db1 closed.", 2)
@@ -125,8 +152,8 @@ def test_of_a_long_wait_only_what_is_asked_for_is_kept(tmp_path, recorded):
 
 def test_a_host_that_falls_silent_without_an_end_is_told_from_one_that_is_sampled(tmp_path, recorded):
     made = sampled(tmp_path, {"db1": ["sh", "-c", f"cat {recorded}; exec sleep 60"]})
-    until(lambda: (tmp_path / "db1.sa").stat().st_size == recorded.stat().st_size)
-    os.utime(tmp_path / "db1.sa", (0, 0))
+    until(lambda: (tmp_path / "db1.sar").stat().st_size == recorded.stat().st_size)
+    os.utime(tmp_path / "db1.sar", (0, 0))
     made.keep(tmp_path)
     assert samples.read(tmp_path)[0].ended.startswith("nothing came for ")
 
@@ -160,7 +187,7 @@ def entered(monkeypatch, commands, done=True, code=0):
 @pytest.mark.parametrize(
     ("commands", "code", "words"),
     [
-        ({"db1": ["sh", "-c", "echo sadc: not found >&2; exit 127"]}, 0, "db1 is not sampled: sadc: not found"),
+        ({"db1": ["sh", "-c", "echo sar: not found >&2; exit 127"]}, 0, "db1 is not sampled: sar: not found"),
         ({"db1": ["true"]}, 0, "db1 is not sampled: nothing came"),
         ({}, 5, "The hosts cannot be sampled"),
     ],
@@ -185,7 +212,7 @@ def test_who_goes_on_without_samples_nothing(monkeypatch):
 
 
 def test_a_host_stops_by_itself_when_nobody_tells_it_to(monkeypatch):
-    _, _, played = entered(monkeypatch, {"db1": [SADC, "1", "60"]})
+    _, _, played = entered(monkeypatch, {"db1": ["sh", "-c", sar(60)]})
     assert played == [("playbooks/sample_hosts.yml", {"samples_limit_s": 7200 + 6 * 3600})]
 
 
@@ -240,21 +267,13 @@ def kept(found):
         ([host("db1", [0, 1]), host("db2", [0, 1, 2])], True, "2 hosts"),
         ([host("db1", [0, 1], ended="Timeout.")], True, "1 host; db1 ends at "),
         ([host("db1", [0]), host("db2", [], ended="Timeout.")], False, "2 hosts; db2: Timeout."),
-        ([host("db1", [], problem="no sadf")], False, "1 host; db1: no sadf"),
+        ([host("db1", [], problem="no sar")], False, "1 host; db1: no sar"),
     ],
 )
 def test_the_checklist_says_what_was_sampled(tmp_path, hosts, done, words):
     found = with_samples(tmp_path, *hosts)
     assert kept(found)[0] is done
     assert kept(found)[1].startswith(words)
-
-
-def test_the_reader_is_looked_for_before_a_drill(monkeypatch):
-    from pgrescue import drill_ready
-
-    assert drill_ready._sampling(None) == (True, "sadf reads what they say")
-    monkeypatch.setattr(shutil, "which", lambda _: None)
-    assert drill_ready._sampling(None) == (False, "sadf is not here: apt install sysstat")
 
 
 def test_what_was_not_sampled_nor_recorded_is_a_finding_unless_somebody_gave_a_reason(tmp_path):
@@ -281,7 +300,7 @@ def test_the_playbook_hands_over_how_each_host_is_sampled(tmp_path):
     assert set(handed) == {"db1", "db2"}
     assert handed["db1"][0] == "ssh"
     assert handed["db1"][-2] == "ops@10.0.0.11"
-    # what the host's shell is told: its collector, wherever it is, for as long as was said
+    # what the host's shell is told: sar, for as long as was said
     done = subprocess.run(["sh", "-c", handed["db1"][-1]], capture_output=True, timeout=60, check=True)
     assert done.stdout
 

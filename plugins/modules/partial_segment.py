@@ -12,8 +12,8 @@ description:
     the same segment before, as when a failover is taken back, the archive holds one of that name and other bytes beyond the common end, and
     refuses this one for ever; nothing after it is archived.
   - Asks the engine to archive each such segment that waits. One that it refuses as a duplicate is noted as done. All that is valid of it
-    is in the first segment of the new timeline, and the file itself stays until PostgreSQL recycles it. Any other segment, and any other
-    error, is left to PostgreSQL's archiver.
+    is in the first segment of the new timeline, and the file itself stays until PostgreSQL recycles it. Any other segment is
+    left to PostgreSQL's archiver; so is any other error, which is noted.
   - While a repository is silent nothing is asked, for the engine would wait for it and answer nothing else; that is noted.
 options:
   stanza: {description: Name of the stanza., type: str, required: true}
@@ -56,11 +56,11 @@ def waiting(data_directory: str) -> "list[str]":
     return [match.group(1) for match in found if match]
 
 
-def is_refused(module: AnsibleModule, segment: str) -> bool:
-    """Whether the archive holds another one of that name."""
+def asked(module: AnsibleModule, segment: str) -> "tuple[int, str]":
+    """The engine's exit code for the segment, and its last word."""
     path = os.path.join(module.params["data_directory"], "pg_wal", segment)
-    code, _out, _err = pgbackrest.run(module, module.params["stanza"], "archive-push", path, limit_s=PATIENCE_S)
-    return code == DUPLICATE
+    code, out, err = pgbackrest.run(module, module.params["stanza"], "archive-push", path, limit_s=PATIENCE_S)
+    return code, ((out + err).strip().splitlines() or ["nothing"])[-1]
 
 
 def main() -> None:
@@ -84,13 +84,18 @@ def main() -> None:
             ", ".join(sorted(silent)),
         )
         module.exit_json(changed=False, passed_over=[], journal=[{"event": "note", "detail": said}])
-    refused = [segment for segment in segments if is_refused(module, segment)]
+    answers = {segment: asked(module, segment) for segment in segments}
+    refused = [segment for segment, (code, _said) in answers.items() if code == DUPLICATE]
     for segment in refused:
         note = os.path.join(place, "pg_wal/archive_status", segment)
         with contextlib.suppress(FileNotFoundError):  # the archiver was quicker
             os.rename(note + ".ready", note + ".done")
     said = "%s is in the archive as another server wrote it; archiving goes on with the new timeline, which has all that is valid of it"
     journal = [{"event": "decision", "detail": said % segment} for segment in refused]
+    unclear = "Whether the archive has %s from another server is not known: the engine ended with %d: %s"
+    for segment, (code, word) in answers.items():
+        if code not in (0, DUPLICATE):
+            journal.append({"event": "note", "detail": unclear % (segment, code, word)})
     module.exit_json(changed=bool(refused), passed_over=refused, journal=journal)
 
 

@@ -94,3 +94,13 @@ def test_while_a_repository_is_silent_nothing_is_asked_and_that_is_noted(tmp_pat
     found = module("partial_segment")(**asked)
     assert not found["changed"] and found["passed_over"] == []
     assert "is not known while repository 1 is silent" in found["journal"][0]["detail"]
+
+
+def test_an_engine_that_cannot_say_leaves_it_to_the_archiver_and_that_is_noted(tmp_path, monkeypatch):
+    status = tmp_path / "pg_wal/archive_status"
+    status.mkdir(parents=True)
+    (status / "000000010000000000000005.partial.ready").touch()
+    monkeypatch.setenv("PGBACKREST_CONFIG", str(tmp_path / "none.conf"))
+    found = module("partial_segment")(stanza="test", data_directory=str(tmp_path))
+    assert not found["changed"] and found["passed_over"] == []
+    assert "is not known: the engine ended with " in found["journal"][0]["detail"]

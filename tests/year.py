@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pgrescue import drill_scenario
 from pgrescue.manifest import write_manifest
 from pgrescue.models import rfc3339
 from run_fixture import BOOT, ZERO, Timeline
@@ -112,6 +113,7 @@ class Year:
         self.run(
             runs, at, procedure, kind="drill", result=result, findings=findings,
             slow=number % 11 == 8, rta=procedure != "partial_loss", approvals=number % 2, resumed=number % 13 == 3,
+            judged=number % 38 != 0,
         )  # fmt: skip
 
     def _finding(
@@ -187,6 +189,7 @@ class Year:
         lost: int = 3,
         approvals: int = 0,
         resumed: bool = False,
+        judged: bool = True,
     ) -> str:
         """One run with its timeline, sealed; its id."""
         size = self.data_bytes(at)
@@ -230,6 +233,8 @@ class Year:
             "ways": ways,
         }
         _put(folder / "run.json", run)
+        if kind == "drill" and judged:
+            _put(folder / "drill.json", {"scenario": drill_scenario.load(procedure).dump(), "state": "ended"})
         _put(folder / "measurement.json", measured)
         _put(folder / "plan.json", plan)
         _put(folder / "checks.json", [{"name": "checksums", "tier": "must", "verdict": "passed"}])

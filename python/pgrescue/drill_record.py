@@ -84,3 +84,8 @@ class Drill(Model):
     verified: Verified | SkipJsonSchema[None] = None
     next: Next | SkipJsonSchema[None] = None
     owner: str | SkipJsonSchema[None] = None  # of what it shows to be wrong
+
+    @property
+    def can_pass(self) -> bool:
+        """Whether its rules can tell a drill that passed: not where it is to fail."""
+        return self.scenario.fails_on_purpose is None

@@ -88,7 +88,9 @@ def plain(runs):
             for line in path.read_text().splitlines():
                 database.execute("INSERT INTO line VALUES (?, ?)", (path.parent.name, line))
     database.executescript("""
-        CREATE VIEW run AS SELECT r.place, substr(r.place, 1, 6) AS month, r.body ->> 'kind' AS kind,
+        CREATE VIEW run AS SELECT r.place, substr(r.place, 1, 6) AS month,
+          CASE WHEN r.body ->> 'kind' = 'drill' AND NOT EXISTS (SELECT 1 FROM doc d WHERE d.place = r.place AND d.name = 'drill.json')
+            THEN 'called a drill' ELSE r.body ->> 'kind' END AS kind,
           r.body ->> 'result' AS result, r.body ->> 'procedure' AS procedure, m.body ->> '$.verdicts.rto' AS rto,
           m.body ->> 'rta_s' AS rta, m.body ->> 'rpa_s' AS rpa, m.body ->> 'data_bytes' AS bytes, r.body ->> 'exit_code' AS code
           FROM doc r JOIN doc m ON m.place = r.place AND m.name = 'measurement.json' WHERE r.name = 'run.json';
@@ -138,11 +140,11 @@ PLAIN = {
     "Storage consumption trends": f"SELECT sum(stored) FROM attempt WHERE {NOVEMBER}",
     "Compression efficiency": f"SELECT 1.0 * sum(size) / sum(stored) FROM attempt WHERE kind = 'full' AND {NOVEMBER}",
     "Recovery success rate": "SELECT 100.0 * sum(code IN (0, 7)) / count(*) FROM run WHERE month = '202611'"
-    " AND kind <> 'proof' AND result IN ('passed', 'failed')",
+    " AND kind IN ('drill', 'incident') AND result IN ('passed', 'failed')",
     "Improve backup completion rate to 99.9%": "SELECT 100.0 * sum(result = 'passed') / count(*) FROM attempt"
     " WHERE at >= '2026-10-01'",
     "Implement continuous archiving (RPO < 1 hour)": "SELECT 100.0 * sum(rpa < 3600) / count(*) FROM run"
-    " WHERE month > '202512' AND kind <> 'proof' AND rpa IS NOT NULL AND result <> 'void'",
+    " WHERE month > '202512' AND kind IN ('drill', 'incident') AND rpa IS NOT NULL AND result <> 'void'",
     "Complete 4 successful DR drills": "SELECT count(*) FROM run WHERE month > '202512' AND kind = 'drill'"
     " AND result = 'passed'",
 }

@@ -174,6 +174,8 @@ def _drills(asked: Questions, period: Period) -> list[Figure]:
     row = asked.row(_DRILLS, period)
     passed, judged, total = row["passed"], row["judged"], row["total"]
     others = [f"{row[name]} {name}" for name in ("open", "void", "aborted") if row[name]]
+    unjudged = asked.one(f"SELECT count(*) FROM runs WHERE {_IN} AND kind = 'unjudged'", period)
+    others += [f"beside {unjudged} that no rules judge"] if unjudged else []
     issues = sum(1 for _ in asked.findings(period, "kind = 'drill' AND started >= :since"))
     better = sum(1 for _ in asked.findings(period, _IMPROVED))
     rate = f" ({percent(passed, judged)}; {interval_of(passed, judged)})" if judged else ""

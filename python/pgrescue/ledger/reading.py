@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from pgrescue import journal
+from pgrescue import drill_record, journal
 from pgrescue.core import history
 from pgrescue.findings import FILE, Event, Finding
 from pgrescue.incidents import Incident
@@ -80,7 +80,9 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
     story = fold(lines.events)
     if story.started is None and stamp(folder.name) is None:
         problems.append("timeline.jsonl: nothing says when the run began, so that it belongs to no month")
-    yield "runs", _run_row(folder, run, measured, plan, lines, story, findings is not None)
+    drill = read_part(folder / drill_record.FILE, drill_record.Drill.model_validate, problems)
+    kind = "unjudged" if run.kind == "drill" and not (drill and drill.can_pass) else run.kind
+    yield "runs", _run_row(folder, run, kind, measured, plan, lines, story, findings is not None)
     for name, seconds in measured.phases.items():
         budget, verdict = run.objectives.phases.get(name), measured.verdicts.phases.get(name)
         yield "phases", {"phase": name, "seconds": seconds, "budget_s": budget, "verdict": verdict}
@@ -93,7 +95,14 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
 
 
 def _run_row(
-    folder: Path, run: Run, measured: Measurement, plan: Plan | None, lines: journal.Journal, story: Story, found: bool
+    folder: Path,
+    run: Run,
+    kind: str,
+    measured: Measurement,
+    plan: Plan | None,
+    lines: journal.Journal,
+    story: Story,
+    found: bool,
 ) -> dict[str, Any]:
     events = lines.events
     candidate = plan.candidates[0] if plan and plan.candidates else None
@@ -101,7 +110,7 @@ def _run_row(
     return {
         "id": run.id,
         "service": run.service,
-        "kind": run.kind,
+        "kind": kind,
         "procedure": run.procedure,
         "scenario": run.scenario,
         "operator": run.operator,

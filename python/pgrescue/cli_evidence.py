@@ -1,23 +1,24 @@
-"""The verbs of `pgrescue evidence`: verify a pack, sign it off, seal it again."""
+"""The verbs of `pgrescue evidence`: verify a pack, sign it off, have it timestamped, seal it again."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from cryptography.x509 import Certificate
 
 from pgrescue import record, runner
-from pgrescue.evidence import envelope, pack
+from pgrescue.evidence import envelope, pack, timestamp
 from pgrescue.evidence.models import Verification
 from pgrescue.evidence.settings import EvidenceError, Settings
 from pgrescue.evidence.verify import verify as examine
 from pgrescue.options import Json, refuse
 
-app = typer.Typer(no_args_is_help=True, help="Verify, sign off and seal the evidence a run left.")
+app = typer.Typer(no_args_is_help=True, help="Verify, sign off, timestamp and seal the evidence a run left.")
 Pack = Annotated[str, typer.Argument(help="A run's directory or id, or latest.")]
 KeyFile = Annotated[
     Path | None, typer.Option("--key-file", envvar="PGRESCUE_EVIDENCE_KEY", help="The private key that signs, in PEM.")
@@ -45,11 +46,19 @@ def _key(path: Path) -> envelope.PublicKey:
         ) from error
 
 
+def _roots(paths: Sequence[Path]) -> list[Certificate]:
+    return [one for path in paths for one in timestamp.authority(path)]
+
+
 @app.command()
 def verify(
     run: Pack,
     key: Annotated[
         list[Path] | None, typer.Option("--key", help="A public key that must have sealed it, in PEM; may be repeated.")
+    ] = None,
+    authority: Annotated[
+        list[Path] | None,
+        typer.Option("--authority", help="A root certificate, in PEM, of who must have timestamped it; repeatable."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -58,7 +67,7 @@ def verify(
     Exit 0 when all is as it was sealed, 1 when not, 3 when there is nothing to verify.
     """
     directory = _directory(run)
-    found = _asked(lambda: examine(directory, [_key(path) for path in key or []]))
+    found = _asked(lambda: examine(directory, [_key(path) for path in key or []], _roots(authority or [])))
     typer.echo(json.dumps(found.dump(), indent=2) if as_json else _words(directory, found))
     raise typer.Exit(0 if found.holds else 1)
 
@@ -72,6 +81,7 @@ def _words(directory: Path, found: Verification) -> str:
         f"{one.name}: {one.by}, for {'this very record' if one.current else 'an earlier state of the record'}"
         for one in found.sign_offs
     ]
+    said += [f"{one.name}: {one.says}" for one in found.timestamps if one.holds]
     said += found.problems
     if found.holds:
         return "\n".join([*said, f"{directory}: every file is as the manifest says"])
@@ -90,6 +100,21 @@ def sign_off(
     typer.echo(
         f"{path.name} is written, for this very manifest. It is not sealed yet: pgrescue evidence seal {directory.name}"
     )
+
+
+@app.command("timestamp")
+def have_timestamped(
+    run: Pack,
+    url: Annotated[
+        str,
+        typer.Option("--url", envvar="PGRESCUE_EVIDENCE_TSA", help="An authority for timestamps, by RFC 3161."),
+    ],
+) -> None:
+    """Have a third party say that the newest seal is there now. It learns the seal's SHA-512 and nothing else."""
+    directory = _directory(run)
+    path = _asked(lambda: timestamp.stamp(directory, url))
+    said = next(one.says for one in _asked(lambda: examine(directory)).timestamps if one.name == path.name)
+    typer.echo(f"{path.name} is written: {said}. It is not sealed yet: pgrescue evidence seal {directory.name}")
 
 
 @app.command("seal")

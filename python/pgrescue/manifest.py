@@ -14,7 +14,9 @@ from pgrescue.files import write_text
 
 MANIFEST = "manifest.sha256"
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>.+)")
-_BESIDE = re.compile(r"manifest\.sha256(\..*)?|seal-\d+\.dsse\.json|signoff-\d+\.json")  # they are about the manifest
+_BESIDE = re.compile(
+    r"manifest\.sha256(\..*)?|seal-\d+\.(dsse\.json|tsr)|signoff-\d+\.json"
+)  # they are about the manifest
 
 
 @dataclass(frozen=True)

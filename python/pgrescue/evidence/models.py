@@ -265,6 +265,17 @@ class SignOffState(Model):
     current: bool
 
 
+class TimestampState(Model):
+    """What the timestamp of one seal is worth."""
+
+    name: str
+    seal: str
+    at: Instant | SkipJsonSchema[None] = None
+    holds: bool
+    authority_fits: bool | SkipJsonSchema[None] = None  # absent when no authority was given
+    says: str
+
+
 class Verification(Model):
     """What `pgrescue evidence verify --json` prints."""
 
@@ -276,6 +287,7 @@ class Verification(Model):
     timeline: ChainBreak | SkipJsonSchema[None] = None  # absent when the chain holds
     seals: list[SealState] = Field(default_factory=list)
     sign_offs: list[SignOffState] = Field(default_factory=list)
+    timestamps: list[TimestampState] = Field(default_factory=list)
     problems: list[str] = Field(default_factory=list)  # what else is wrong, in sentences
 
     def dump(self) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def seal_again(directory: Path, settings: Settings, unclean: str | None) -> Path
     _unchanged(directory)
     key = envelope.private_key(settings.key_file) if settings.key_file else None
     names = [name for name in files(directory) if name != blocks.BLOCKS]
-    names += [path.name for path in seal.sign_offs(directory)]
+    names += [path.name for path in seal.sign_offs(directory)]  # a timestamp is binary and not ours
     return seal.seal(directory, key, leaks.scan(directory, names, settings.secrets()), unclean)
 
 

@@ -49,6 +49,21 @@ def sign_offs(directory: Path) -> list[Path]:
     return numbered(directory, "signoff-*.json")
 
 
+def timestamp_of(path: Path) -> Path:
+    """Where a seal's timestamp is, should it have one."""
+    return path.with_name(f"seal-{number(path)}.tsr")
+
+
+def timestamps(directory: Path) -> list[Path]:
+    """Every timestamp, that of the oldest seal first."""
+    return numbered(directory, "seal-*.tsr")
+
+
+def beside(directory: Path) -> list[Path]:
+    """What was put beside a seal after it, and waits for the next one: sign-offs and timestamps."""
+    return [*sign_offs(directory), *timestamps(directory)]
+
+
 def run_id(directory: Path) -> str:
     """The run's id as its record says, whatever its folder is called; the folder's name when it cannot be read."""
     try:
@@ -59,11 +74,11 @@ def run_id(directory: Path) -> str:
 
 def statement(directory: Path, run: str, place: int, key: envelope.PublicKey | None, unclean: Unclean | None) -> bytes:
     """What seal `place` says of the directory: a function of its files, with the digests that its manifest has."""
-    signed_off = [path.name for path in sign_offs(directory)]
+    later = [path.name for path in beside(directory)]
     before = directory / f"seal-{place - 1}.dsse.json"
     follows = Follows(name=before.name, sha256=sha256_of(before)) if before.is_file() else None
-    small = [MANIFEST, blocks.BLOCKS, *signed_off, *([before.name] if follows else [])]
-    listed = {**digests(directory), **{name: sha256_of(directory / name) for name in [MANIFEST, *signed_off]}}
+    small = [MANIFEST, blocks.BLOCKS, *later, *([before.name] if follows else [])]
+    listed = {**digests(directory), **{name: sha256_of(directory / name) for name in [MANIFEST, *later]}}
     said = Statement(
         _type="https://in-toto.io/Statement/v1",
         subject=[Subject(name=name, digest=DigestSet(sha256=listed[name])) for name in sorted(listed)],
@@ -108,7 +123,7 @@ def lacking(directory: Path, key: Ed25519PrivateKey | None) -> bool:
         return True
     covered = opened.statement.digests
     mine = envelope.PublicKey(key.public_key()).keyid if key else opened.signer
-    present = [MANIFEST, *(path.name for path in sign_offs(directory))]
+    present = [MANIFEST, *(path.name for path in beside(directory))]
     return mine != opened.signer or any(covered.get(name) != sha256_of(directory / name) for name in present)
 
 

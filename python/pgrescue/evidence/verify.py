@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from cryptography.x509 import Certificate
 from pydantic import ValidationError
 
 from pgrescue.core import controllers
-from pgrescue.evidence import blocks, chain, envelope, seal
+from pgrescue.evidence import blocks, chain, envelope, seal, timestamp
 from pgrescue.evidence.envelope import Opened, PublicKey
 from pgrescue.evidence.models import (
     Blocks,
@@ -24,20 +25,21 @@ from pgrescue.evidence.models import (
     SealState,
     SignOff,
     SignOffState,
+    TimestampState,
     Verification,
 )
 from pgrescue.evidence.settings import EvidenceError
 from pgrescue.manifest import MANIFEST, digests, verify_manifest
 
 
-def verify(directory: Path, keys: Sequence[PublicKey] = ()) -> Verification:
-    """Hold a pack against its seals, and those against the keys of whom the reader trusts.
+def verify(directory: Path, keys: Sequence[PublicKey] = (), authorities: Sequence[Certificate] = ()) -> Verification:
+    """Hold a pack against its seals, and those against the keys of whom the reader trusts; timestamps likewise.
 
     Raises EvidenceError when there is no manifest: the run is still open, or this is no record.
     """
     if not (directory / MANIFEST).is_file():
         raise EvidenceError(f"{directory} holds no {MANIFEST}: the run is still open, or this is no record.")
-    return _Examination(directory, keys).verdict()
+    return _Examination(directory, keys, authorities).verdict()
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class _Seal:
 class _Examination:
     """One pack under examination. The newest seal that can be believed says what everything else must be."""
 
-    def __init__(self, directory: Path, keys: Sequence[PublicKey]) -> None:
-        self.directory, self.keys = directory, keys
+    def __init__(self, directory: Path, keys: Sequence[PublicKey], authorities: Sequence[Certificate]) -> None:
+        self.directory, self.keys, self.authorities = directory, keys, authorities
         self.content = {name: (directory / name).read_bytes() for name in self._present()}
         names = [path.name for path in seal.seals(directory) if path.name in self.content]
         self.seals = [_Seal(name, self.content[name], envelope.read(self.content[name])) for name in names]
@@ -138,7 +140,8 @@ class _Examination:
 
     def verdict(self) -> Verification:
         changed, timeline = self._changed(), self._timeline()
-        states, problems = [self._state(one) for one in self.seals], list(self._problems())
+        states, stamps = [self._state(one) for one in self.seals], list(self._timestamps())
+        problems = list(self._problems(stamps))
         bad = any(state.signature == "invalid" for state in states)
         return Verification(
             run=seal.run_id(self.directory),
@@ -148,6 +151,7 @@ class _Examination:
             timeline=timeline,
             seals=states,
             sign_offs=list(self._sign_offs()),
+            timestamps=stamps,
             problems=problems,
         )
 
@@ -160,16 +164,17 @@ class _Examination:
             found += [Changed(path=one.path, kind=one.kind, detail=one.detail) for one in broken]
         covered = {*sealed, MANIFEST, *(one.name for one in self.seals)}
         if self.newest and not self.believed:  # it cannot say any more which it covered, and is named itself
-            covered |= {path.name for path in seal.sign_offs(self.directory)}
+            covered |= {path.name for path in seal.beside(self.directory)}
         links = sorted(p.relative_to(self.directory).as_posix() for p in self.directory.rglob("*") if p.is_symlink())
         found += [
             Changed(path=name, kind="extra", detail="it is a link, which no seal covers")
             for name in links
             if name not in covered
         ]
+        beside = {path.name for path in seal.beside(self.directory)}
         for name in self.content:
             if name not in covered:
-                unsealed = "it is not sealed: pgrescue evidence seal RUN" if name.startswith("signoff-") else ""
+                unsealed = "it is not sealed: pgrescue evidence seal RUN" if name in beside else ""
                 found.append(Changed(path=name, kind="extra", detail=unsealed))
         return found
 
@@ -227,7 +232,10 @@ class _Examination:
             says=f"signed by key {keyid[:16]}, {words[fits]}",
         )
 
-    def _problems(self) -> Iterator[str]:
+    def _problems(self, stamps: Sequence[TimestampState]) -> Iterator[str]:
+        yield from (f"{one.name}: {one.says}." for one in stamps if not one.holds)
+        if self.authorities and not stamps:
+            yield "No seal has a timestamp, so no authority can fit."
         if self.newest is None:
             if self.keys:
                 yield "The pack has no seal, so no key can fit."
@@ -251,6 +259,11 @@ class _Examination:
             earlier = one.predicate.timeline if one.predicate else None
             if earlier and not chain.begins_with(content, earlier):
                 yield f"{one.name} sealed a timeline that the present one does not begin with."
+
+    def _timestamps(self) -> Iterator[TimestampState]:
+        for name in (path.name for path in seal.timestamps(self.directory) if path.name in self.content):
+            sealed = self.content.get(f"seal-{seal.number(Path(name))}.dsse.json")
+            yield timestamp.examine(name, self.content[name], sealed, self.authorities)
 
     def _sign_offs(self) -> Iterator[SignOffState]:
         for path in (path for path in seal.sign_offs(self.directory) if path.name in self.content):

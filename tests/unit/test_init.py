@@ -10,7 +10,7 @@ import guide
 import pytest
 import yaml
 from modules import HOUSE, collection
-from pgrescue import cli
+from pgrescue import cli, schedule
 from pgrescue.adopt import detect, places, questions, write
 from pgrescue.adopt.places import Place
 from postgres import PostgresServer, until
@@ -237,6 +237,25 @@ def test_a_managed_database_is_found_by_its_url(tmp_path):
     count, code, told = validated(folder, OF_DUMPS)
     assert (count > 5, code) == (True, 0), told
     assert "cannot be asked" in init(tmp_path / "other", "--url", url, given={}, code=3)
+
+
+def test_the_jobs_that_recur_are_those_of_the_example(tmp_path):
+    example = (HOUSE / "inventories/example/group_vars/all/schedules.yml").read_text()
+    both = write.schedules("orders", physical=True, dumped=True, begins="2026-12-01", drilled=("orders-staging",))
+    assert both == example
+
+
+@pytest.mark.parametrize(
+    ("physical", "among", "not_among"), [(True, "restore_test", "dump"), (False, "dump", "backup")]
+)
+def test_each_kind_of_service_has_its_own_jobs_and_no_drill_by_itself(tmp_path, physical, among, not_among):
+    text = write.schedules("orders", physical=physical, dumped=not physical, begins="2026-12-01")
+    (tmp_path / "group_vars/all").mkdir(parents=True)
+    (tmp_path / "group_vars/all/schedules.yml").write_text(text)
+    names = [job["name"] for job in schedule.load(str(tmp_path)).of("orders")]
+    assert among in names
+    assert not_among not in names
+    assert "drill" not in names
 
 
 def test_a_question_is_asked_only_when_it_matters_and_with_what_was_found():

@@ -58,6 +58,7 @@ def physical(
     )
     facts = {
         **_shared(service, said, cluster.version, found, common),
+        "physical": True,
         "port": cluster.port,
         "by_name": any(
             host.address == host.place.host and not host.address[0].isdigit() for host in cluster.hosts.values()
@@ -97,6 +98,7 @@ def dumps(
     )
     facts = {
         **_shared(service, said, found["version"], sentence, common),
+        "physical": False,
         "groups": [("dump", "the host that takes its dumps; it reaches the URL and the stores", dict([host]), "")],
         "names": {host[0]: {}},
     }
@@ -189,6 +191,9 @@ def _write(
     variables = f"group_vars/{service}"
     files = {
         "hosts.yml": _rendered("hosts.yml.j2", facts, questions),
+        "group_vars/all/schedules.yml": schedules(
+            service, physical=facts["physical"], dumped=not facts["physical"], begins=str(facts["at"])[:10]
+        ),
         f"{variables}/main.yml": _rendered(template, facts, questions),
         f"{variables}/vault.yml": _rendered(
             "vault.yml.j2", {"service": service, "secrets": kept, "path": folder / variables / "vault.yml"}, questions
@@ -210,7 +215,16 @@ def _write(
         raise
 
 
-def _rendered(template: str, facts: Mapping[str, Any], questions: Mapping[str, Question]) -> str:
+def schedules(service: str, *, physical: bool, dumped: bool, begins: str, drilled: tuple[str, ...] = ()) -> str:
+    """Every job that recurs. No drill by itself: `drilled` are services whose hosts are marked for it."""
+    return (
+        _environment()
+        .get_template("inventory/schedules.yml.j2")
+        .render(service=service, physical=physical, dumped=dumped, begins=begins, drilled=_flow(list(drilled)))
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pgrescue"),
         undefined=StrictUndefined,
@@ -224,13 +238,16 @@ def _rendered(template: str, facts: Mapping[str, Any], questions: Mapping[str, Q
         autoescape=False,  # noqa: S701 - YAML, and every value goes through a filter of ours
     )
     environment.filters |= {"flow": _flow, "scalar": _scalar}
+    return environment
 
+
+def _rendered(template: str, facts: Mapping[str, Any], questions: Mapping[str, Question]) -> str:
     def line(name: str, question: str | None = None) -> str:
         value = facts["said"][question or name]
         why = questions[question or name].why
         return f"{name}: {_scalar(value)}" if value else f"# {FILL}: {name}: {why}"
 
-    return environment.get_template(f"inventory/{template}").render(**facts, line=line)
+    return _environment().get_template(f"inventory/{template}").render(**facts, line=line)
 
 
 def _flow(value: Any) -> str:

@@ -84,6 +84,15 @@ def addresses(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[str, s
     return {host: _address(host, hostvars) for host in hosts}
 
 
+def ssh_places(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> "dict[str, Any]":
+    """Where the SSH of each host listens: not on another one's port, and not on the address of its database."""
+    known = {host: hostvars[host] for host in hosts}
+    return {
+        host: {"address": said.get("ansible_host") or host, "port": said.get("ansible_port")}
+        for host, said in known.items()
+    }
+
+
 def _address(host: str, hostvars: Mapping[str, Any]) -> str:
     """Where a host is reached; one without a database may have no `postgres_address`."""
     known = hostvars[host]
@@ -244,6 +253,7 @@ class FilterModule:
             "observed_states": observed_states,
             "service_hosts": service_hosts,
             "addresses": addresses,
+            "ssh_places": ssh_places,
             "let_in": let_in,
             "suspects": suspects,
             "to_fence": to_fence,

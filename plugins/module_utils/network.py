@@ -82,11 +82,13 @@ def knocks(hosts: Mapping[str, str], port: int, timeout_s: float = PATIENCE_S) -
         return dict(zip(hosts, pool.map(lambda name: knock(hosts[name], port, timeout_s), hosts)))
 
 
-def answering(hosts: Mapping[str, str], port: int, timeout_s: float = PATIENCE_S, greeting: bytes = b"") -> "list[str]":
-    """The names, sorted, of those `hosts` (names and addresses) that answer on a port."""
+def answering(
+    hosts: "Mapping[str, tuple[str, int]]", timeout_s: float = PATIENCE_S, greeting: bytes = b""
+) -> "list[str]":
+    """The names, sorted, of those `hosts` (names, each with its address and port) that answer."""
     names = sorted(hosts)
     with ThreadPoolExecutor(max_workers=len(names) or 1) as pool:
-        found = pool.map(lambda name: answers(hosts[name], port, timeout_s, greeting), names)
+        found = pool.map(lambda name: answers(*hosts[name], timeout_s, greeting), names)
         return [name for name, yes in zip(names, found) if yes]
 
 

@@ -11,8 +11,7 @@ description:
   - Opens the SSH port of many hosts at once and reads the greeting, for a frozen host accepts connections too.
   - Only looks. Runs where the task runs, usually the controller.
 options:
-  hosts: {description: Host names and their addresses., type: dict, required: true}
-  ssh_port: {description: Port of SSH., type: int, default: 22}
+  hosts: {description: 'Host names, each with the C(address) and C(port) of its SSH; 22 where it is left out.', type: dict, required: true}
   timeout_s: {description: How long to wait for an answer in seconds., type: float, default: 1.3}
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}
@@ -22,7 +21,7 @@ author: [The pgrescue authors]
 EXAMPLES = """
 - name: See which hosts answer
   pgrescue.runbooks.reachable_hosts:
-    hosts: {db1: 10.0.0.11, db2: 10.0.0.12}
+    hosts: {db1: {address: 10.0.0.11}, db2: {address: 10.0.0.12, port: 2222}}
   delegate_to: localhost
 """
 
@@ -34,19 +33,21 @@ silent: {description: Hosts whose SSH did not., returned: always, type: list, el
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import network
 
+SSH = 22
+
 
 def main() -> None:
     """Ask all hosts at once."""
     module = AnsibleModule(
         argument_spec={
             "hosts": {"type": "dict", "required": True},
-            "ssh_port": {"type": "int", "default": 22},
             "timeout_s": {"type": "float", "default": network.PATIENCE_S},
         },
         supports_check_mode=True,
     )
     p = module.params
-    found = network.answering(p["hosts"], p["ssh_port"], p["timeout_s"], b"SSH-")
+    places = {name: (where["address"], int(where.get("port") or SSH)) for name, where in p["hosts"].items()}
+    found = network.answering(places, p["timeout_s"], b"SSH-")
     module.exit_json(changed=False, answering=found, silent=sorted(set(p["hosts"]) - set(found)))
 
 

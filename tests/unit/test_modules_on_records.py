@@ -199,11 +199,23 @@ def test_a_frozen_host_that_accepts_and_says_nothing_does_not_answer():
     with greet(b"SSH-2.0-x\r\n") as well, socket.create_server(("127.0.0.2", 0)) as frozen:
         port = well.getsockname()[1]
         with socket.create_server(("127.0.0.3", port)), greet(b""):
-            answer = module("reachable_hosts")(
-                hosts={"a": "127.0.0.1", "b": "127.0.0.3", "c": "127.0.0.4"}, ssh_port=port, timeout_s=0.3
-            )
-    assert frozen
-    assert (answer["answering"], answer["silent"]) == (["a"], ["b", "c"])
+            asked = {"a": "127.0.0.1", "b": "127.0.0.3", "c": "127.0.0.4"}
+            places = {name: {"address": address, "port": port} for name, address in asked.items()}
+            places["d"] = {"address": "127.0.0.2", "port": frozen.getsockname()[1]}
+            answer = module("reachable_hosts")(hosts=places, timeout_s=0.3)
+    assert (answer["answering"], answer["silent"]) == (["a"], ["b", "c", "d"])
+
+
+def test_ssh_is_looked_for_where_each_host_has_it_and_not_where_its_database_listens():
+    places = collection("plugins.filter.hosts").ssh_places
+    hostvars = {
+        "db1": {"ansible_host": "10.0.0.11", "postgres_address": "10.9.0.11", "ansible_port": 2222},
+        "db2": {"postgres_address": "10.9.0.12"},
+    }
+    assert places(hostvars, hostvars) == {
+        "db1": {"address": "10.0.0.11", "port": 2222},
+        "db2": {"address": "db2", "port": None},
+    }
 
 
 def test_an_old_copy_that_accepts_connections_is_a_refusal(postgres):

@@ -73,6 +73,12 @@ def operator(extra: Mapping[str, Any]) -> str:
     return "%s@awx" % name if name else "%s@%s" % (getuser(), gethostname())
 
 
+def done_on(result: Any) -> str:
+    """The host on which it was done. What the controller does for a host is noted as that host's."""
+    delegated = (result.result.get("_ansible_delegated_vars") or {}).get("ansible_delegated_host")
+    return delegated if delegated and delegated != "localhost" else result.host.get_name()
+
+
 def tolerated(task: Any, status: str) -> bool:
     """Whether the run goes on all the same: its host may be gone, or what is done about a failure stands in its block."""
     return bool(task.ignore_unreachable) if status == "unreachable" else bool(task.get_vars().get("tolerated"))
@@ -154,7 +160,7 @@ class CallbackModule(CallbackBase):
             return
         answer = result.result
         step = result.task.name or result.task.action
-        host = result.host.get_name()
+        host = done_on(result)
         for entry in answer.get("journal", []):
             self._write(
                 entry["event"],

@@ -55,6 +55,7 @@ def observe(module: Any, in_use: "Optional[str]", questions: str = QUESTIONS) ->
             lsn=observation.checkpoint(control),
             alive=bool(directory and postgres.is_alive(directory)),
             was_standby=bool(directory and os.path.exists(os.path.join(directory, "standby.signal"))),
+            fenced=not managed and postgres.start_word(module.params["version"]) == "disabled",
             unstarted=places.unstarted(os.path.realpath(directory)) if directory else {},
         )
     if facts["data_directory"]:

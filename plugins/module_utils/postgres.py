@@ -93,6 +93,16 @@ def control_data(module: Any, data_directory: str, programs: Optional[str] = Non
     return observation.parse_controldata(out)
 
 
+def start_word(version: int) -> str:
+    """What `start.conf` of the cluster says: auto, manual or disabled; empty where there is none."""
+    path = os.path.join(CONFIG % version, "start.conf")
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="utf-8") as lines:
+        words = [line.partition("#")[0].strip() for line in lines]
+    return next((word for word in words if word), "")
+
+
 def data_directory(module: Any) -> Optional[str]:
     """The data directory this host's configuration names, whether or not a server runs.
 

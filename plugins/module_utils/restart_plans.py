@@ -30,6 +30,12 @@ def make(request: "Mapping[str, Any]", run: str) -> "dict[str, Any]":
     ends = (
         ["%s: the server that hangs is killed with all its processes" % host] if seen["role"] == "unresponsive" else []
     )
+    fenced = bool(seen.get("fenced"))
+    if fenced:
+        ends.append("%s: the fence is taken away that an earlier run left: nobody was promoted in its place" % host)
+        _refuse_silence(host, sorted(set(hosts) - set(states)))
+    starts = request["application_scale"]
+    ends_with = ["the application, of which nothing runs: %d instance(s) started" % starts] if starts else []
     return {
         "schema_version": 1,
         "run": run,
@@ -48,9 +54,20 @@ def make(request: "Mapping[str, Any]", run: str) -> "dict[str, Any]":
         "candidates": [],
         "passed_over": [],
         "unreachable": {},
-        "changes": [*ends, "%s: started where it is; it recovers from its own WAL" % host],
+        "unfence": fenced,
+        "application_scale": starts,
+        "changes": [*ends, "%s: started where it is; it recovers from its own WAL" % host, *ends_with],
         "irreversible": [],
     }
+
+
+def _refuse_silence(host: str, silent: "list[str]") -> None:
+    """A fence is taken away only when every host says that nobody took over."""
+    if silent:
+        raise Stop(
+            "%s was fenced, and %s cannot be asked whether it was promoted since. Nothing was changed. Bring that host back "
+            "first, or go on elsewhere: pgrescue recover failover." % (host, " and ".join(silent))
+        )
 
 
 def hangs(seen: "Mapping[str, Any]") -> bool:

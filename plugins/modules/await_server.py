@@ -18,6 +18,7 @@ options:
     required: true
   place: {description: 'Its data directory; when its server ends, that is said at once, with the end of its log.', type: path}
   log: {description: Its log; the one beside its data directory when left out., type: path}
+  unit: {description: 'Its systemd unit; when that ends and no server was seen, that is said at once.', type: str}
   deadline_s: {description: How long to wait in seconds., type: int, required: true}
 extends_documentation_fragment: [pgrescue.runbooks.connection]
 attributes:
@@ -65,6 +66,14 @@ def has_ended(log: str, began: float, began_s: float) -> bool:
     return "database system is shut down" in postgres.last_words(log, 3)
 
 
+def ended_unit(module: AnsibleModule, unit: "str | None", began: float) -> str:
+    """What systemd says of a unit that started nothing; empty while it may yet, or where there is none."""
+    if not unit or time.monotonic() - began < SETTLED_S:
+        return ""
+    _code, said, _err = module.run_command(["systemctl", "is-active", unit])
+    return said.strip() if said.strip() in ("failed", "inactive") else ""
+
+
 def main() -> None:
     """Ask until the answer is yes or the time is over."""
     spec = dict(postgres.CONNECTION_ARGUMENTS)
@@ -72,6 +81,7 @@ def main() -> None:
     spec["deadline_s"] = {"type": "int", "required": True}
     spec["place"] = {"type": "path"}
     spec["log"] = {"type": "path"}
+    spec["unit"] = {"type": "str"}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     if module.check_mode:
         module.exit_json(changed=False, waited_s=0.0)
@@ -79,7 +89,7 @@ def main() -> None:
 
     place = module.params["place"]
     log = module.params["log"] or "%s.log" % place
-    seen = {"stood": "it never answered", "ended": False, "alive": False}
+    seen = {"stood": "it never answered", "ended": False, "alive": False, "unit": ""}
     began, began_s = time.monotonic(), time.time()
 
     def arrived() -> bool:
@@ -93,10 +103,15 @@ def main() -> None:
             alive = bool(place) and postgres.is_alive(place)
             # one that is about to start has not ended, and one that ended before it was first asked is told by its log
             seen["ended"] = not alive and (seen["alive"] or (bool(place) and has_ended(log, began, began_s)))
+            seen["unit"] = "" if alive or seen["ended"] else ended_unit(module, module.params["unit"], began)
             seen["alive"] = alive
-            return seen["ended"]
+            return seen["ended"] or bool(seen["unit"])
 
     arrived_in_time = postgres.wait_until(arrived, module.params["deadline_s"])
+    if seen["unit"]:
+        unit = module.params["unit"]
+        said = "No server was started: systemd says that %s is %s. Why: journalctl -u %s" % (unit, seen["unit"], unit)
+        guards.fail(module, guards.Stop(said, guards.STEP_FAILED))
     if seen["ended"]:
         last = postgres.last_words(log, 50)
         # whoever asked meanwhile is in the log as well; the cause comes before

@@ -40,6 +40,7 @@ state:
     - C(upstream) is the host, as its configuration names it, that a standby streams from.
     - C(lsn) of a stopped cluster is where its last checkpoint is.
     - C(place) is where the data really are, C(data_directory) the path by which the server knows them.
+    - C(fenced) of a server that does not run says whether C(start.conf) keeps it from starting.
     - C(unstarted) names the run and the place of a restore that is whole and was never started.
   returned: always
   type: dict

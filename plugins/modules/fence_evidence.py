@@ -70,13 +70,8 @@ def service(module: AnsibleModule) -> "dict[str, object]":
     p = module.params
     _code, active, _err = module.run_command(["systemctl", "is-active", p["unit"]])
     path = p["drop_in"] or os.path.join(postgres.CONFIG % p["version"], "start.conf")
-    start = ""
-    if p["drop_in"]:
-        start = "disabled" if os.path.exists(path) else ""
-    elif os.path.exists(path):
-        with open(path, encoding="utf-8") as lines:
-            words = [line.partition("#")[0].strip() for line in lines]
-        start = next((word for word in words if word), "")
+    kept = "disabled" if os.path.exists(path) else ""
+    start = kept if p["drop_in"] else postgres.start_word(p["version"])
     # a manager's server is where the inventory says, whatever a configuration of Debian's is left here
     directory = postgres.in_use(module) if p["drop_in"] else postgres.data_directory(module)
     if p["drop_in"] and not directory:

@@ -10,6 +10,8 @@ short_description: Bind a run to the server that is started again where it is
 description:
   - Chooses the host whose server is down, or hangs, on the newest timeline that anybody knows; writes C(plan.json) and returns it. A
     resumed run keeps the plan it has.
+  - A server that an earlier run fenced is chosen too, where every host of the service says that nobody took over; the plan then takes
+    the fence away.
   - Refuses (exit code 4) where a primary answers, where another host has gone on, or where it is not clear which was primary; fails with
     exit code 3 when there is nothing to start.
   - Runs on the controller.
@@ -21,6 +23,7 @@ options:
   target: {description: 'The host that was primary, where that is not clear.', type: str}
   runs_dir: {description: 'The folder of all runs, of which earlier ones tell how long it takes.', type: path, required: true}
   postgres_version: {description: Major version of PostgreSQL., type: int, required: true}
+  application_scale: {description: 'Instances of the application to start, where none of it runs.', type: int, default: 0}
   manager: {description: The tool that starts the servers; it is refused where there is one., type: str, default: ""}
 attributes:
   check_mode: {support: full, description: Returns the plan and writes nothing.}
@@ -61,6 +64,7 @@ def main() -> None:
             "target": {"type": "str"},
             "runs_dir": {"type": "path", "required": True},
             "postgres_version": {"type": "int", "required": True},
+            "application_scale": {"type": "int", "default": 0},
             "manager": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

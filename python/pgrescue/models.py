@@ -230,6 +230,7 @@ class Plan(Model):
     unreachable: dict[str, str] = Field(default_factory=dict)  # repository: what it said instead of an answer
     archive_end: ArchiveEnd | SkipJsonSchema[None] = None
     recovery_target: RecoveryTarget | SkipJsonSchema[None] = None  # the end of the archive when absent
+    unfence: bool | SkipJsonSchema[None] = None  # the server that is started was fenced by an earlier run
     application_scale: int | SkipJsonSchema[None] = None
     clients: Literal["stopped", "asking", "held"] | SkipJsonSchema[None] = None
     live_host: str | SkipJsonSchema[None] = None  # whose tables lost rows

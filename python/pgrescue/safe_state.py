@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pgrescue import consequences, procedures
+from pgrescue import consequences, procedures, steering
 from pgrescue.core.journal import LOOKING
 from pgrescue.core.windows import OPEN, read, state
 from pgrescue.human import span
@@ -15,6 +15,7 @@ from pgrescue.models import PHASES
 from pgrescue.record import Record
 
 MOST = 3
+GATES = ("Go on when this phase is over", "Stop here when somebody has paused the run")  # the first steps of a phase
 _STATES = (  # the last that the timeline shows is the one that was reached
     ("service_healthy", "served", "clients are served by the recovered database"),
     ("application_resumed", "clients back", "the application is back on the recovered database, not watched yet"),
@@ -55,7 +56,7 @@ class SafeState:
 
 def reached(record: Record, predicted: Mapping[str, float] | None, *, given_up: bool = False) -> SafeState:
     """What the record shows; nothing counts as reached that it does not show."""
-    begun = [phase.name for phase in record.story.phases if phase.name not in LOOKING]
+    begun = [phase.name for phase in record.story.phases if phase.name not in LOOKING and _worked(record, phase.name)]
     name, says = _UNTOUCHED
     if begun:
         found = (entry[1:] for entry in _STATES if entry[0] in record.story.milestones)
@@ -64,6 +65,11 @@ def reached(record: Record, predicted: Mapping[str, float] | None, *, given_up: 
     undo = [f"{phase}: {procedure.undo[phase]}" for phase in reversed(begun) if phase in procedure.undo]
     choices = _choices(record, procedure, predicted, given_up)
     return SafeState(name, says, tuple(_changed(record)), tuple(undo), tuple(choices[:MOST]))
+
+
+def _worked(record: Record, phase: str) -> bool:
+    """Whether a phase came further than to see whether it is over or somebody paused the run."""
+    return any(step.phase == phase and step.name not in GATES for step in record.story.steps)
 
 
 def _changed(record: Record) -> list[str]:
@@ -83,11 +89,16 @@ def _choices(
     plan = record.plan.model_dump(mode="json") if record.plan else {}
     begin = f"pgrescue recover {run.procedure} -s {run.service}"
     loses = consequences.loss(plan) if plan else "not known before it is planned"
-    rest = None if given_up else _left(record, predicted)
-    choices = [
-        Choice("try again", begin if given_up else f"pgrescue resume {run.id}", loses, _takes(predicted, rest)),
-        *_other_way(plan, begin),
-    ]
+    if given_up and run.procedure in steering.MOVES and _left_in_between(record):
+        choices = _from_between(run.service, loses)
+    elif given_up:
+        choices = [Choice("try again", begin, loses, _takes(predicted, None)), *_other_way(plan, begin)]
+    else:
+        rest = _takes(predicted, _left(record, predicted))
+        choices = [
+            Choice("try again", f"pgrescue resume {run.id}", loses, rest),
+            *_other_way(plan, f"pgrescue abort {run.id} && {begin}"),
+        ]
     window = read(str(record.directory))
     if procedure.rollback and window and state(window) == OPEN:
         loses = "what was written since; " + "; ".join(window["rollback"])
@@ -97,13 +108,32 @@ def _choices(
     return choices
 
 
+def _left_in_between(record: Record) -> bool:
+    """Whether the old primary may be fenced and nobody was promoted, so that there is none to hand over again."""
+    milestones = record.story.milestones
+    return any(phase.name not in LOOKING for phase in record.story.phases) and "writable" not in milestones
+
+
+def _from_between(service: str, loses: str) -> list[Choice]:
+    return [
+        Choice(
+            "go back",
+            f"pgrescue recover restart -s {service}",
+            "nothing",
+            "starts the old primary again, and the application",
+        ),
+        Choice("go on", f"pgrescue recover failover -s {service}", loses, "promotes a standby"),
+    ]
+
+
 def _other_way(plan: Mapping[str, Any], begin: str) -> list[Choice]:
     """The next way that the plan found open; not the backups of one restore, which it tries in turn by itself."""
     others: Sequence[Mapping[str, Any]] = [way for way in (plan.get("ways") or [])[1:] if not way.get("closed")]
     return [
         Choice(
             consequences.way_name(way),
-            f"{begin} -e recovery_method={way['method']}",
+            f"{begin} -e recovery_method={way['method']}"
+            + (f" -e recovery_on={way['host']}" if way.get("host") else ""),
             consequences.way_loss(way),
             consequences.way_time(way),
         )

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 from modules import collection
@@ -211,3 +212,11 @@ def test_a_record_names_the_variables_of_a_command_and_not_their_values(given, t
         "ansible-playbook",
         *told,
     ]
+
+
+@pytest.mark.parametrize(("delegated", "told"), [("db1", "db1"), ("localhost", "db2"), (None, "db2")])
+def test_a_step_is_told_of_the_host_on_which_it_was_done(delegated, told):
+    """Whoever reads that db2's server was stopped, where db1's was, mends the wrong one."""
+    answer = {"_ansible_delegated_vars": {"ansible_delegated_host": delegated}} if delegated else {}
+    host = SimpleNamespace(get_name=lambda: "db2")
+    assert collection("plugins.callback.journal").done_on(SimpleNamespace(host=host, result=answer)) == told

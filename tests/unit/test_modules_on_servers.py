@@ -1,6 +1,7 @@
 """Modules that observe a server, against real ones started by the test."""
 
 import json
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -73,6 +74,9 @@ def test_a_stopped_cluster_is_not_a_spare(pair, monkeypatch, tmp_path):
     assert (seen["role"], seen["timeline"], seen["ready"]) == ("stopped", 1, True)
     assert parse_lsn(seen["lsn"]) > 0
     assert not module("cluster_state")(**here, in_use="/elsewhere")["state"]["ready"]
+    assert not seen["fenced"]
+    (conf.parent / "start.conf").write_text("# Fenced by pgrescue\ndisabled\n")
+    assert module("cluster_state")(**here, in_use="/elsewhere")["state"]["fenced"]
     assert seen["system_identifier"] == module("cluster_state")(**at(primary))["state"]["system_identifier"]
     assert "port 1" in seen["problem"] or ".s.PGSQL.1" in seen["problem"]
 
@@ -87,6 +91,16 @@ def test_waiting_ends_at_its_deadline_and_says_where_the_server_stood(pair):
     assert refused(wait_for(primary, "following", 1), 5, "was not following within 1 s")
     nowhere = {"version": VERSION, "port": 1, "socket_directory": "/tmp", "until": "writable", "deadline_s": 1}
     assert refused(module("await_server")(**nowhere), 5, "it stood at")
+
+
+def test_a_server_that_systemd_could_not_start_is_not_waited_for(tmp_path, monkeypatch):
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text('#!/bin/sh\ntest "$1 $2" = "is-active postgresql@17-main" && echo failed\nexit 3\n')
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    nowhere = {"version": VERSION, "port": 1, "socket_directory": "/tmp", "until": "writable", "deadline_s": 60}
+    answer = module("await_server")(**nowhere, unit="postgresql@17-main")
+    assert refused(answer, 5, "No server was started", "postgresql@17-main is failed")
 
 
 @pytest.fixture(scope="module")

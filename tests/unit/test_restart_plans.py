@@ -17,6 +17,7 @@ def request(**states: Any) -> dict[str, Any]:
         "target": None,
         "postgres_version": 17,
         "manager": "",
+        "application_scale": 0,
         "runs": [],
     }
 
@@ -31,6 +32,18 @@ def test_the_server_that_is_down_is_started_where_it_is(down):
     assert (plan["target_host"], plan["method"], plan["ways"][0]["loses_bytes"]) == ("db1", "restart", 0)
     assert plan["irreversible"] == [] and plan["data_directory"] == "/var/lib/postgresql/17/main"
     assert any("killed" in change for change in plan["changes"]) is (down is hung)
+
+
+def test_a_server_that_an_aborted_run_fenced_is_started_where_everybody_says_that_nobody_took_over():
+    everybody = {"db2": server("standby"), **{host: spare() for host in HOSTS if host not in ("db1", "db2")}}
+    asked = {**request(db1=stopped(fenced=True), **everybody), "application_scale": 2}
+    plan = restart_plans.make(asked, "run")
+    assert (plan["unfence"], plan["application_scale"]) == (True, 2)
+    assert "nobody was promoted in its place" in plan["changes"][0]
+    assert "2 instance(s) started" in plan["changes"][-1]
+    assert restart_plans.make(request(db1=stopped(), **everybody), "run")["unfence"] is False
+    with pytest.raises(guards.Stop, match="db2 cannot be asked whether it was promoted since. Nothing was changed"):
+        restart_plans.make(request(**{k: v for k, v in asked["states"].items() if k != "db2"}), "run")
 
 
 def test_earlier_restarts_tell_how_long_it_takes():

@@ -7,7 +7,8 @@ import time
 
 import jsonschema
 import pytest
-from modules import module, refused
+import yaml
+from modules import HOUSE, module, refused
 from pgrescue import cli, close, plan_view, procedures, record, recovery, runner, safe_state, schemas
 from pgrescue.core import controllers, guards, journal, records, steering, windows
 from run_fixture import Synthetic, Timeline, complete_loss, failed_restore
@@ -272,8 +273,36 @@ def test_another_way_is_offered_where_the_plan_found_one(tmp_path):
     records.write_json(str(directory / "plan.json"), {**plan, "ways": ways})
     found = safe_state.reached(record.load(directory), None)
     again, other, _give_up = found.choices
+    given_up = f"pgrescue abort {directory.name} && pgrescue recover complete_loss -s shop -e recovery_method=restore"
+    assert other.command == given_up, "the run holds the service until it is given up"
     assert (again.loses, other.name) == ("at most 3 s", "restore 20261124-010000F from repository 2")
     assert (other.loses, other.takes) == ("at most 27 s", "18 min 20 s")
+
+
+def test_a_phase_that_somebody_paused_before_it_did_anything_has_not_begun(tmp_path):
+    timeline = stopped('"declared"')
+    timeline.event(9, "start", "prepare")
+    for step in safe_state.GATES:
+        timeline.event(9, "start", "prepare", step)
+        timeline.event(9.1, "end", "prepare", step, status="failed", host="a1")
+    found = safe_state.reached(record.load(opened(tmp_path, timeline)), None)
+    assert (found.name, found.undo) == ("untouched", ())
+
+
+def test_the_steps_before_a_phase_are_those_that_the_runbooks_begin_with():
+    tasks = yaml.safe_load((HOUSE / "roles/recovery/tasks/prepare.yml").read_text())
+    names = [task["name"] for task in tasks]
+    assert safe_state.GATES[0] == names[0]
+    assert safe_state.GATES[1] in (HOUSE / "roles/run/tasks/check_held.yml").read_text()
+
+
+def test_who_gives_up_a_switchover_that_promoted_nobody_may_go_back_or_on(tmp_path):
+    directory = opened(tmp_path, stopped('"traffic_stopped"'))
+    run = records.read_json(str(directory / "run.json"))
+    records.write_json(str(directory / "run.json"), {**run, "procedure": "switchover"})
+    back, on = safe_state.reached(record.load(directory), None, given_up=True).choices
+    assert (back.command, back.loses) == ("pgrescue recover restart -s shop", "nothing")
+    assert on.command == "pgrescue recover failover -s shop"
 
 
 def test_giving_up_says_where_the_service_stands(tmp_path, monkeypatch):

@@ -6,7 +6,6 @@ it refuses is what AWX refuses that is easily got wrong: rules of schedules, var
 
 from __future__ import annotations
 
-import http.server
 import json
 import re
 import threading
@@ -14,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from serving import Answers, served
 
 UNIFIED = ("job_templates", "projects", "inventory_sources", "workflow_job_templates", "workflow_approval_templates")
 GIVEN = {
@@ -157,7 +158,7 @@ def running() -> Iterator[tuple[Store, dict[str, str]]]:
     """The API, what it keeps, and the environment with which awx.awx finds it."""
     store, lock = Store(), threading.Lock()
 
-    class Answers(http.server.BaseHTTPRequestHandler):
+    class Api(Answers):
         def _do(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             said = json.loads(self.rfile.read(length) or b"{}")
@@ -176,16 +177,5 @@ def running() -> Iterator[tuple[Store, dict[str, str]]]:
 
         do_GET = do_POST = do_PATCH = do_DELETE = _do  # noqa: N815 - as the server calls them
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        where = {"CONTROLLER_HOST": f"http://127.0.0.1:{server.server_port}", "CONTROLLER_OAUTH_TOKEN": TOKEN}
-        yield store, {**where, "CONTROLLER_REQUEST_TIMEOUT": "60"}
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(Api) as url:
+        yield store, {"CONTROLLER_HOST": url, "CONTROLLER_OAUTH_TOKEN": TOKEN, "CONTROLLER_REQUEST_TIMEOUT": "60"}

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pgrescue import close, drill_record, drill_scenario, record
-from pgrescue.drill_record import Drill, Steady
+from pgrescue import close, record
+from pgrescue.drill import scenario
+from pgrescue.drill.record import FILE, Drill, Steady
 from run_fixture import ZERO, Synthetic
 
 
@@ -16,13 +17,13 @@ def drill(name: str = "complete_loss", **more: Any) -> Drill:
     """A drill that went well, of this scenario."""
     steady = Steady(held=True, at=ZERO)
     well = {"state": "ended", "steady_before": steady, "steady_after": steady, "cleaned_up": True}
-    return Drill(scenario=drill_scenario.load(name), **{**well, **more})
+    return Drill(scenario=scenario.load(name), **{**well, **more})
 
 
 def ended(root: Path, said: Drill | None = None, **parts: Any) -> record.Record:
     """The record of a run with this drill, finished."""
     directory = Synthetic(**parts).write(root)
-    (directory / drill_record.FILE).write_text(json.dumps((said or drill()).dump()))
+    (directory / FILE).write_text(json.dumps((said or drill()).dump()))
     close.finish(directory)
     return record.load(directory)
 

@@ -178,10 +178,10 @@ EFFECTS = {  # what a drill expects: how its fault must have shown
 
 def drills() -> list[str]:
     """What drills and injectors break, from the drills and the role themselves."""
-    from pgrescue import drill_scenario
+    from pgrescue.drill import scenario
 
     house = PAGE.parents[1]
-    said = [drill_scenario.load(name) for name in drill_scenario.names()]
+    said = [scenario.load(name) for name in scenario.names()]
     broken = [one for one in said if one.fault]
     specs = yaml.safe_load((house / "roles/fault/meta/argument_specs.yml").read_text())["argument_specs"]
     meta = yaml.safe_load((house / "playbooks/inject_fault.meta.yml").read_text())["argument_specs"]["inject_fault"]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import subprocess
-import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import yaml
 from modules import collection
 from postgres import free_port
+from serving import Answers, served
 
 HOUSE = Path(__file__).resolve().parents[1]
 RULES = HOUSE / "monitoring/rules/pgrescue.yml"
@@ -152,7 +152,7 @@ def judged(
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-class Served(http.server.BaseHTTPRequestHandler):
+class Served(Answers):
     """What an exporter would say, as text."""
 
     text = b""
@@ -162,18 +162,14 @@ class Served(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(type(self).text)
 
-    def log_message(self, format: str, *_: Any) -> None:
-        pass
-
 
 class Prometheus:
     """A real one on a loopback address, with our rules evaluated every second, that scrapes one target."""
 
     def __init__(self, folder: Path, text: bytes) -> None:
         handler = type("Exporter", (Served,), {"text": text})
-        self._exporter = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=self._exporter.serve_forever, daemon=True).start()
-        target = f"127.0.0.1:{self._exporter.server_port}"
+        self._exporter = ExitStack()
+        target = self._exporter.enter_context(served(handler)).removeprefix("http://")
         for name, rules in (
             ("inventory.yml", inventory_rules(instances=[target])),
             ("pgrescue.yml", yaml.safe_load(RULES.read_text())),
@@ -211,8 +207,7 @@ class Prometheus:
 
     def stop_exporter(self) -> None:
         """As if the exporter, and the file of the records, were gone."""
-        self._exporter.shutdown()
-        self._exporter.server_close()
+        self._exporter.close()
 
     def stop(self) -> None:
         """End it."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from serving import Answers, served
 
 TOKEN = "a-token"
 
@@ -102,7 +102,7 @@ class Kubernetes(Platform):
 def played[P: Platform](platform: P) -> Iterator[P]:
     """The platform on a loopback address."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Api(Answers):
         def reply(self) -> None:
             asked = urlsplit(self.path)
             length = int(self.headers.get("Content-Length") or 0)
@@ -126,16 +126,5 @@ def played[P: Platform](platform: P) -> Iterator[P]:
 
         do_GET = do_POST = do_PATCH = reply  # noqa: N815 - the names that the base class calls
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    platform.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with served(Api) as platform.url:
         yield platform
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

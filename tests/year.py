@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pgrescue import drill_scenario
+from pgrescue.drill import scenario
 from pgrescue.manifest import write_manifest
 from pgrescue.models import rfc3339
 from run_fixture import BOOT, ZERO, Timeline
@@ -234,7 +234,7 @@ class Year:
         }
         _put(folder / "run.json", run)
         if kind == "drill" and judged:
-            _put(folder / "drill.json", {"scenario": drill_scenario.load(procedure).dump(), "state": "ended"})
+            _put(folder / "drill.json", {"scenario": scenario.load(procedure).dump(), "state": "ended"})
         _put(folder / "measurement.json", measured)
         _put(folder / "plan.json", plan)
         _put(folder / "checks.json", [{"name": "checksums", "tier": "must", "verdict": "passed"}])

@@ -5,20 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import cloudwatch_alarms
 
 
-def alarms(promise: "dict[str, Any]", more: "dict[str, Any]") -> "list[dict[str, Any]]":
-    """As C(cloudwatch_alarms.alarms) says; what cannot be kept is a sentence."""
-    try:
-        return cloudwatch_alarms.alarms(promise, more)
-    except cloudwatch_alarms.Unreachable as error:
-        raise AnsibleFilterError(str(error)) from error
-
-
 class FilterModule:
-    """Filters of the collection."""
+    """Filters of the collection; the sentence of a refusal is what Ansible prints."""
 
     def filters(self) -> "dict[str, Any]":
-        return {"cloudwatch_alarms": alarms}
+        return {"cloudwatch_alarms": cloudwatch_alarms.alarms}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Mapping, Union
 
+from .inert import inert
 from .lsn import parse_lsn
 from .scene import (
     DAMAGED_LOG,
@@ -27,13 +28,12 @@ Answer = Union["list[dict[str, str]]", str]  # the facts for it, or why it is no
 
 PAGE, TICKET, NOTHING = "page", "ticket", "none"
 DELAY = "recovery_min_apply_delay"
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 KNOCKS = {"silent": "does not answer a greeting", "refused": "refuses connections", "well": "answers"}
 
 
 def fact(by: str, says: str) -> "dict[str, str]":
     """What one place saw, without anything that a terminal obeys: some of it was written by strangers."""
-    return {"by": by, "says": CONTROL.sub(" ", says)[:300]}
+    return {"by": by, "says": inert(says)[:300]}
 
 
 def _clients(s: Scene) -> "list[dict[str, str]]":

@@ -11,14 +11,15 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from pgrescue import cli_findings, drill_blind, drill_draw, drill_halt, drill_scenario, findings, recovery, runner
-from pgrescue import drill as drills
+from pgrescue import cli_findings, findings, recovery, runner
 from pgrescue.alerting.policy import Policy
-from pgrescue.drill_play import STEP_FAILED
+from pgrescue.drill import conduct, draw, halt, scenario
+from pgrescue.drill.blind import run as run_blind
+from pgrescue.drill.play import STEP_FAILED
+from pgrescue.drill.tape import Tape
 from pgrescue.options import LAB, Extra, Inventory, Json, Service, inventory_path, refuse, variables
 from pgrescue.programme import alerts, calendar, due, overview, past
 from pgrescue.programme import plan as plans
-from pgrescue.tape import Tape
 from pgrescue.watch import setting
 
 Seed = Annotated[int | None, typer.Option(help="Makes what is drawn at random repeatable.")]
@@ -48,22 +49,22 @@ def drill(
 ) -> None:
     """Break a drill target for real, recover it, hold it against the drill's rules, and keep the proof."""
     if found_out is not None or stop is not None:
-        _tell(service, drill_halt.FOUND_OUT if stop is None else drill_halt.STOP, stop or found_out or "")
+        _tell(service, halt.FOUND_OUT if stop is None else halt.STOP, stop or found_out or "")
     if blind and name:
         refuse("A blind drill draws its scenario: leave the name out. Nothing was changed.", 2)
-    wish = drills.Wish(
+    wish = conduct.Wish(
         service, inventory_path(inventory), seed, variables(extra), variables(without), tuple(acknowledged or ())
     )
     try:
         programme, console = plans.load(), Console(file=Tape(sys.stdout))
         if blind:
-            raise typer.Exit(drill_blind.run(wish, drill_draw.seconds(within), programme, console))
-        raise typer.Exit(drills.run(drill_scenario.load(name or "complete_loss"), wish, programme, console))
-    except (drill_scenario.ScenarioError, plans.ProgrammeError) as error:
+            raise typer.Exit(run_blind(wish, draw.seconds(within), programme, console))
+        raise typer.Exit(conduct.run(scenario.load(name or "complete_loss"), wish, programme, console))
+    except (scenario.ScenarioError, plans.ProgrammeError) as error:
         refuse(str(error), 2)
     except ValueError as error:
         refuse(f"{error}. Nothing was changed.", 2)
-    except drill_halt.DrillGoesOnError as error:
+    except halt.DrillGoesOnError as error:
         refuse(str(error), 4)
 
 
@@ -71,10 +72,10 @@ def _tell(service: str, what: str, words: str) -> NoReturn:
     if not words.strip():
         refuse("Say it in words. Nothing was changed.", 2)
     try:
-        drill_halt.tell(drill_halt.folder(runner.RUNS, service), what, recovery.operator(), words.strip())
-    except drill_halt.NoDrillError as error:
+        halt.tell(halt.folder(runner.RUNS, service), what, recovery.operator(), words.strip())
+    except halt.NoDrillError as error:
         refuse(str(error), 3)
-    said = "It stops within a second or two, before its next phase." if what == drill_halt.STOP else "Noted."
+    said = "It stops within a second or two, before its next phase." if what == halt.STOP else "Noted."
     typer.echo(said)
     raise typer.Exit(0)
 

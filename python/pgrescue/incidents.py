@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from pgrescue.core import journal, records
+from pgrescue.core.inert import inert
 from pgrescue.models import SCHEMA_VERSION, Instant, Model
 
 FOLDER = "incidents"
@@ -268,7 +268,7 @@ def _still_open(case: Case) -> Incident:
 
 def _one_line(text: str) -> str:
     """What a person wrote, in one line of 10,000 characters at most, without what a terminal obeys."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()[:10_000]
+    return inert(text)[:10_000]
 
 
 def clocks(incident: Incident) -> dict[str, float]:

@@ -11,8 +11,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pgrescue import drill_record, drill_rules, witness_journal
 from pgrescue import journal as journals
+from pgrescue import witness_journal
+from pgrescue.drill import rules
+from pgrescue.drill.record import FILE as DRILL_FILE
+from pgrescue.drill.record import Drill
 from pgrescue.files import link, write_json
 from pgrescue.journal import Journal
 from pgrescue.manifest import Difference, verify_manifest
@@ -53,26 +56,26 @@ class Record:
     reconciliation: Reconciliation | None
     measurement: Measurement
     problems: tuple[str, ...] = ()
-    drill: drill_record.Drill | None = None
+    drill: Drill | None = None
 
     @property
     def outcome(self) -> Outcome:
         """How the run ended, as far as the records show."""
         if self.drill:
-            return drill_rules.overall(self.drill, self.seen)
+            return rules.overall(self.drill, self.seen)
         alone = self.seen.outcome
-        if alone.result == "passed" and (self.directory / drill_record.FILE).exists():
-            why = f"{drill_record.FILE} cannot be read, so nobody can judge the drill."
+        if alone.result == "passed" and (self.directory / DRILL_FILE).exists():
+            why = f"{DRILL_FILE} cannot be read, so nobody can judge the drill."
             return Outcome("void", NEEDS_PERSON, why)
         return alone
 
     @property
-    def seen(self) -> drill_rules.Seen:
+    def seen(self) -> rules.Seen:
         """What the rules of a drill look at, with how the recovery alone ended."""
         # the result that a drill's rules gave is no word on the recovery; only one that a person declared is
         run = self.run.model_copy(update={"result": None}) if self.drill and self.run.result == "void" else self.run
         alone = judge(run, self.journal, self.story, self.checks, self.measurement)
-        return drill_rules.Seen(self.run, self.story, self.checks, self.measurement, alone)
+        return rules.Seen(self.run, self.story, self.checks, self.measurement, alone)
 
 
 def run_id(service: str, procedure: str, now: datetime) -> str:
@@ -128,7 +131,7 @@ def load(directory: Path) -> Record:
     checks = read_part(directory / "checks.json", TypeAdapter(list[Check]).validate_python, problems)
     plan = read_part(directory / "plan.json", Plan.model_validate, problems)
     held = read_part(directory / "reconciliation.json", Reconciliation.model_validate, problems)
-    drill = read_part(directory / drill_record.FILE, drill_record.Drill.model_validate, problems)
+    drill = read_part(directory / DRILL_FILE, Drill.model_validate, problems)
     journal = journals.read(directory / "timeline.jsonl")
     witness = witness_journal.read(directory / "witness.jsonl")
     if journal.broken:
@@ -148,7 +151,7 @@ def reopen(directory: Path) -> Run:
     (directory / "manifest.sha256").unlink(missing_ok=True)
     write_json(directory / "run.json", run.dump())
     if record.drill:  # its clean-up is still to come, so what it looks for afterwards was not looked for
-        write_json(directory / drill_record.FILE, record.drill.model_copy(update={"state": "open"}).dump())
+        write_json(directory / DRILL_FILE, record.drill.model_copy(update={"state": "open"}).dump())
     return run
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pgrescue import advice, consequences, drawing, drill_view, human, markup, report_view, verdict
+from pgrescue import advice, consequences, drawing, human, markup, report_view, verdict
+from pgrescue.drill import view as drill_view
 from pgrescue.record import Record
 
 DEFINITIONS = (

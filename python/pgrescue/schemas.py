@@ -11,7 +11,9 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from pgrescue import drill_checklist, drill_record, findings, incidents, models, samples, schedule
+from pgrescue import findings, incidents, models, schedule
+from pgrescue.drill import checklist, samples
+from pgrescue.drill.record import Drill
 from pgrescue.evidence import models as evidence
 from pgrescue.ledger import attempts, figures
 
@@ -34,8 +36,8 @@ DOCUMENTS: dict[str, Any] = {
     "blocks": evidence.Blocks,
     "seal": evidence.Statement,
     "verification": evidence.Verification,
-    "drill": drill_record.Drill,
-    "checklist": list[drill_checklist.Item],
+    "drill": Drill,
+    "checklist": list[checklist.Item],
     "samples": samples.Samples,
     "findings": list[findings.Finding],
     "finding_event": findings.Event,

@@ -27,7 +27,7 @@ HOUSE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HOUSE / "tests"))
 
 from lab_hosts import roles  # noqa: E402 - it lies where the tests are
-from pgrescue import drill  # noqa: E402 - as that
+from pgrescue.drill.scenario import raw  # noqa: E402 - as that
 
 PHASES = {"detect", "decide", "prepare", "restore", "validate", "resume", "protect"}
 IN_PLACE = {"detect", "decide", "restore", "validate"}  # of a partial loss, which stops nobody
@@ -63,7 +63,7 @@ class Run:
     """One recovery of a scenario, in as many attempts as it takes."""
 
     def __init__(self, scenario: str) -> None:
-        self.what = drill.scenario(scenario)
+        self.what = raw(scenario)
         self.procedure = self.what["procedure"]
         self.name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-shop-{self.procedure}"
         self.record = HOUSE / "runs" / self.name

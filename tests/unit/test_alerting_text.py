@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pgrescue.alerting import text
 from pgrescue.alerting.channels import datadog, discord, email, pagerduty, slack, sns, webhook
 from pgrescue.alerting.message import thread_key
+from pgrescue.core.inert import inert
 from sinks import KINDS, SECRET, TOPIC, message, sink_module
 
 SINK = sink_module()
@@ -66,10 +67,10 @@ def within(limit, made):
 def test_a_text_is_cut_between_escapes_and_says_so(said, limit, escape):
     made = text.fit(said, limit, escape)
     within(limit, made)
-    whole = "".join(map(escape, text.inert(said)))
+    whole = "".join(map(escape, inert(said)))
     if made != whole:
         assert text.units(whole) > limit
-        pieces = ["".join(map(escape, text.inert(said)[:n])) for n in range(min(limit, len(said)) + 1)]
+        pieces = ["".join(map(escape, inert(said)[:n])) for n in range(min(limit, len(said)) + 1)]
         assert made == "" or (made.endswith("…") and made[:-1] in pieces)
 
 
@@ -82,7 +83,7 @@ def test_a_text_that_just_fits_is_left_whole():
 
 
 def test_a_break_within_a_fact_is_folded():
-    assert text.inert("one\r\ntwo\tthree\x1b[31m") == "one  two three[31m"
+    assert inert("one\r\ntwo\tthree\x1b[31m") == "one  two three[31m"
 
 
 def test_a_command_that_does_not_fit_is_left_out_whole():

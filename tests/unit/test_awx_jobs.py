@@ -1,8 +1,6 @@
 """Runbooks launched as AWX does it, on this machine: each job has nothing of another but the object store."""
 
-import http.server
 import json
-import threading
 from contextlib import contextmanager
 
 import awx_jobs
@@ -12,6 +10,7 @@ from modules import HOUSE
 from object_store import ObjectStore
 from pgrescue import journal
 from pgrescue.core import approvals, awx, guards
+from serving import Answers, served
 
 PLAN = {"procedure": "gated", "service": "shop", "changes": ["a file is made"]}
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
@@ -72,7 +71,7 @@ def inventory(store):
 def awx_api(status="successful", name="bob", token="s3cr3t"):
     """What AWX says of workflow 17 and its approval, to who knows the token."""
 
-    class Answers(http.server.BaseHTTPRequestHandler):
+    class Api(Answers):
         def do_GET(self):
             summary = {
                 **APPROVAL["summary_fields"],
@@ -88,19 +87,8 @@ def awx_api(status="successful", name="bob", token="s3cr3t"):
             self.end_headers()
             self.wfile.write(json.dumps(said if known else {"detail": "no"}).encode())
 
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        env = {"CONTROLLER_HOST": f"http://127.0.0.1:{server.server_port}", "CONTROLLER_OAUTH_TOKEN": token}
-        yield awx_jobs.Credential(env=env)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(Api) as url:
+        yield awx_jobs.Credential(env={"CONTROLLER_HOST": url, "CONTROLLER_OAUTH_TOKEN": token})
 
 
 class Workflow:

@@ -19,7 +19,7 @@ from aws import KEY, SECRET, served
 from greeters import greeting
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modules import HOUSE, collection, module, refused
+from modules import HOUSE, module, refused
 from pgrescue.core import cloudwatch_alarms, cloudwatch_data
 from postgres import free_port
 
@@ -418,8 +418,3 @@ def test_with_missing_data_as_the_default_has_it_silence_would_ring_nobody(made,
     series = lived(3 * DAY_S, taken=NIGHTLY, down=[(2 * DAY_S, 9 * DAY_S)])
     found = states({**alarm, "TreatMissingData": "missing"}, series[metric], 3 * DAY_S, since=DAY_S)
     assert ALARM not in {seen for _at, seen in found}
-
-
-def test_the_filter_is_what_the_role_asks():
-    found = collection("plugins.filter.cloudwatch").alarms(PROMISE, {})
-    assert found == cloudwatch_alarms.alarms(PROMISE, {})

@@ -5,7 +5,9 @@ import json
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from pgrescue import close, drill, drill_checklist, drill_ready, procedures, record, runner
+from pgrescue import close, procedures, record, runner
+from pgrescue.drill import checklist, conduct
+from pgrescue.drill.ready import BEFORE, Context, before, missing
 from pgrescue.programme import plan as plans
 from pgrescue.programme import reviews
 from rich.console import Console
@@ -37,11 +39,11 @@ def ready(tmp_path, monkeypatch):
 
     def items(acknowledged=("ada", "omar"), reasons=None, service=SERVICE, inventory=tmp_path, **more):
         said = {"begun": "2026-01-01", "obligations": [], "tools": ["sh"], "services": {"shop": service}, **more}
-        context = drill_ready.Context(
+        context = Context(
             programme=plans.Programme.model_validate(said), service="shop", procedures=("failover",), runs=tmp_path,
             inventory=inventory, who="lena", now=NOW, acknowledged=acknowledged,
         )  # fmt: skip
-        return {one.item: one for one in drill_ready.before(context, reasons or {})}
+        return {one.item: one for one in before(context, reasons or {})}
 
     return items
 
@@ -72,7 +74,7 @@ PLANTED = {
 
 
 def test_there_is_a_planted_failure_for_every_item():
-    assert {*PLANTED, "sampling"} == set(drill_ready.BEFORE), "that one is among the tests of samples"
+    assert {*PLANTED, "sampling"} == set(BEFORE), "that one is among the tests of samples"
 
 
 @pytest.mark.parametrize("item", PLANTED)
@@ -106,9 +108,9 @@ def rewrite(path, **more):
     path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
 
 
-@pytest.mark.parametrize("missing", MISSING)
-def test_what_no_run_says_of_this_environment_was_not_held_against_production(missing, ready, tmp_path):
-    words, remove = MISSING[missing]
+@pytest.mark.parametrize("absent", MISSING)
+def test_what_no_run_says_of_this_environment_was_not_held_against_production(absent, ready, tmp_path):
+    words, remove = MISSING[absent]
     remove(record.all_runs(tmp_path)[0])
     item = ready()["parity"]
     assert (item.done, words in item.said) == (False, True)
@@ -121,9 +123,9 @@ def test_an_extension_that_production_has_and_the_drill_has_not_is_named(ready):
 
 def test_an_item_that_is_not_done_is_missing_unless_there_is_a_reason(ready):
     without = {"acknowledged": ()}
-    assert [one.item for one in drill_ready.missing(list(ready(**without).values()))] == ["participants"]
+    assert [one.item for one in missing(list(ready(**without).values()))] == ["participants"]
     given = ready(**without, reasons={"participants": "a rehearsal among two"})
-    assert drill_ready.missing(list(given.values())) == []
+    assert missing(list(given.values())) == []
     standing = ready(**without, service={**SERVICE, "going_without": {"participants": "nobody is told"}})
     assert standing["participants"].reason == "nobody is told"
     assert ready(reasons={"participants": "for nothing"})["participants"].reason is None
@@ -137,15 +139,15 @@ def test_whoever_sits_there_is_asked_who_acknowledged_and_for_each_reason(monkey
     programme = plans.Programme.model_validate(
         {"begun": "2026-01-01", "obligations": [], "services": {"shop": SERVICE}, "blocked": [], "tools": ["no-such"]}
     )
-    items = drill.prepared(["failover"], "A drill.", drill.Wish("shop", str(tmp_path)), programme, console)
+    items = conduct.prepared(["failover"], "A drill.", conduct.Wish("shop", str(tmp_path)), programme, console)
     assert items is None, "the fourth reason was not given"
     assert next(answers) == "never asked"
 
 
 def test_what_was_kept_during_a_drill_is_counted(tmp_path):
     found = record.load(Synthetic().write(tmp_path))
-    items = {one.item: one for one in drill_checklist.during(found.story, found.directory, [], "lena", NOW)}
+    items = {one.item: one for one in checklist.during(found.story, found.directory, [], "lena", NOW)}
     assert [one.item for one in items.values() if not one.done] == ["recording", "samples"]
     assert items["notes"].said == "1 note"
-    after = {one.item: one for one in drill_checklist.after(found, 2, "", "lena", NOW)}
+    after = {one.item: one for one in checklist.after(found, 2, "", "lena", NOW)}
     assert (after["measured"].done, after["next"].done, after["findings"].said) == (True, False, "2 findings")

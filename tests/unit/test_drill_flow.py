@@ -10,39 +10,23 @@ from io import StringIO
 
 import pytest
 from drillings import sar
-from pgrescue import (
-    cli,
-    close,
-    drill,
-    drill_blind,
-    drill_checklist,
-    drill_draw,
-    drill_halt,
-    drill_play,
-    drill_ready,
-    drill_record,
-    drill_sampling,
-    drill_scenario,
-    findings,
-    incidents,
-    record,
-    recovery,
-    runner,
-    samples,
-)
+from pgrescue import cli, close, findings, incidents, record, recovery, runner
 from pgrescue.core import journal
-from pgrescue.drill_play import Played
+from pgrescue.drill import blind, checklist, conduct, draw, halt, play, ready, samples, sampling, scenario
+from pgrescue.drill import close as drill_close
+from pgrescue.drill.play import Played
+from pgrescue.drill.record import Draw
+from pgrescue.drill.tape import Tape
 from pgrescue.evidence import envelope
 from pgrescue.evidence.verify import verify
 from pgrescue.manifest import verify_manifest
 from pgrescue.programme import plan as plans
-from pgrescue.tape import Tape
 from rich.console import Console
 from run_fixture import Synthetic, Witness
 from typer.testing import CliRunner
 
 FAULT = "lab/faults/destroy_hosts.yml"
-SAMPLING = drill_sampling.PLAYBOOK
+SAMPLING = sampling.PLAYBOOK
 NOW = datetime(2026, 12, 2, 9, tzinfo=UTC)
 
 
@@ -60,12 +44,12 @@ class Lab:
         self.played.append(path)
         code = self.fails.get(path, 0)
         if "faults/" in path and not code and environment:
-            folder = drill_blind.Path(environment["PGRESCUE_RUNS"]) / run_id
+            folder = blind.Path(environment["PGRESCUE_RUNS"]) / run_id
             with journal.Journal(str(folder / "timeline.jsonl"), "ada") as timeline:
                 timeline.write("fault", step="Break it", boot_id="x")
             if self.during:
                 self.during()
-        results = {"samples": self.samples} if path == drill_sampling.PLAYBOOK else {}
+        results = {"samples": self.samples} if path == sampling.PLAYBOOK else {}
         return code if isinstance(code, Played) else Played(code, "it said so" if code else "", results)
 
     def execute(self, request, run_id, console):
@@ -94,10 +78,10 @@ def stream(tmp_path_factory):
 def lab(tmp_path, monkeypatch, stream):
     played = Lab(samples={"db1": ["sh", "-c", f"cat {stream}; exec sleep 60"]})
     monkeypatch.setattr(runner, "RUNS", tmp_path)
-    for module in (drill, drill_blind, drill_sampling, __import__("pgrescue.drill_close", fromlist=["x"]), drill_play):
+    for module in (conduct, blind, sampling, drill_close, play):
         monkeypatch.setattr(module, "playbook", played.playbook)
     monkeypatch.setattr(recovery, "execute", played.execute)
-    monkeypatch.setattr(drill_halt, "EVERY_S", 0.01)
+    monkeypatch.setattr(halt, "EVERY_S", 0.01)
     return played
 
 
@@ -106,12 +90,12 @@ def console():
 
 
 def wish(tmp_path, **more):
-    return drill.Wish("shop", str(tmp_path), seed=1, **more)
+    return conduct.Wish("shop", str(tmp_path), seed=1, **more)
 
 
 def run(tmp_path, out, name="complete_loss", **more):
-    what = drill_scenario.load(name).model_copy(update={"within_s": 0.001})
-    return drill.run(what, wish(tmp_path, **more), plans.load(), out)
+    what = scenario.load(name).model_copy(update={"within_s": 0.001})
+    return conduct.run(what, wish(tmp_path, **more), plans.load(), out)
 
 
 def newest(tmp_path):
@@ -128,9 +112,7 @@ def test_a_drill_leaves_its_scenario_rules_checklist_findings_lessons_and_next_i
     ]  # fmt: skip
     assert found.drill and found.drill.state == "ended" and found.drill.steady_after.held
     assert found.drill.verified and found.drill.next
-    items = [
-        drill_checklist.Item.model_validate(one) for one in json.loads((found.directory / "checklist.json").read_text())
-    ]
+    items = [checklist.Item.model_validate(one) for one in json.loads((found.directory / "checklist.json").read_text())]
     assert {one.phase for one in items} == {"before", "during", "after"}
     assert all(one.done or one.reason for one in items if one.phase == "before")
     assert "The slowest steps" in (found.directory / "lessons.md").read_text()
@@ -218,7 +200,7 @@ def test_a_service_that_is_not_steady_afterwards_fails_the_drill(lab, tmp_path, 
             lab.fails["lab/steady_state.yml"] = 5
         return lab.playbook(path, *arguments, **more)
 
-    monkeypatch.setattr("pgrescue.drill_close.playbook", playbook)
+    monkeypatch.setattr("pgrescue.drill.close.playbook", playbook)
     assert run(tmp_path, console()) == 7
     assert any(one.title == "The steady state did not return" for one in findings.load(tmp_path))
 
@@ -244,7 +226,7 @@ def test_a_drill_goes_on_without_an_item_only_for_a_reason_that_it_keeps(lab, tm
     assert "Not done: everybody who takes part was told" in said
     assert "Nothing was changed. Go on without: --without " in said
     assert lab.played == []
-    reasons = dict.fromkeys(drill_ready.BEFORE, "because we try it")
+    reasons = dict.fromkeys(ready.BEFORE, "because we try it")
     assert run(tmp_path, console(), without=reasons) == 0
     items = json.loads((newest(tmp_path).directory / "checklist.json").read_text())
     assert {one["reason"] for one in items if not one["done"]} == {"because we try it"}
@@ -265,7 +247,7 @@ def test_what_the_terminal_showed_and_what_the_hosts_did_is_part_of_the_sealed_r
     assert well.samples == gone.samples
     assert "terminal.cast" in (there / "mapping.csv").read_text()
     assert "samples-db1.json" in (there / "mapping.csv").read_text()
-    items = {one.item: one for one in drill_checklist.read(there)}
+    items = {one.item: one for one in checklist.read(there)}
     assert items["recording"].done
     assert items["samples"].said.startswith("2 hosts; ")
     assert verify(there).holds
@@ -293,18 +275,18 @@ def test_a_real_breach_elsewhere_stops_the_drill_before_anything_is_broken(lab, 
 
 
 def test_a_breach_while_it_recovers_pauses_the_run_in_a_safe_state(lab, tmp_path):
-    watched = drill_halt.Watched(tmp_path, "shop", ["somebody_stops"], tmp_path / "drills/shop")
+    watched = halt.Watched(tmp_path, "shop", ["somebody_stops"], tmp_path / "drills/shop")
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    with drill_halt.going_on(watched.folder, "x"), drill_halt.Guard(watched, run_dir) as guard:
-        drill_halt.tell(watched.folder, drill_halt.STOP, "ada", "a real alarm")
+    with halt.going_on(watched.folder, "x"), halt.Guard(watched, run_dir) as guard:
+        halt.tell(watched.folder, halt.STOP, "ada", "a real alarm")
         guard._thread.join(10)
     assert guard.stopped and guard.stopped.reason == "a real alarm"
     assert json.loads((run_dir / "pause.json").read_text())["reason"] == "a real alarm"
 
 
 def test_the_word_of_a_watch_counts_while_it_is_fresh_for_other_services_and_for_what_pages(tmp_path):
-    watched = drill_halt.Watched(tmp_path, "shop", ["another_service_is_ill"], tmp_path / "drills/shop")
+    watched = halt.Watched(tmp_path, "shop", ["another_service_is_ill"], tmp_path / "drills/shop")
     (tmp_path / "watch").mkdir()
 
     def beat(service, state, at=NOW):
@@ -319,76 +301,76 @@ def test_the_word_of_a_watch_counts_while_it_is_fresh_for_other_services_and_for
         ("orders", "stopped", NOW - timedelta(minutes=1)),
     ):
         beat(service, state, at)
-        assert drill_halt.breach(watched, NOW) is None, (service, state)
+        assert halt.breach(watched, NOW) is None, (service, state)
     beat("orders", "stopped")
-    assert "orders: stopped" in drill_halt.breach(watched, NOW).reason
+    assert "orders: stopped" in halt.breach(watched, NOW).reason
     (tmp_path / "watch/orders.json").write_text("{")
-    assert "cannot be read" in drill_halt.breach(watched, NOW).reason
+    assert "cannot be read" in halt.breach(watched, NOW).reason
 
 
 @pytest.mark.parametrize("path", ["incidents/20261124T012050Z-orders/incident.json", "drills/shop/stop.json"])
 def test_what_cannot_be_looked_at_stops_the_drill_and_not_its_guard(tmp_path, path):
     conditions = ["another_service_is_ill", "incident_elsewhere", "somebody_stops"]
-    watched = drill_halt.Watched(tmp_path, "shop", conditions, tmp_path / "drills/shop")
+    watched = halt.Watched(tmp_path, "shop", conditions, tmp_path / "drills/shop")
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    assert drill_halt.breach(watched, NOW) is None
+    assert halt.breach(watched, NOW) is None
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).write_text("{")
-    with drill_halt.Guard(watched, run_dir) as guard:
+    with halt.Guard(watched, run_dir) as guard:
         guard._thread.join(10)
     assert guard.stopped and "cannot be" in guard.stopped.reason
     assert "cannot be" in json.loads((run_dir / "pause.json").read_text())["reason"]
 
 
 def test_two_drills_of_a_service_do_not_go_on_at_once(tmp_path):
-    folder = drill_halt.folder(tmp_path, "shop")
+    folder = halt.folder(tmp_path, "shop")
     with (
-        drill_halt.going_on(folder, "one"),
-        pytest.raises(drill_halt.DrillGoesOnError, match="Nothing was changed"),
-        drill_halt.going_on(folder, "two"),
+        halt.going_on(folder, "one"),
+        pytest.raises(halt.DrillGoesOnError, match="Nothing was changed"),
+        halt.going_on(folder, "two"),
     ):
         raise AssertionError("both went on")
-    with pytest.raises(drill_halt.NoDrillError):
-        drill_halt.tell(folder, drill_halt.FOUND_OUT, "ada", "the disk")
+    with pytest.raises(halt.NoDrillError):
+        halt.tell(folder, halt.FOUND_OUT, "ada", "the disk")
 
 
 def test_a_draw_can_be_repeated_by_its_seed_and_its_commitment_cannot_be_guessed_from_it():
-    first, again = (drill_draw.draw("shop", ["a", "b", "c"], 7200, NOW, 7) for _ in range(2))
+    first, again = (draw.draw("shop", ["a", "b", "c"], 7200, NOW, 7) for _ in range(2))
     assert (first.scenario, first.at) == (again.scenario, again.at)
     assert NOW <= first.at <= NOW + timedelta(hours=2)
-    assert drill_draw.commitment(first) != drill_draw.commitment(again), "the seed alone would give it away"
+    assert draw.commitment(first) != draw.commitment(again), "the seed alone would give it away"
 
 
 @pytest.mark.parametrize("changed", [{"scenario": "b"}, {"at": NOW}, {"salt": "0" * 64}, {"within_s": 1.0}])
 def test_a_draw_that_was_chosen_later_is_not_what_was_committed_to(changed):
-    drawn = drill_draw.draw("shop", ["a"], 7200, NOW, None)
-    said = drill_record.Draw(drill="x", commitment=drill_draw.commitment(drawn), committed=NOW)
-    assert not drill_draw.holds(said)
-    assert drill_draw.holds(said.model_copy(update={"opened": drawn}))
-    assert not drill_draw.holds(said.model_copy(update={"opened": drawn.model_copy(update=changed)}))
+    drawn = draw.draw("shop", ["a"], 7200, NOW, None)
+    said = Draw(drill="x", commitment=draw.commitment(drawn), committed=NOW)
+    assert not draw.holds(said)
+    assert draw.holds(said.model_copy(update={"opened": drawn}))
+    assert not draw.holds(said.model_copy(update={"opened": drawn.model_copy(update=changed)}))
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("30s", 30), ("1d", 86400)]
 )
 def test_a_window_is_said_as_people_say_it(text, seconds):
-    assert drill_draw.seconds(text) == seconds
+    assert draw.seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "2", "two hours", "0s", "-1h", "2h "])
 def test_a_window_that_is_none_is_refused(text):
     with pytest.raises(ValueError, match="is no"):
-        drill_draw.seconds(text)
+        draw.seconds(text)
 
 
 def people(lab, tmp_path, *procedures, words=None):
     """People who say what is wrong, and begin these procedures in turn; the last brings the service back."""
 
     def act():
-        folder = drill_halt.folder(tmp_path, "shop")
+        folder = halt.folder(tmp_path, "shop")
         if words:
-            drill_halt.tell(folder, drill_halt.FOUND_OUT, "ada", words)
+            halt.tell(folder, halt.FOUND_OUT, "ada", words)
         for number, procedure in enumerate(procedures):
             begins = datetime.now(UTC) + timedelta(seconds=2 + 10 * number)
             synthetic = Synthetic(kind="incident", objectives={})
@@ -422,13 +404,13 @@ def chained(lines):
         yield text
 
 
-def blind(tmp_path, out, within_s=0.001):
-    return drill_blind.run(wish(tmp_path), within_s, plans.load(), out)
+def run_blind(tmp_path, out, within_s=0.001):
+    return blind.run(wish(tmp_path), within_s, plans.load(), out)
 
 
 def drawn_by_seed(tmp_path):
-    names = [one.name for one in drill_blind.candidates()]
-    return drill_scenario.load(drill_draw.draw("shop", names, 1, NOW, 1).scenario)
+    names = [one.name for one in blind.candidates()]
+    return scenario.load(draw.draw("shop", names, 1, NOW, 1).scenario)
 
 
 def test_a_blind_drill_shows_nothing_before_people_have_recovered_and_then_proves_its_draw(lab, tmp_path):
@@ -437,7 +419,7 @@ def test_a_blind_drill_shows_nothing_before_people_have_recovered_and_then_prove
     people(lab, tmp_path, "switchover", what.procedure, words="a host is gone")
     act = lab.during
     lab.during = lambda: (shown.append(out.export_text(clear=False)), act())
-    blind(tmp_path, out)
+    run_blind(tmp_path, out)
     (before,), after = shown, out.export_text()
     commitment = json.loads(next(tmp_path.glob("drills/2*/draw.json")).read_text())["commitment"]
     assert commitment in before
@@ -445,7 +427,7 @@ def test_a_blind_drill_shows_nothing_before_people_have_recovered_and_then_prove
     assert f"Drawn was {what.name}" in after
     found = newest(tmp_path)
     assert (found.run.kind, found.run.scenario, found.run.procedure) == ("drill", what.name, what.procedure)
-    assert found.drill.blind.opened and drill_draw.holds(found.drill.blind)
+    assert found.drill.blind.opened and draw.holds(found.drill.blind)
     assert found.drill.first_correct_action_s == pytest.approx(12, abs=1.5)
     assert [run.rpartition("-")[2] for run in found.drill.other_actions] == ["switchover"]
     assert found.drill.found_out and "a host is gone" in found.drill.found_out
@@ -463,31 +445,31 @@ def test_a_blind_drill_does_not_begin_the_recovery_itself(lab, tmp_path):
     what = drawn_by_seed(tmp_path)
     people(lab, tmp_path, what.procedure)
     before = len(record.all_runs(tmp_path))
-    blind(tmp_path, console())
+    run_blind(tmp_path, console())
     assert len(record.all_runs(tmp_path)) == before + 1, "only what people began"
 
 
 def test_a_blind_drill_that_is_stopped_shows_what_was_drawn(lab, tmp_path):
-    folder = drill_halt.folder(tmp_path, "shop")
-    lab.during = lambda: drill_halt.tell(folder, drill_halt.STOP, "ada", "nobody finds it")
+    folder = halt.folder(tmp_path, "shop")
+    lab.during = lambda: halt.tell(folder, halt.STOP, "ada", "nobody finds it")
     out = console()
-    assert blind(tmp_path, out) == 8
+    assert run_blind(tmp_path, out) == 8
     assert f"Drawn was {drawn_by_seed(tmp_path).name}" in out.export_text()
     assert json.loads(next(tmp_path.glob("drills/2*/draw.json")).read_text())["opened"]
 
 
 def test_a_blind_drill_that_is_stopped_in_its_window_breaks_nothing(lab, tmp_path):
-    folder, out = drill_halt.folder(tmp_path, "shop"), console()
+    folder, out = halt.folder(tmp_path, "shop"), console()
 
     def stop():
         pause = threading.Event()
-        while not (folder / drill_halt.GOING_ON).exists():
+        while not (folder / halt.GOING_ON).exists():
             pause.wait(0.01)
-        drill_halt.tell(folder, drill_halt.STOP, "ada", "not today")
+        halt.tell(folder, halt.STOP, "ada", "not today")
 
     person = threading.Thread(target=stop)
     person.start()
-    assert blind(tmp_path, out, within_s=3600.0) == 8
+    assert run_blind(tmp_path, out, within_s=3600.0) == 8
     person.join()
     assert not any("faults/" in path for path in lab.played)
     assert "not today. Nothing was broken." in out.export_text().replace("\n", " ")
@@ -498,9 +480,9 @@ def test_a_blind_drill_that_is_interrupted_shows_what_was_drawn_too(lab, tmp_pat
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(drill_halt if when == "wait" else drill_blind, when, interrupted)
+    monkeypatch.setattr(halt if when == "wait" else blind, when, interrupted)
     out = console()
-    assert blind(tmp_path, out) == 8
+    assert run_blind(tmp_path, out) == 8
     assert f"Drawn was {drawn_by_seed(tmp_path).name}" in out.export_text()
     (folder,) = tmp_path.glob("drills/2*")
     assert json.loads((folder / "draw.json").read_text())["opened"]
@@ -511,13 +493,13 @@ def test_a_run_from_before_the_fault_is_no_answer_to_it(lab, tmp_path):
     directory = Synthetic(kind="incident").write(tmp_path)
     close.finish(directory)
     struck = record.load(directory).story.started + timedelta(seconds=0.5)
-    assert drill_blind.begun("shop", struck) == []
-    assert len(drill_blind.begun("shop", struck - timedelta(seconds=1))) == 1
-    assert drill_blind.begun("orders", struck - timedelta(seconds=1)) == []
+    assert blind.begun("shop", struck) == []
+    assert len(blind.begun("shop", struck - timedelta(seconds=1))) == 1
+    assert blind.begun("orders", struck - timedelta(seconds=1)) == []
 
 
 def test_what_is_drawn_blind_can_be_found_out_and_is_more_than_one_thing():
-    names = {one.name for one in drill_blind.candidates()}
+    names = {one.name for one in blind.candidates()}
     assert len(names) >= 3
     assert names.isdisjoint({"switchover", "failback", "corrupt_index", "impossible_promise"})
 
@@ -541,9 +523,9 @@ def test_what_the_command_cannot_do_is_refused_and_changes_nothing(lab, tmp_path
 
 
 def test_people_reach_a_drill_by_the_command(lab, tmp_path):
-    folder = drill_halt.folder(tmp_path, "shop")
-    with drill_halt.going_on(folder, "x"):
+    folder = halt.folder(tmp_path, "shop")
+    with halt.going_on(folder, "x"):
         assert CliRunner().invoke(cli.app, ["drill", "--found-out", "the disk of db1"]).exit_code == 0
         assert CliRunner().invoke(cli.app, ["drill", "--stop", "that is enough"]).exit_code == 0
-        assert drill_halt.told(folder, drill_halt.FOUND_OUT).reason == "the disk of db1"
-        assert drill_halt.told(folder, drill_halt.STOP).reason == "that is enough"
+        assert halt.told(folder, halt.FOUND_OUT).reason == "the disk of db1"
+        assert halt.told(folder, halt.STOP).reason == "that is enough"

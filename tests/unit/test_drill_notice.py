@@ -1,8 +1,9 @@
 """Those who take part in a drill are told of it through the channel that the programme names, before they are asked."""
 
 import pytest
-from pgrescue import drill, runner
+from pgrescue import runner
 from pgrescue.alerting import policy as alert_policy
+from pgrescue.drill import conduct
 from pgrescue.programme import plan as plans
 from pgrescue.watch import setting
 from rich.console import Console
@@ -37,8 +38,8 @@ def prepared(tmp_path, monkeypatch, sink):
         monkeypatch.setattr(setting, "read", read)
         before, out = len(sink.received()), Console(record=True, width=300, force_terminal=False)
         service = {"owner": "lena", "participants": people, **more.pop("service", {})}
-        items = drill.prepared(
-            ["failover"], SAYS, drill.Wish("shop", str(tmp_path), acknowledged=acknowledged, **more),
+        items = conduct.prepared(
+            ["failover"], SAYS, conduct.Wish("shop", str(tmp_path), acknowledged=acknowledged, **more),
             programme(services={"shop": service}), out,
         )  # fmt: skip
         return items, out.export_text(), sink.received()[before:], len(asked)

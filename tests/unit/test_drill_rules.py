@@ -4,8 +4,9 @@ import json
 
 import pytest
 from drillings import drill, ended
-from pgrescue import close, drill_draw, drill_rules, drill_scenario, record, report
-from pgrescue.drill_record import Draw, Steady, Stopped
+from pgrescue import close, record, report
+from pgrescue.drill import draw, rules, scenario
+from pgrescue.drill.record import Draw, Steady, Stopped
 from run_fixture import CHECKS, ZERO, Synthetic, Timeline, Witness, complete_loss, failed_restore
 
 NOT_STEADY = Steady(held=False, at=ZERO)
@@ -13,12 +14,12 @@ NOT_STEADY = Steady(held=False, at=ZERO)
 
 def ruled(must, nice=(), **more):
     """A drill of a complete loss with these rules."""
-    raw = {**drill_scenario.raw("complete_loss"), "must": list(must), "nice": list(nice)}
-    return drill(**more).model_copy(update={"scenario": drill_scenario.Scenario(name="complete_loss", **raw)})
+    raw = {**scenario.raw("complete_loss"), "must": list(must), "nice": list(nice)}
+    return drill(**more).model_copy(update={"scenario": scenario.Scenario(name="complete_loss", **raw)})
 
 
 def verdicts(found):
-    return {one.rule: one.verdict for one in drill_rules.judge(found.drill, found.seen)}
+    return {one.rule: one.verdict for one in rules.judge(found.drill, found.seen)}
 
 
 def test_a_drill_that_kept_its_rules_passes_and_says_how_many(tmp_path):
@@ -116,8 +117,8 @@ def test_a_steady_state_that_nobody_looked_for_afterwards_is_not_kept(tmp_path):
 
 def drawn(name="complete_loss", **changed):
     """A blind drill of a complete loss; `changed` is what was put into the draw after it was committed to."""
-    made = drill_draw.draw("shop", [name], 7200, ZERO, 7)
-    said = Draw(drill="x", commitment=drill_draw.commitment(made), committed=ZERO)
+    made = draw.draw("shop", [name], 7200, ZERO, 7)
+    said = Draw(drill="x", commitment=draw.commitment(made), committed=ZERO)
     return drill(blind=said.model_copy(update={"opened": made.model_copy(update=changed) if changed else made}))
 
 

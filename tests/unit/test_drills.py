@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pgrescue import drill, drill_scenario
+from pgrescue.drill import scenario
 from pydantic import ValidationError
 
 HOUSE = Path(__file__).parents[2]
@@ -14,7 +14,7 @@ DRILLS = [path.stem for path in sorted((HOUSE / "drills").glob("*.yml")) if path
 
 @pytest.mark.parametrize("name", DRILLS)
 def test_a_drill_names_a_runbook_and_playbooks_that_are_there_and_options_that_the_runbook_has(name):
-    what = drill.scenario(name)
+    what = scenario.raw(name)
     runbook = HOUSE / "playbooks" / f"{what['procedure']}.meta.yml"
     options = yaml.safe_load(runbook.read_text())["argument_specs"][what["procedure"]]["options"]
     assert {*what.get("variables", {}), *what.get("just_before", [])} <= set(options)
@@ -25,7 +25,7 @@ def test_a_drill_names_a_runbook_and_playbooks_that_are_there_and_options_that_t
 
 @pytest.mark.parametrize("name", DRILLS)
 def test_every_drill_says_what_it_is_for_what_counts_and_what_stops_it(name):
-    what = drill_scenario.load(name)
+    what = scenario.load(name)
     assert what.objective.endswith(".")
     rules = {rule.rule for rule in what.must}
     assert {"recovered"} <= rules
@@ -34,7 +34,7 @@ def test_every_drill_says_what_it_is_for_what_counts_and_what_stops_it(name):
 
 
 def test_the_drill_that_must_fail_is_there_alone():
-    assert [name for name in DRILLS if drill_scenario.load(name).fails_on_purpose] == ["impossible_promise"]
+    assert [name for name in DRILLS if scenario.load(name).fails_on_purpose] == ["impossible_promise"]
 
 
 WRONG = {
@@ -56,13 +56,13 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_scenario_that_would_not_be_judged_is_refused(wrong):
-    data = copy.deepcopy(drill_scenario.raw("complete_loss"))
-    drill_scenario.Scenario(name="x", **data)
+    data = copy.deepcopy(scenario.raw("complete_loss"))
+    scenario.Scenario(name="x", **data)
     WRONG[wrong](data)
     with pytest.raises(ValidationError):
-        drill_scenario.Scenario(name="x", **data)
+        scenario.Scenario(name="x", **data)
 
 
 def test_a_drill_that_is_not_there_is_refused_with_those_that_are():
-    with pytest.raises(drill_scenario.ScenarioError, match=r"no drill nothing; there are complete_loss.*Nothing"):
-        drill_scenario.load("nothing")
+    with pytest.raises(scenario.ScenarioError, match=r"no drill nothing; there are complete_loss.*Nothing"):
+        scenario.load("nothing")

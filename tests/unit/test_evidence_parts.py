@@ -9,8 +9,9 @@ import jsonschema
 import pytest
 from drillings import drill, ended
 from evidence_packs import approval, key_file, written
-from pgrescue import close, drill_checklist, drill_scenario, record, samples, schemas, tape
+from pgrescue import close, record, schemas
 from pgrescue.core import approvals
+from pgrescue.drill import checklist, samples, scenario, tape
 from pgrescue.evidence import deviations, findings, lessons, mapping, objectives, people, scope
 from pgrescue.evidence.settings import Settings
 from pgrescue.ledger import index
@@ -212,8 +213,8 @@ def test_one_cause_is_one_finding_with_the_rest_as_its_evidence(tmp_path):
 
 def test_a_drills_rules_are_evidence_of_what_they_show(tmp_path):
     rules = [{"rto_within": "promised"}, {"phase_within": "promised"}, "nothing_lost", {"detection_within": 1}]
-    raw = {**drill_scenario.raw("complete_loss"), "must": rules, "nice": []}
-    said = drill().model_copy(update={"scenario": drill_scenario.Scenario(name="complete_loss", **raw)})
+    raw = {**scenario.raw("complete_loss"), "must": rules, "nice": []}
+    said = drill().model_copy(update={"scenario": scenario.Scenario(name="complete_loss", **raw)})
     parts = {"objectives": {"rto_s": 20, "phases": {"restore": 1}}, "checks": [{**CHECKS[0]}]}
     directory = ended(tmp_path, said, **parts).directory
     found = {kind: one for kind, one in titles(directory).items() if not kind.startswith(("checklist", "note"))}
@@ -368,7 +369,7 @@ def test_every_item_of_the_mapping_is_one_that_a_pack_can_hold(closed, tmp_path)
     from fnmatch import fnmatch
 
     drilled = ended(tmp_path / "drills").directory
-    (drilled / drill_checklist.FILE).write_text("[]")
+    (drilled / checklist.FILE).write_text("[]")
     close.finish(drilled)
     rows = list(csv.DictReader((drilled / "mapping.csv").read_text().splitlines()))
     assert {"drill.json", "checklist.json"} <= {row["item"] for row in rows}

@@ -1,8 +1,6 @@
 """Timestamps of seals: OpenSSL is the authority, over HTTP; each that is not what it should be is told apart."""
 
-import http.server
 import subprocess
-import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -12,6 +10,7 @@ from pgrescue import cli
 from pgrescue.evidence import envelope, pack, timestamp
 from pgrescue.evidence.settings import EvidenceError, Settings
 from pgrescue.evidence.verify import verify
+from serving import Answers, served
 from typer.testing import CliRunner
 
 CONFIG = """
@@ -70,11 +69,11 @@ def authority(root, config=CONFIG):
 
 
 @contextmanager
-def served(answer, status=200):
+def answering(answer, status=200):
     """Its URL, and what it was sent."""
     sent = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Authority(Answers):
         def do_POST(self):
             query = self.rfile.read(int(self.headers["Content-Length"]))
             sent.append((self.headers["Content-Type"], query))
@@ -84,13 +83,8 @@ def served(answer, status=200):
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_):
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/tsr", sent
-        server.shutdown()
+    with served(Authority) as url:
+        yield f"{url}/tsr", sent
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +97,7 @@ def stamped(tmp_path, clock):
     """A pack whose first seal has a timestamp that the second covers."""
     key = key_file(tmp_path)
     directory = sealed(tmp_path, key)
-    with served(clock.answer) as (url, sent):
+    with answering(clock.answer) as (url, sent):
         path = timestamp.stamp(directory, url)
     assert path.name == "seal-1.tsr"
     assert sent[0][0] == "application/timestamp-query"
@@ -153,7 +147,7 @@ def test_another_authority_and_the_timestamp_of_another_seal_do_not_pass(stamped
     found = verify(stamped, [], roots(other))
     assert not found.holds
     assert "not of the given authority" in found.problems[0]
-    with served(clock.answer) as (url, _):
+    with answering(clock.answer) as (url, _):
         timestamp.stamp(stamped, url)
     (stamped / "seal-1.tsr").write_bytes((stamped / "seal-2.tsr").read_bytes())
     assert "seal-1.tsr: it is not of seal-1.dsse.json as that is here." in verify(stamped).problems
@@ -174,7 +168,7 @@ def test_an_authority_that_gives_none_changes_nothing(tmp_path, clock):
     cases = [(refusing.answer, 200, "it refused"), (lambda _: stale, 200, "its answer is to another question"),
              (lambda _: b"<html>", 200, "gave no timestamp"), (clock.answer, 503, "503")]  # fmt: skip
     for answer, status, words in cases:
-        with served(answer, status) as (url, _), pytest.raises(EvidenceError, match=words):
+        with answering(answer, status) as (url, _), pytest.raises(EvidenceError, match=words):
             timestamp.stamp(directory, url)
     with pytest.raises(EvidenceError, match="Nothing was changed"):
         timestamp.stamp(directory, "http://127.0.0.1:9/tsr")
@@ -189,7 +183,7 @@ def test_by_command(tmp_path, clock):
         done = CliRunner().invoke(cli.app, ["evidence", *map(str, arguments)])
         return done.exit_code, done.output
 
-    with served(clock.answer) as (url, _):
+    with answering(clock.answer) as (url, _):
         code, said = ask("timestamp", directory, "--url", url)
         assert (code, "CN=Clock" in said, "evidence seal" in said) == (0, True, True)
         assert ask("timestamp", directory, "--url", url)[0] == 4

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import faults
 from lint_faults import LINT
-from pgrescue import drill_scenario
+from pgrescue.drill import scenario
 
 HOUSE = Path(__file__).parents[2]
 # planted in a parametrised test by the key of a table there
@@ -17,7 +17,7 @@ def test_the_table_in_the_docs_is_current():
 
 def test_the_table_has_every_drill_that_breaks_something_and_every_injector():
     page = faults.page()
-    broken = [one for one in map(drill_scenario.load, drill_scenario.names()) if one.fault]
+    broken = [one for one in map(scenario.load, scenario.names()) if one.fault]
     injectors = {path.stem for path in (HOUSE / "roles/fault/tasks").glob("*.yml")} - {"guard", "mark", "page", "slow"}
     assert [one.name for one in broken if f"| {one.name} | {one.says} | `{one.fault}` |" not in page] == []
     assert [name for name in injectors if f"| {name} | " not in page] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import socket
@@ -19,6 +18,7 @@ import psycopg
 import pytest
 from modules import module
 from pgrescue.core import look, look_client, look_server
+from serving import Answers, served
 
 TABLE = (Path(__file__).resolve().parents[2] / "roles/witness/files/tokens.sql").read_text()
 
@@ -47,7 +47,7 @@ def test_an_answer_is_judged_by_status_body_and_freshness(probe, status, body, p
         assert bool(found.get("ok")) is (problem is None)
 
 
-class Server(http.server.BaseHTTPRequestHandler):
+class Server(Answers):
     def do_GET(self) -> None:
         if self.path == "/hang":
             time.sleep(1)  # longer than who asks has patience for
@@ -56,19 +56,11 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b'{"status": "ok"}')
 
-    def log_message(self, format: str, *_: Any) -> None:
-        pass
-
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Server) as where:
+        yield where
 
 
 def test_real_answers_refusals_and_silence_are_told_apart(url):

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from icalendar import Calendar
-from pgrescue import cli, drill_record, drill_scenario, procedures, runner
-from pgrescue.drill_record import Verified
+from pgrescue import cli, procedures, runner
+from pgrescue.drill import scenario as scenarios
+from pgrescue.drill.record import FILE, Drill, Verified
 from pgrescue.programme import calendar, due, overview, past, periods, reviews
 from pgrescue.programme import plan as plans
 from pgrescue.programme.past import Past
@@ -190,8 +191,8 @@ def put(root, run, verified=None, version="17", state="ended", census=None):
     }  # fmt: skip
     (directory / "run.json").write_text(json.dumps(said))
     if verified:
-        drill = drill_record.Drill(scenario=drill_scenario.load("complete_loss"), state=state, verified=verified)
-        (directory / drill_record.FILE).write_text(json.dumps(drill.dump()))
+        drill = Drill(scenario=scenarios.load("complete_loss"), state=state, verified=verified)
+        (directory / FILE).write_text(json.dumps(drill.dump()))
     if census:
         (directory / "census.json").write_text(json.dumps({"databases": {"shop": {"extensions": census}}}))
 
@@ -220,7 +221,7 @@ PLANTED = {
     "no drill.json, as of a runbook that somebody only called a drill": lambda path: path.unlink(),
     "one that cannot be read": lambda path: path.write_text("{"),
     "one that was to fail": lambda path: path.write_text(
-        json.dumps({**json.loads(path.read_text()), "scenario": drill_scenario.load("impossible_promise").dump()})
+        json.dumps({**json.loads(path.read_text()), "scenario": scenarios.load("impossible_promise").dump()})
     ),
 }
 
@@ -231,7 +232,7 @@ def test_a_drill_that_no_rules_could_fail_counts_for_nothing(house, planted):
     put(house, done, PROVEN)
     (run,) = past.runs(house)
     assert run.passed
-    PLANTED[planted](house / run.run / drill_record.FILE)
+    PLANTED[planted](house / run.run / FILE)
     (run,) = past.runs(house)
     assert not run.passed
     assert duty("full_drill", [run], date(2026, 11, 24)).state == "overdue"

@@ -10,14 +10,15 @@ from itertools import pairwise
 
 import pytest
 from drillings import drill, ended, sar
-from pgrescue import close, drill_checklist, drill_sampling, record, report, samples, samples_view
-from pgrescue.drill_checklist import Item
-from pgrescue.drill_play import Played
+from pgrescue import close, record, report
+from pgrescue.drill import checklist, samples, samples_view, sampling
+from pgrescue.drill.checklist import Item
+from pgrescue.drill.play import Played
+from pgrescue.drill.samples import Sample, Samples
 from pgrescue.evidence import findings
 from pgrescue.evidence.settings import Settings
 from pgrescue.evidence.verify import verify
 from pgrescue.recovery import Request
-from pgrescue.samples import Sample, Samples
 from rich.console import Console
 from run_fixture import ZERO, Synthetic
 
@@ -118,7 +119,7 @@ def test_what_sysstat_did_not_write_is_refused(content, tmp_path):
 
 
 def sampled(tmp_path, commands):
-    made = drill_sampling.Sampling(commands, tmp_path)
+    made = sampling.Sampling(commands, tmp_path)
     made.begin()
     return made
 
@@ -177,10 +178,10 @@ def entered(monkeypatch, commands, done=True, code=0):
         played.append((path, more))
         return Played(code, "", {"samples": commands})
 
-    monkeypatch.setattr(drill_sampling, "playbook", playbook)
+    monkeypatch.setattr(sampling, "playbook", playbook)
     out = Console(record=True, width=200)
     item = Item(item="sampling", phase="before", text="", done=done, said="", by="ada", at=ZERO)
-    with drill_sampling.sampling([item], ASKED, 7200.0, out) as made:
+    with sampling.sampling([item], ASKED, 7200.0, out) as made:
         return made, out.export_text(), played
 
 
@@ -256,7 +257,7 @@ def test_samples_that_cannot_be_read_are_said_and_stop_no_report(tmp_path):
 
 
 def kept(found):
-    items = drill_checklist.during(found.story, found.directory, [], "ada", ZERO)
+    items = checklist.during(found.story, found.directory, [], "ada", ZERO)
     return next((one.done, one.said) for one in items if one.item == "samples")
 
 
@@ -278,7 +279,7 @@ def test_the_checklist_says_what_was_sampled(tmp_path, hosts, done, words):
 
 def test_what_was_not_sampled_nor_recorded_is_a_finding_unless_somebody_gave_a_reason(tmp_path):
     found = ended(tmp_path)
-    items = drill_checklist.during(found.story, found.directory, [], "ada", ZERO)
+    items = checklist.during(found.story, found.directory, [], "ada", ZERO)
     (found.directory / "checklist.json").write_text(json.dumps([one.dump() for one in items]))
     titles = [one.title for one in findings.of(record.load(found.directory), Settings())]
     assert "Not done during: every host is sampled each second: nothing was sampled" in titles
@@ -293,7 +294,7 @@ def test_the_playbook_hands_over_how_each_host_is_sampled(tmp_path):
     shop = {"hosts": {"db1": {}, "db2": {}}, "vars": {"service_name": "shop"}}
     inventory = {"all": {"hosts": hosts, "children": {"shop": shop}}}
     (tmp_path / "hosts.yml").write_text(json.dumps(inventory))
-    play = runner.start(drill_sampling.PLAYBOOK, str(tmp_path / "hosts.yml"), {"service": "shop", "samples_limit_s": 1})
+    play = runner.start(sampling.PLAYBOOK, str(tmp_path / "hosts.yml"), {"service": "shop", "samples_limit_s": 1})
     assert play.wait() == 0, play.output()
     handed = play.results()["samples"]
     play.forget()

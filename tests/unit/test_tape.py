@@ -5,9 +5,9 @@ import json
 from io import StringIO
 
 import pytest
-from pgrescue import drill_checklist, tape
+from pgrescue.drill import checklist, tape
+from pgrescue.drill.tape import Tape
 from pgrescue.evidence import leaks
-from pgrescue.tape import Tape
 from rich.console import Console
 from run_fixture import Synthetic
 
@@ -75,7 +75,7 @@ def test_the_checklist_says_whether_the_terminal_was_recorded(tmp_path):
     found = record.load(Synthetic().write(tmp_path))
 
     def item():
-        kept = drill_checklist.during(found.story, found.directory, [], "ada", found.story.started)
+        kept = checklist.during(found.story, found.directory, [], "ada", found.story.started)
         return next((one.done, one.said) for one in kept if one.item == "recording")
 
     tape.keep(Console(file=StringIO()), found.directory)

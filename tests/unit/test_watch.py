@@ -151,7 +151,7 @@ def test_its_milestones_are_clocks_and_its_timeline_is_chained(tmp_path):
     incidents.join(case, "omar", "scribe")
     incidents.decide(case, "lena", "restart it")
     incidents.belongs(case, "lena", "20261124T010000Z-shop-restart")
-    incidents.note(case, "omar", "the client\x1b[31m\nknows")
+    incidents.note(case, "omar", "the client\x1b[31m\nknows\u202e")
     incidents.mitigate(case, "watch")
     incidents.resolve(case, "lena", "it runs")
     found = case.incident
@@ -159,7 +159,7 @@ def test_its_milestones_are_clocks_and_its_timeline_is_chained(tmp_path):
         "detection_s", "acknowledgement_s", "decision_s", "mitigation_s", "resolution_s",
     }  # fmt: skip
     assert (found.acknowledged_by, found.people, found.decision) == ("lena", {"omar": "scribe"}, "restart it")
-    assert "the client [31m knows" in [event.get("detail") for event in case.events()]
+    assert "the client[31m knows" in [event.get("detail") for event in case.events()]
     assert journal.read(case.folder / "timeline.jsonl").broken is None
     with pytest.raises(incidents.IncidentError) as refusal:
         incidents.acknowledge(case, "late")

@@ -18,12 +18,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from postgres import PostgresServer, free_port, until
+from serving import Answers, served
 
 ROLE = Path(__file__).parents[2] / "roles/witness/files"
 PROGRAM = ROLE / "pgrescue_witness.py"
@@ -42,8 +42,10 @@ def load(path: Path) -> Any:
 witness = load(PROGRAM)
 
 
-class Endpoint(BaseHTTPRequestHandler):
+class Endpoint(Answers):
     """Answers what its path asks for."""
+
+    agents: ClassVar[set[str]] = set()
 
     def do_GET(self) -> None:
         status, body = {
@@ -61,22 +63,13 @@ class Endpoint(BaseHTTPRequestHandler):
                     time.sleep(0.1)  # the fault: an answer that drips
         except OSError:
             pass  # the client had enough
-        self.server.agents.add(self.headers["User-Agent"])  # type: ignore[attr-defined]
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        self.agents.add(self.headers["User-Agent"])
 
 
 @pytest.fixture(scope="module")
-def web() -> Iterator[Any]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
-        server.agents = set()  # type: ignore[attr-defined]
-        server.url = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def web() -> Iterator[str]:
+    with served(Endpoint) as url:
+        yield url
 
 
 @pytest.fixture
@@ -103,10 +96,10 @@ def dsn(server: PostgresServer, host: str = "") -> str:
 class Running:
     """A witness process and its journal."""
 
-    def __init__(self, folder: Path, conninfo: str, web: Any, **more: Any) -> None:
+    def __init__(self, folder: Path, conninfo: str, web: str, **more: Any) -> None:
         self.journal = folder / "journal"
         self.journal.mkdir(exist_ok=True)
-        endpoints = {name: f"{web.url}/{name}" for name in ("health", "products", "videos")}
+        endpoints = {name: f"{web}/{name}" for name in ("health", "products", "videos")}
         config = {"service": "shop", "dsn": conninfo, "endpoints": endpoints, "journal_dir": str(self.journal), **more}
         self.config = folder / "witness-shop.json"
         self.config.write_text(json.dumps({"interval_s": 0.1, **config}))
@@ -161,7 +154,7 @@ def gap(moments: list[int]) -> float:
 
 
 @contextmanager
-def running(folder: Path, conninfo: str, web: Any, **more: Any) -> Iterator[Running]:
+def running(folder: Path, conninfo: str, web: str, **more: Any) -> Iterator[Running]:
     one = Running(folder, conninfo, web, **more)
     try:
         yield one
@@ -199,7 +192,7 @@ def probe(conninfo: str, **more: Any) -> Any:
     return witness.CommitProbe(config, lambda _start, _start_ns: next(counter))
 
 
-def test_attempts_and_outcomes_are_journalled_as_agreed(database: PostgresServer, web: Any, tmp_path: Path) -> None:
+def test_attempts_and_outcomes_are_journalled_as_agreed(database: PostgresServer, web: str, tmp_path: Path) -> None:
     with running(tmp_path, dsn(database), web) as one:
         until(lambda: len(results(one.lines(), ok=True)) >= 10, 10, "ten tokens are acknowledged")
         until(lambda: results(one.lines(), "videos", ok=True), 10, "the endpoints answer")
@@ -223,12 +216,12 @@ def test_attempts_and_outcomes_are_journalled_as_agreed(database: PostgresServer
     rows = dict(database.psql("SELECT token, attempted_at FROM pgrescue.witness"))
     assert all(rows[e["token"]] == datetime.fromisoformat(e["start"]) for e in acknowledged)
     assert at_work[0][0] <= 2, "in quiet times one worker does it all"
-    assert web.agents == {"pgrescue-witness"}
+    assert Endpoint.agents == {"pgrescue-witness"}
 
 
 @pytest.mark.parametrize("way", ["immediate", "kill -9"])
 def test_an_outage_is_seen_and_no_acknowledged_token_lacks_its_row(
-    way: str, database: PostgresServer, web: Any, tmp_path: Path
+    way: str, database: PostgresServer, web: str, tmp_path: Path
 ) -> None:
     with running(tmp_path, dsn(database), web) as one:
         until(lambda: len(results(one.lines(), ok=True)) >= 5, 10, "tokens are acknowledged")
@@ -266,7 +259,7 @@ def test_a_standby_cannot_acknowledge(database: PostgresServer) -> None:
     assert "read-only" in outcome["error"]
 
 
-def test_ticks_go_on_while_connections_hang(black_hole: int, web: Any, tmp_path: Path) -> None:
+def test_ticks_go_on_while_connections_hang(black_hole: int, web: str, tmp_path: Path) -> None:
     with running(tmp_path, f"host=127.0.0.1 port={black_hole} user=x", web, interval_s=0.25) as one:
         until(lambda: len(results(one.lines(), ok=False)) >= 8, 20, "eight attempts time out")
         began = time.monotonic()
@@ -307,7 +300,7 @@ def test_each_of_several_addresses_gets_its_share_of_the_time(
 
 
 @pytest.mark.parametrize("tear", [b"", b'{"event":"attempt","probe":"commit","token":1 torn'])
-def test_numbers_never_repeat_after_kill_9(tear: bytes, database: PostgresServer, web: Any, tmp_path: Path) -> None:
+def test_numbers_never_repeat_after_kill_9(tear: bytes, database: PostgresServer, web: str, tmp_path: Path) -> None:
     with running(tmp_path, dsn(database), web) as one:
         until(lambda: len(results(one.lines(), ok=True)) >= 5, 10, "tokens are acknowledged")
         one.process.send_signal(signal.SIGKILL)
@@ -347,7 +340,7 @@ def test_numbers_without_a_journal(database: PostgresServer) -> None:
     assert witness.first_token(gone, 0) >= now
 
 
-def test_a_witness_that_cannot_write_ends(database: PostgresServer, web: Any, tmp_path: Path) -> None:
+def test_a_witness_that_cannot_write_ends(database: PostgresServer, web: str, tmp_path: Path) -> None:
     with running(tmp_path, dsn(database), web) as one:
         until(lambda: len(results(one.lines(), ok=True)) >= 3, 10, "tokens are acknowledged")
         resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (0, 0))
@@ -357,7 +350,7 @@ def test_a_witness_that_cannot_write_ends(database: PostgresServer, web: Any, tm
     assert "Traceback" not in said
 
 
-def test_only_one_witness_writes_a_journal(database: PostgresServer, web: Any, tmp_path: Path) -> None:
+def test_only_one_witness_writes_a_journal(database: PostgresServer, web: str, tmp_path: Path) -> None:
     with running(tmp_path, dsn(database), web) as one:
         until(lambda: results(one.lines(), ok=True), 10, "a token is acknowledged")
         second = one.beside()
@@ -451,9 +444,9 @@ def tried(conninfo: str) -> dict[str, Any]:
     ],
 )
 def test_an_endpoint_is_well_only_with_200_and_no_error(
-    path: str, ok: bool, status: int | None, error: str | None, web: Any
+    path: str, ok: bool, status: int | None, error: str | None, web: str
 ) -> None:
-    outcome = witness.witness(witness.HttpProbe("health", web.url + path), 0.5)
+    outcome = witness.witness(witness.HttpProbe("health", web + path), 0.5)
     assert (outcome["ok"], outcome.get("status")) == (ok, status)
     assert re.fullmatch(error or "", outcome.get("error", ""))
     assert seconds(outcome) < 1
@@ -479,7 +472,7 @@ def test_old_tokens_are_removed_in_the_witness_own_time(
     assert database.psql("SELECT min(token), max(token) FROM pgrescue.witness") == [(5, 10)]
 
 
-def test_once_prints_a_round_and_leaves_the_numbers_alone(database: PostgresServer, web: Any, tmp_path: Path) -> None:
+def test_once_prints_a_round_and_leaves_the_numbers_alone(database: PostgresServer, web: str, tmp_path: Path) -> None:
     with running(tmp_path, dsn(database), web) as one:
         until(lambda: results(one.lines(), ok=True), 10, "a token is acknowledged")
         once = one.beside("--once")

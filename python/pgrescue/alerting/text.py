@@ -10,31 +10,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
+from pgrescue.core.inert import inert
+
 Escape = Callable[[str], str]
 FACT_LIMIT = 500
 _DISCORD_MARKUP = frozenset("\\`*_~|<>[]()#:")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
 _LEFT_OUT = 24  # room for "… and 1,234 more"
-
-
-def inert(text: str) -> str:
-    """One line that cannot steer a terminal, a header or the direction of writing.
-
-    Breaks become a space; control and format characters (which include overrides of the direction) and what is no
-    character are dropped; a lone surrogate becomes U+FFFD.
-    """
-    return "".join(map(_inert, text)).strip()
-
-
-def _inert(character: str) -> str:
-    if " " <= character <= "~":
-        return character
-    category = unicodedata.category(character)
-    if character in "\t\n\v\f\r\x85" or category.startswith("Z"):
-        return " "
-    if category == "Cs":
-        return "\ufffd"
-    return "" if category.startswith("C") else character
 
 
 def as_it_is(character: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pgrescue import drill_checklist, drill_record, drill_rules
+from pgrescue.drill import checklist, rules
+from pgrescue.drill.record import Drill
 from pgrescue.findings import Severity
 from pgrescue.record import Record
 
@@ -45,7 +46,7 @@ def said(record: Record) -> Iterator[Said]:
     drill = record.drill
     if drill is None or drill.state == "open":
         return
-    if not drill_rules.fails_as_meant(drill, record.seen):
+    if not rules.fails_as_meant(drill, record.seen):
         yield from _of_the_rules(record, drill)
     if drill.steady_after and not drill.steady_after.held:
         yield Said("steady", "high", "The steady state did not return")
@@ -61,25 +62,25 @@ def said(record: Record) -> Iterator[Said]:
     yield from _of_the_checklist(record)
 
 
-def _of_the_rules(record: Record, drill: drill_record.Drill) -> Iterator[Said]:
+def _of_the_rules(record: Record, drill: Drill) -> Iterator[Said]:
     outcome = record.outcome
     if outcome.result != "passed":
         shows: tuple[str, ...] = (ANY,) if outcome.result == "failed" else ()  # what is void has a reason of its own
         yield Said("drill", "high", f"The drill is {outcome.result}: {outcome.reason}", shows)
-    for one in drill_rules.judge(drill, record.seen):
+    for one in rules.judge(drill, record.seen):
         if one.verdict != "kept":
             rule, _, phase = one.rule.partition(" ")
             shows = (f"phase-{phase}",) if phase else _RULES.get(rule, ())
             kind = f"{one.tier}-{one.rule.replace(' ', '-')}"
-            title = f"Rule not kept: {drill_rules.words(one)}"
+            title = f"Rule not kept: {rules.words(one)}"
             yield Said(kind, "high" if one.tier == "must" else "low", title, shows)
 
 
 def _of_the_checklist(record: Record) -> Iterator[Said]:
     try:
-        items = drill_checklist.read(record.directory)
+        items = checklist.read(record.directory)
     except ValueError as error:
-        yield Said("checklist", "medium", f"{drill_checklist.FILE} cannot be read: {error}")
+        yield Said("checklist", "medium", f"{checklist.FILE} cannot be read: {error}")
         return
     for one in items:
         if one.phase != "after" and not one.done and not one.standing:

@@ -12,8 +12,10 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from pgrescue import drill_record, journal
+from pgrescue import journal
 from pgrescue.core import history
+from pgrescue.drill.record import FILE as DRILL_FILE
+from pgrescue.drill.record import Drill
 from pgrescue.findings import FILE, Event, Finding
 from pgrescue.incidents import Incident
 from pgrescue.ledger.attempts import Attempt
@@ -80,7 +82,7 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
     story = fold(lines.events)
     if story.started is None and stamp(folder.name) is None:
         problems.append("timeline.jsonl: nothing says when the run began, so that it belongs to no month")
-    drill = read_part(folder / drill_record.FILE, drill_record.Drill.model_validate, problems)
+    drill = read_part(folder / DRILL_FILE, Drill.model_validate, problems)
     kind = "unjudged" if run.kind == "drill" and not (drill and drill.can_pass) else run.kind
     yield "runs", _run_row(folder, run, kind, measured, plan, lines, story, findings is not None)
     for name, seconds in measured.phases.items():

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pgrescue import drill_scenario
+from pgrescue.drill import scenario as scenarios
 from pgrescue.findings import Finding
 from pgrescue.human import plural
 from pgrescue.programme import due, past
@@ -39,7 +39,7 @@ def gather(
 def verification(root: Path, service: str, runs: Sequence[Past]) -> list[dict[str, Any]]:
     """Every procedure that has a drill, and whether what its last passed drill proved is still what is there."""
     found = []
-    for name in sorted({drill_scenario.load(one).procedure for one in drill_scenario.names()}):
+    for name in sorted({scenarios.load(one).procedure for one in scenarios.names()}):
         passed = [
             run
             for run in runs

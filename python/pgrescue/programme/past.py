@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pgrescue import procedures, record
-from pgrescue.drill_record import FILE, Drill, Verified
+from pgrescue.drill.record import FILE, Drill, Verified
 
 
 @dataclass(frozen=True)

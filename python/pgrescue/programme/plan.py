@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from pgrescue.drill_scenario import DRILLS, names
+from pgrescue.drill.scenario import DRILLS, names
 
 
 class ProgrammeError(Exception):

@@ -16,28 +16,16 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from datetime import datetime, timezone
 from typing import Any
 
 from pgrescue_core import attempts, backup_policy, guards, network, pgbackrest, records, repository
+from pgrescue_core.host_program import Host
 
 STEP_FAILED = 5
 WRONG = (guards.Stop, RuntimeError, ValueError, LookupError, OSError)
-
-
-class Host:
-    """What the core wants of a module: to run a command, and its arguments."""
-
-    def __init__(self, **params: Any) -> None:
-        self.params = params
-
-    def run_command(self, command: "list[str]", **_: Any) -> "tuple[int, str, str]":
-        """Exit code, output, and what was complained about."""
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout, done.stderr
 
 
 def now() -> str:
@@ -54,7 +42,7 @@ def counted(earlier: "dict[str, Any]", number: str, name: str) -> "dict[str, Any
 def ask(policy: "dict[str, Any]", question: str) -> str:
     """The answer of the server on this host, unaligned."""
     command = ["psql", "-XAtq", "-h", policy["socket_directory"], "-p", str(policy["port"]), "-d", "postgres"]
-    code, out, err = Host().run_command([*command, "-c", question])
+    code, out, err = Host({}).run_command([*command, "-c", question])
     if code:
         raise RuntimeError(err.strip())
     return out.strip()
@@ -107,7 +95,7 @@ class Repository:
     def ask(self, *arguments: str) -> str:
         """Run the engine; its output. What it complains about is raised."""
         here = ("--repo=%d" % self.number, "--log-level-console=warn")
-        code, out, err = pgbackrest.run(Host(), self.policy["stanza"], *here, *arguments)
+        code, out, err = pgbackrest.run(Host({}), self.policy["stanza"], *here, *arguments)
         if code:
             raise RuntimeError(repository.reason((err + out).strip()))
         return out
@@ -125,7 +113,7 @@ class Repository:
         info = self.info()
         found = repository.candidates(info)
         archives = repository.archives(info, found[0]["system_identifier"]) if found else []
-        engine = pgbackrest.Repositories(Host(stanza=self.policy["stanza"], timeout_s=20))
+        engine = pgbackrest.Repositories(Host({"stanza": self.policy["stanza"], "timeout_s": 20}))
         line = engine.line(on_timeline, archives)
         return [{**b, "error": b["error"] or bool(repository.off_the_line(b, line))} for b in found]
 

@@ -13,31 +13,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pgrescue_core import guards, network, pgbackrest, places, postgres, repository, rewinding, start_guard
+from pgrescue_core.host_program import Host
 from pgrescue_core.lsn import segment_timeline
 
 HISTORY = re.compile(r"^([0-9A-F]{8})\.history")
-
-
-class Host:
-    """What the core wants of a module: to run a command, and its arguments."""
-
-    def __init__(self, **params: Any) -> None:
-        self.params = params
-
-    def run_command(
-        self, command: "list[str]", environ_update: "dict[str, str] | None" = None, **_: Any
-    ) -> "tuple[int, str, str]":
-        """Exit code, output, and what was complained about."""
-        env = {**os.environ, **(environ_update or {})}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-        return done.returncode, done.stdout, done.stderr
 
 
 def ask_host(name: str, reach: "dict[str, str]", system_identifier: str) -> start_guard.Heard:
@@ -50,7 +35,7 @@ def ask_host(name: str, reach: "dict[str, str]", system_identifier: str) -> star
     all_of_it = {**reach, "dbname": "replication", "replication": "true", "connect_timeout": "5"}
     words = " ".join("%s='%s'" % item for item in all_of_it.items())
     questions = ["-c", "IDENTIFY_SYSTEM", "-c", "SHOW in_hot_standby"]
-    code, out, err = Host().run_command(["timeout", "10", "psql", "-XAtq", "-F,", "-w", "-d", words, *questions])
+    code, out, err = Host({}).run_command(["timeout", "10", "psql", "-XAtq", "-F,", "-w", "-d", words, *questions])
     lines = out.split()
     if code or len(lines) < 2:
         return start_guard.Heard(name, start_guard.HOST, False, said=" ".join((err or out).split())[:200])
@@ -66,7 +51,7 @@ def known_to(stanza: str, number: int, system_identifier: str) -> "tuple[int | N
 
     The former by its segments, and by history files before them.
     """
-    engine = pgbackrest.Repositories(Host(stanza=stanza, timeout_s=10))
+    engine = pgbackrest.Repositories(Host({"stanza": stanza, "timeout_s": 10}))
     info = engine.ask("--repo=%d" % number, "info")
     for status in (repo["status"] for one in info for repo in one.get("repo", [])):
         if status["code"] not in (0, 1, 2):  # 1: it has no such stanza yet, 2: no backups
@@ -116,7 +101,7 @@ def verdict(guard: "dict[str, Any]") -> start_guard.Verdict:
         return start_guard.Verdict(False, True, said)
     if any(os.path.exists(os.path.join(place, name)) for name in ("standby.signal", "recovery.signal")):
         return start_guard.Verdict(True, True, "This server starts into recovery, not as a primary")
-    control = postgres.control_data(Host(version=guard["version"]), place)
+    control = postgres.control_data(Host({"version": guard["version"]}), place)
     if not control:
         return start_guard.Verdict(True, True, "There is no cluster in %s" % place)
     own, identifier = rewinding.own_timeline(control), control["Database system identifier"]

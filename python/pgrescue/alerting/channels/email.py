@@ -16,6 +16,7 @@ from pgrescue.alerting import text
 from pgrescue.alerting.channels.base import Channel, Secret, Thread
 from pgrescue.alerting.failure import DeliveryError
 from pgrescue.alerting.message import Message, headline, thread_key
+from pgrescue.core.inert import inert
 from pgrescue.models import rfc3339
 
 SUBJECT_LIMIT, BODY_LIMIT = 200, 16384
@@ -27,7 +28,7 @@ def _is_mailbox(address: str) -> str:
         found = Address(addr_spec=address)
     except (ValueError, IndexError):
         found = Address()
-    if not found.username or not found.domain or text.inert(address) != address or not address.isascii():
+    if not found.username or not found.domain or inert(address) != address or not address.isascii():
         raise ValueError("an address looks like name@example.org")
     return address
 
@@ -119,7 +120,7 @@ def compose(message: Message, sender: str, to: list[str], reply: bool) -> EmailM
 
 def _without_encoded_words(subject: str) -> str:
     """Python reads `=?utf-8?q?=0D=0A...?=` in a header as the break that it stands for, and writes that break."""
-    return text.inert(subject).replace("=?", "= ?")
+    return inert(subject).replace("=?", "= ?")
 
 
 def _plain(message: Message) -> str:

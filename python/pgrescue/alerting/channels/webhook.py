@@ -11,6 +11,7 @@ from pgrescue.alerting.channels import http
 from pgrescue.alerting.channels.base import Channel, Secret, SecretWebAddress, Thread
 from pgrescue.alerting.failure import refuse_status
 from pgrescue.alerting.message import Message, thread_key
+from pgrescue.core.inert import inert
 from pgrescue.models import rfc3339
 
 SIGNATURE = "X-Pgrescue-Signature"
@@ -48,7 +49,7 @@ def payload(message: Message) -> dict[str, Any]:
         "service": text.fit(message.service, TITLE_LIMIT),
         "title": text.fit(message.title, TITLE_LIMIT),
         "lines": [text.fit(line, LINE_LIMIT) for line in message.lines[:MOST_LINES]],
-        "commands": [command for command in map(text.inert, message.commands[:MOST_LINES]) if _fits(command)],
+        "commands": [command for command in map(inert, message.commands[:MOST_LINES]) if _fits(command)],
         "at": rfc3339(message.at),
     }
 

@@ -14,8 +14,8 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from pgrescue import svg
+from pgrescue.drill.samples import Sample, Samples
 from pgrescue.human import plural, size
-from pgrescue.samples import Sample, Samples
 
 _WIDTH, _HEIGHT, _EDGE = 150, 36, 4
 _GAP_S = 3.0  # between two samples, beyond which no line joins them

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pgrescue.core import records
-from pgrescue.drill_record import Draw, Opened
+from pgrescue.drill.record import Draw, Opened
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pgrescue import incidents
 from pgrescue.core import journal, records, situations, steering
-from pgrescue.drill_record import Stopped
+from pgrescue.drill.record import Stopped
 
 FRESH = timedelta(seconds=30)  # how old the word of a watch may be
 FOLDER, STOP, FOUND_OUT, GOING_ON = "drills", "stop.json", "found_out.json", "going_on.json"

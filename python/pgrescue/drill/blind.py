@@ -14,25 +14,16 @@ from typing import Any
 
 from rich.console import Console
 
-from pgrescue import (
-    drill_close,
-    drill_draw,
-    drill_halt,
-    drill_record,
-    drill_sampling,
-    drill_scenario,
-    record,
-    recovery,
-    runner,
-)
+from pgrescue import record, recovery, runner
 from pgrescue.core import journal
-from pgrescue.drill import Wish, called_off, prepared
-from pgrescue.drill_checklist import Item
-from pgrescue.drill_halt import Watched
-from pgrescue.drill_play import CALLED_OFF, PRECONDITION, RECOVERED, REFUSED, playbook, steady
-from pgrescue.drill_record import Draw, Drill, Opened, Steady, Stopped
-from pgrescue.drill_sampling import Sampling
-from pgrescue.drill_scenario import Scenario
+from pgrescue.drill import close, draw, halt, scenario
+from pgrescue.drill.checklist import Item
+from pgrescue.drill.conduct import Wish, called_off, prepared
+from pgrescue.drill.halt import Watched
+from pgrescue.drill.play import CALLED_OFF, PRECONDITION, RECOVERED, REFUSED, playbook, steady
+from pgrescue.drill.record import FILE, Draw, Drill, Opened, Steady, Stopped
+from pgrescue.drill.sampling import Sampling, sampling
+from pgrescue.drill.scenario import Scenario
 from pgrescue.files import write_json
 from pgrescue.manifest import write_manifest
 from pgrescue.programme.plan import Programme
@@ -44,7 +35,7 @@ BEFORE = timedelta(minutes=1)  # of the fault, from which on samples are kept
 
 def candidates() -> list[Scenario]:
     """The scenarios that can be drawn: those that break something that people can find out."""
-    return [one for one in map(drill_scenario.load, drill_scenario.names()) if one.fault and one.blind]
+    return [one for one in map(scenario.load, scenario.names()) if one.fault and one.blind]
 
 
 def run(wish: Wish, within_s: float, programme: Programme, console: Console) -> int:
@@ -59,15 +50,15 @@ def run(wish: Wish, within_s: float, programme: Programme, console: Console) -> 
     if not all(steady(path, request, console) for path in sorted({one.steady_state for one in drawn_from.values()})):
         return PRECONDITION
     began = datetime.now(UTC)
-    drawn = drill_draw.draw(wish.service, list(drawn_from), within_s, began, wish.seed)
+    drawn = draw.draw(wish.service, list(drawn_from), within_s, began, wish.seed)
     what, name = drawn_from[drawn.scenario], f"{began:%Y%m%dT%H%M%SZ}-{wish.service}"
-    said = Draw(drill=name, commitment=drill_draw.commitment(drawn), committed=began)
+    said = Draw(drill=name, commitment=draw.commitment(drawn), committed=began)
     # conditions of all, for which of them it looks at would tell what was drawn
     conditions = sorted({condition for one in drawn_from.values() for condition in one.stop_when})
-    watched = Watched(runner.RUNS, wish.service, conditions, drill_halt.folder(runner.RUNS, wish.service))
+    watched = Watched(runner.RUNS, wish.service, conditions, halt.folder(runner.RUNS, wish.service))
     with (
-        drill_halt.going_on(watched.folder, name),
-        drill_sampling.sampling(items, request, within_s, console) as sampled,
+        halt.going_on(watched.folder, name),
+        sampling(items, request, within_s, console) as sampled,
     ):
         if sampled is None:
             return PRECONDITION
@@ -75,7 +66,7 @@ def run(wish: Wish, within_s: float, programme: Programme, console: Console) -> 
         console.print(f"One of {', '.join(drawn_from)} comes within {within_s:.0f} s.", soft_wrap=True, highlight=False)
         console.print(f"What was drawn is committed to; keep this: {said.commitment}", soft_wrap=True, highlight=False)
         try:
-            stopped = drill_halt.wait(watched, drawn.at)
+            stopped = halt.wait(watched, drawn.at)
         except KeyboardInterrupt:
             stopped = _interrupted()
         if stopped:
@@ -90,12 +81,12 @@ def _strike(
     wish: Wish,
     items: list[Item],
     programme: Programme,
-    draw: tuple[Path, Draw, Opened],
+    committed: tuple[Path, Draw, Opened],
     watched: Watched,
     sampled: Sampling,
     console: Console,
 ) -> int:
-    folder, said, drawn = draw
+    folder, said, drawn = committed
     request = recovery.Request(what.procedure, wish.service, wish.inventory, {**what.variables, **wish.variables})
     assert what.fault is not None  # only such are drawn
     # the fault writes its instant into the drill's own timeline, for there is no run yet
@@ -113,7 +104,7 @@ def _strike(
         run_dir = runner.RUNS / recovery.new_id(request)
         run_dir.mkdir(parents=True, exist_ok=True)
         sampled.keep(run_dir, drawn.at - BEFORE)
-        return drill_close.without_recovery(request, run_dir, failed, items, programme, console)
+        return close.without_recovery(request, run_dir, failed, items, programme, console)
     console.print(
         "Waiting for people. They say what is wrong by pgrescue drill --found-out WORDS, and recover as ever.",
         soft_wrap=True, highlight=False,
@@ -135,7 +126,7 @@ def _strike(
         return CALLED_OFF
     _adopt(ended, state)
     sampled.keep(ended.directory, struck - BEFORE)
-    return drill_close.close(request, ended.directory, state, items, programme, ended.run.exit_code or 0, console)
+    return close.close(request, ended.directory, state, items, programme, ended.run.exit_code or 0, console)
 
 
 def await_people(service: str, struck: datetime, watched: Watched) -> tuple[Record | None, Stopped | None]:
@@ -145,10 +136,10 @@ def await_people(service: str, struck: datetime, watched: Watched) -> tuple[Reco
         for found in begun(service, struck):
             if found.run.exit_code in RECOVERED and not recovery.busy(found.directory):
                 return found, None
-        stopped = drill_halt.breach(watched, datetime.now(UTC))
+        stopped = halt.breach(watched, datetime.now(UTC))
         if stopped:
             return None, stopped
-        pause.wait(drill_halt.EVERY_S)
+        pause.wait(halt.EVERY_S)
 
 
 def begun(service: str, struck: datetime) -> list[Record]:
@@ -172,7 +163,7 @@ def actions(what: Scenario, service: str, struck: datetime, watched: Watched) ->
             facts["first_correct_action_s"] = (one.story.started - struck).total_seconds()
             break
         others.append(one.run.id)
-    said = drill_halt.told(watched.folder, drill_halt.FOUND_OUT)
+    said = halt.told(watched.folder, halt.FOUND_OUT)
     if said and said.at >= struck:
         facts |= {"found_out_s": (said.at - struck).total_seconds(), "found_out": f"{said.by}: {said.reason}"}
     return {**facts, "other_actions": others}
@@ -186,7 +177,7 @@ def fault(folder: Path) -> datetime | None:
 
 def _commit(said: Draw) -> Path:
     """Write the commitment down, before anything can come of it."""
-    folder = runner.RUNS / drill_halt.FOLDER / said.drill
+    folder = runner.RUNS / halt.FOLDER / said.drill
     folder.mkdir(parents=True)
     write_json(folder / DRAW, said.dump())
     with journal.Journal(str(folder / "timeline.jsonl"), recovery.operator()) as timeline:
@@ -216,6 +207,6 @@ def _show(drawn: Opened, console: Console) -> None:
 
 def _adopt(ended: Record, state: Drill) -> None:
     """Let the run that people began be the drill's: it was no incident."""
-    write_json(ended.directory / drill_record.FILE, state.dump())
+    write_json(ended.directory / FILE, state.dump())
     run = ended.run.model_copy(update={"kind": "drill", "scenario": state.scenario.name})
     write_json(ended.directory / "run.json", run.dump())

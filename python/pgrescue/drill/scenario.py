@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pgrescue.models import Seconds
 
-DRILLS = Path(__file__).resolve().parents[2] / "drills"
+DRILLS = Path(__file__).resolve().parents[3] / "drills"
 PROMISED = "promised"  # the limit is the service's own objective
 Limit = Seconds | Literal["promised"]
 Stop = Literal["another_service_is_ill", "incident_elsewhere", "somebody_stops"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field
 
 from pgrescue import procedures
-from pgrescue.drill_checklist import SAMPLING, Item, item
+from pgrescue.drill.checklist import SAMPLING, Item, item
 from pgrescue.human import plural, size
 from pgrescue.models import Model
 from pgrescue.programme import past, reviews

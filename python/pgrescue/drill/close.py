@@ -8,11 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pgrescue import drill_checklist, drill_record, drill_rules, record, recovery, runner, tape
+from pgrescue import record, recovery, runner
 from pgrescue.close import finish
-from pgrescue.drill_checklist import Item
-from pgrescue.drill_play import RECOVERED, STEP_FAILED, VOID, playbook
-from pgrescue.drill_record import Drill, Next, Steady
+from pgrescue.drill import checklist, rules, tape
+from pgrescue.drill.checklist import Item
+from pgrescue.drill.play import RECOVERED, STEP_FAILED, VOID, playbook
+from pgrescue.drill.record import FILE, Drill, Next, Steady
 from pgrescue.evidence import findings
 from pgrescue.evidence.settings import Settings
 from pgrescue.files import write_json
@@ -50,7 +51,7 @@ def close(
         said = _put_back(request, run_dir, said, console)
     tape.keep(console, run_dir)
     done = _end(run_dir, said, items, programme)
-    console.print(drill_rules.first_line(done.drill or said, done.seen), soft_wrap=True, highlight=False, markup=False)
+    console.print(rules.first_line(done.drill or said, done.seen), soft_wrap=True, highlight=False, markup=False)
     mirrored = playbook("playbooks/mirror_run.yml", request, run_dir.name, console).code == 0
     if not mirrored:
         console.print("The record with the drill's rules is on this machine alone.", soft_wrap=True)
@@ -84,12 +85,12 @@ def _end(run_dir: Path, said: Drill, items: Sequence[Item], programme: Programme
             "next": Next(scenario=following[0], date=following[1].isoformat()) if following else None,
         }
     )
-    write_json(run_dir / drill_record.FILE, said.dump())
-    kept = [*items, *drill_checklist.during(found.story, run_dir, items, who, now)]
-    write_json(run_dir / drill_checklist.FILE, [one.dump() for one in kept])
+    write_json(run_dir / FILE, said.dump())
+    kept = [*items, *checklist.during(found.story, run_dir, items, who, now)]
+    write_json(run_dir / checklist.FILE, [one.dump() for one in kept])
     found = record.load(run_dir)
     opened, planned = len(findings.of(found, Settings())), f"{following[0]} on {following[1]}" if following else ""
-    kept += drill_checklist.after(found, opened, planned, who, now)
-    write_json(run_dir / drill_checklist.FILE, [one.dump() for one in kept])
+    kept += checklist.after(found, opened, planned, who, now)
+    write_json(run_dir / checklist.FILE, [one.dump() for one in kept])
     finish(run_dir)
     return record.load(run_dir)

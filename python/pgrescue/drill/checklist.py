@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 
-from pgrescue import samples, tape
+from pgrescue.drill import samples, tape
 from pgrescue.human import plural, span
 from pgrescue.models import Instant, Model
 from pgrescue.story import Story

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgrescue import drill_checklist, drill_draw, drill_record, drill_rules, samples, samples_view
-from pgrescue.drill_checklist import Item
-from pgrescue.drill_rules import Judged
+from pgrescue.drill import checklist, draw, rules, samples, samples_view
+from pgrescue.drill.checklist import Item
+from pgrescue.drill.record import Drill
+from pgrescue.drill.rules import Judged
+from pgrescue.drill.samples_view import HostRow
 from pgrescue.evidence import findings
 from pgrescue.evidence.settings import Settings
 from pgrescue.findings import Finding
 from pgrescue.human import span
 from pgrescue.record import Record
-from pgrescue.samples_view import HostRow
 
 
 @dataclass(frozen=True)
@@ -36,23 +37,23 @@ def view(found: Record) -> DrillView | None:
     said = found.drill
     if said is None:
         return None
-    judged, facts = drill_rules.judge(said, found.seen), _facts(said)
-    checklist, hosts = _checklist(found, facts), _hosts(found, facts)
+    judged, facts = rules.judge(said, found.seen), _facts(said)
+    items, hosts = _checklist(found, facts), _hosts(found, facts)
     return DrillView(
-        first=drill_rules.first_line(said, found.seen),
+        first=rules.first_line(said, found.seen),
         objective=said.scenario.objective,
         expected=span(said.scenario.expected_rto_s),
-        must=drill_rules.count(judged, "must"),
-        nice=drill_rules.count(judged, "nice"),
+        must=rules.count(judged, "must"),
+        nice=rules.count(judged, "nice"),
         rules=tuple(judged),
         facts=tuple(facts),
-        checklist=checklist,
+        checklist=items,
         hosts=hosts,
         findings=tuple(findings.of(found, Settings())),
     )
 
 
-def _facts(said: drill_record.Drill) -> list[tuple[str, str]]:
+def _facts(said: Drill) -> list[tuple[str, str]]:
     facts = []
     for name, steady in (("Steady state before", said.steady_before), ("Steady state after", said.steady_after)):
         facts.append((name, "not looked for" if steady is None else "held" if steady.held else "did not hold"))
@@ -61,9 +62,7 @@ def _facts(said: drill_record.Drill) -> list[tuple[str, str]]:
     if said.blind:
         facts.append(("Drawn blind", f"commitment {said.blind.commitment}"))
         opened = said.blind.opened
-        kept = (
-            "which is what was committed to" if drill_draw.holds(said.blind) else "WHICH IS NOT WHAT WAS COMMITTED TO"
-        )
+        kept = "which is what was committed to" if draw.holds(said.blind) else "WHICH IS NOT WHAT WAS COMMITTED TO"
         facts.append(("Opened", f"{opened.scenario} at {opened.at:%H:%M:%S} UTC, {kept}" if opened else "not opened"))
         if opened and opened.seed is not None:
             facts.append(("Seed", f"{opened.seed}: whoever knew it knew what would be drawn"))
@@ -80,9 +79,9 @@ def _facts(said: drill_record.Drill) -> list[tuple[str, str]]:
 def _checklist(found: Record, facts: list[tuple[str, str]]) -> tuple[Item, ...]:
     """The checklist; one that cannot be read is a fact, and stops no report."""
     try:
-        return drill_checklist.read(found.directory)
+        return checklist.read(found.directory)
     except ValueError as error:
-        facts.append((drill_checklist.FILE, f"cannot be read: {error}"))
+        facts.append((checklist.FILE, f"cannot be read: {error}"))
         return ()
 
 

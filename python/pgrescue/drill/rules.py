@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pgrescue import drill_draw
-from pgrescue.drill_record import Draw, Drill
-from pgrescue.drill_scenario import BY_PHASE, PROMISED, Rule
+from pgrescue.drill import draw
+from pgrescue.drill.record import Draw, Drill
+from pgrescue.drill.scenario import BY_PHASE, PROMISED, Rule
 from pgrescue.human import span
 from pgrescue.models import Check, Measurement, Run
 from pgrescue.outcome import NEEDS_PERSON, OBJECTIVE_MISSED, PASSED, Outcome
@@ -101,7 +101,7 @@ def _unseen(drill: Drill, seen: Seen) -> bool:
 
 
 def _as_drawn(drill: Drill, blind: Draw) -> bool:
-    return drill_draw.holds(blind) and blind.opened is not None and blind.opened.scenario == drill.scenario.name
+    return draw.holds(blind) and blind.opened is not None and blind.opened.scenario == drill.scenario.name
 
 
 def _void(drill: Drill, seen: Seen) -> str:

@@ -1,6 +1,6 @@
 """A drill: break a drill target for real at an instant nobody chose, recover it, put it back, judge it by its rules.
 
-One of a planned procedure breaks nothing: it only begins at an instant that nobody chose. `drill_blind` is the one of
+One of a planned procedure breaks nothing: it only begins at an instant that nobody chose. `blind` is the one of
 which nobody knows the scenario.
 """
 
@@ -14,25 +14,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pgrescue import (
-    drill_close,
-    drill_halt,
-    drill_notice,
-    drill_ready,
-    drill_record,
-    drill_sampling,
-    drill_scenario,
-    recovery,
-    runner,
-)
-from pgrescue.drill_checklist import Item
-from pgrescue.drill_play import CALLED_OFF, PRECONDITION, REFUSED, playbook, steady
-from pgrescue.drill_record import Drill, Steady
-from pgrescue.drill_scenario import Scenario
+from pgrescue import recovery, runner
+from pgrescue.drill import close, halt, notice, ready
+from pgrescue.drill.checklist import Item
+from pgrescue.drill.play import CALLED_OFF, PRECONDITION, REFUSED, playbook, steady
+from pgrescue.drill.record import FILE, Drill, Steady, Stopped
+from pgrescue.drill.sampling import Sampling, sampling
+from pgrescue.drill.scenario import Scenario
 from pgrescue.files import write_json
 from pgrescue.programme.plan import Programme
-
-scenario = drill_scenario.raw
 
 
 @dataclass(frozen=True)
@@ -68,16 +58,14 @@ def run(what: Scenario, wish: Wish, programme: Programme, console: Console) -> i
     comes = "The fault comes" if what.fault else "It begins"
     console.print(f"Drill {what.name}: {what.says} {comes} in {wait:.1f} s.", soft_wrap=True, highlight=False)
     drill = Drill(scenario=what, steady_before=Steady(held=True, at=now()))
-    watched = drill_halt.Watched(
-        runner.RUNS, wish.service, what.stop_when, drill_halt.folder(runner.RUNS, wish.service)
-    )
+    watched = halt.Watched(runner.RUNS, wish.service, what.stop_when, halt.folder(runner.RUNS, wish.service))
     with (
-        drill_halt.going_on(watched.folder, what.name),
-        drill_sampling.sampling(items, request, wait, console) as sampled,
+        halt.going_on(watched.folder, what.name),
+        sampling(items, request, wait, console) as sampled,
     ):
         if sampled is None:
             return PRECONDITION
-        stopped = drill_halt.wait(watched, now() + timedelta(seconds=wait))
+        stopped = halt.wait(watched, now() + timedelta(seconds=wait))
         if stopped:
             return called_off(stopped, console)
         return _carry_out(what, drill, request, items, programme, watched, sampled, console)
@@ -89,8 +77,8 @@ def _carry_out(
     request: recovery.Request,
     items: Sequence[Item],
     programme: Programme,
-    watched: drill_halt.Watched,
-    sampled: drill_sampling.Sampling,
+    watched: halt.Watched,
+    sampled: Sampling,
     console: Console,
 ) -> int:
     """From the fault on."""
@@ -106,19 +94,19 @@ def _carry_out(
             failed = drill.model_copy(update={"fault_failed": played.said or f"{what.fault} failed"})
             run_dir.mkdir(parents=True, exist_ok=True)
             sampled.keep(run_dir)
-            return drill_close.without_recovery(request, run_dir, failed, items, programme, console)
+            return close.without_recovery(request, run_dir, failed, items, programme, console)
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_json(run_dir / drill_record.FILE, drill.dump())
-    with drill_halt.Guard(watched, run_dir) as guard:
+    write_json(run_dir / FILE, drill.dump())
+    with halt.Guard(watched, run_dir) as guard:
         code = recovery.execute(request, run_id, console)
     drill = drill.model_copy(update={"stopped": guard.stopped})
     if not (run_dir / "run.json").exists():
         return code
     sampled.keep(run_dir)
-    return drill_close.close(request, run_dir, drill, items, programme, code, console)
+    return close.close(request, run_dir, drill, items, programme, code, console)
 
 
-def called_off(stopped: drill_record.Stopped, console: Console) -> int:
+def called_off(stopped: Stopped, console: Console) -> int:
     """Say that a drill ended before anything was broken."""
     console.print(f"Stopped by {stopped.by}: {stopped.reason}. Nothing was broken.", soft_wrap=True, markup=False)
     return CALLED_OFF
@@ -131,24 +119,24 @@ def prepared(
 
     Those who take part are told what it `says`, where the programme names a channel for them.
     """
-    context = drill_ready.Context(
+    context = ready.Context(
         programme=programme, service=wish.service, procedures=tuple(procedures), runs=runner.RUNS,
         inventory=Path(wish.inventory), who=recovery.operator(), now=now(), acknowledged=wish.acknowledged,
     )  # fmt: skip
     plan = context.plan
     if plan and "participants" not in {*wish.without, *plan.going_without}:
-        said = drill_notice.message(wish.service, says, context.who, context.now)
-        context = context.model_copy(update={"told": drill_notice.tell(plan.participants, said, wish.inventory)})
-    items = drill_ready.before(context, wish.without)
-    if console.is_terminal and any(one.item == "participants" for one in drill_ready.missing(items)):
+        said = notice.message(wish.service, says, context.who, context.now)
+        context = context.model_copy(update={"told": notice.tell(plan.participants, said, wish.inventory)})
+    items = ready.before(context, wish.without)
+    if console.is_terminal and any(one.item == "participants" for one in ready.missing(items)):
         names = console.input("Who takes part, was told and acknowledged (names with commas): ").split(",")
         told = tuple(name.strip() for name in names if name.strip())
         context = context.model_copy(update={"acknowledged": (*wish.acknowledged, *told)})
-        items = drill_ready.before(context, wish.without)
-    reasons = asked(drill_ready.missing(items), console)
+        items = ready.before(context, wish.without)
+    reasons = asked(ready.missing(items), console)
     if reasons:
-        items = drill_ready.before(context, {**wish.without, **reasons})
-    left = drill_ready.missing(items)
+        items = ready.before(context, {**wish.without, **reasons})
+    left = ready.missing(items)
     for one in left:
         console.print(f"Not done: {one.text}: {one.said}", soft_wrap=True, markup=False, highlight=False)
     if left:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from pgrescue.drill_scenario import Scenario
+from pgrescue.drill.scenario import Scenario
 from pgrescue.models import SCHEMA_VERSION, Instant, Model, Seconds, Sha256
 
 FILE = "drill.json"

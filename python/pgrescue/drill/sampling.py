@@ -16,11 +16,12 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from pgrescue import recovery, samples
-from pgrescue.drill_checklist import SAMPLING, Item
-from pgrescue.drill_play import playbook
+from pgrescue import recovery
+from pgrescue.drill import samples
+from pgrescue.drill.checklist import SAMPLING, Item
+from pgrescue.drill.play import playbook
+from pgrescue.drill.samples import Samples
 from pgrescue.files import write_json
-from pgrescue.samples import Samples
 
 PLAYBOOK = "playbooks/sample_hosts.yml"
 RECOVERS_WITHIN_S = 6 * 3600  # beyond it a host stops by itself, should nobody have told it to

@@ -12,6 +12,7 @@ import yaml
 
 from pgrescue import runner
 
+MOVES = ("switchover", "failback")  # of a primary that was well, which follows then
 _ROLE = re.compile(r"(?:name|role): pgrescue\.runbooks\.(\w+)")
 
 

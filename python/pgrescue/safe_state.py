@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pgrescue import consequences, procedures, steering
+from pgrescue import consequences, procedures
 from pgrescue.core.journal import LOOKING
 from pgrescue.core.windows import OPEN, read, state
 from pgrescue.human import span
@@ -89,7 +89,7 @@ def _choices(
     plan = record.plan.model_dump(mode="json") if record.plan else {}
     begin = f"pgrescue recover {run.procedure} -s {run.service}"
     loses = consequences.loss(plan) if plan else "not known before it is planned"
-    if given_up and run.procedure in steering.MOVES and _left_in_between(record):
+    if given_up and run.procedure in procedures.MOVES and _left_in_between(record):
         choices = _from_between(run.service, loses)
     elif given_up:
         choices = [Choice("try again", begin, loses, _takes(predicted, None)), *_other_way(plan, begin)]

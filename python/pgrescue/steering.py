@@ -75,15 +75,16 @@ def note(directory: Path, text: str) -> str:
     return f"Noted in run {directory.name}."
 
 
-MOVES = ("switchover", "failback")  # of a primary that was well, which follows now
-
-
 def check_rollback(directory: Path) -> str:
     """The runbook that takes a run back, or a refusal."""
     run = record.load(directory).run
     name = procedures.load(run.procedure).rollback
     if name is None:
-        again = "the way back is another switchover" if run.procedure in MOVES else "it leaves nothing to go back to"
+        again = (
+            "the way back is another switchover"
+            if run.procedure in procedures.MOVES
+            else "it leaves nothing to go back to"
+        )
         raise SteerError(
             f"There is no rollback of {run.procedure}: {again}. Nothing was changed. "
             f"Where it stands: pgrescue report {run.id}",

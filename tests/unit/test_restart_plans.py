@@ -42,7 +42,7 @@ def test_a_server_that_an_aborted_run_fenced_is_started_where_everybody_says_tha
     assert "nobody was promoted in its place" in plan["changes"][0]
     assert "2 instance(s) started" in plan["changes"][-1]
     assert restart_plans.make(request(db1=stopped(), **everybody), "run")["unfence"] is False
-    with pytest.raises(guards.Stop, match="db2 cannot be asked whether it was promoted since. Nothing was changed"):
+    with pytest.raises(guards.Stop, match="db2 cannot be asked whether"):
         restart_plans.make(request(**{k: v for k, v in asked["states"].items() if k != "db2"}), "run")
 
 

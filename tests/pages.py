@@ -14,7 +14,7 @@ from typing import Any
 
 from pgrescue.ledger import pdf
 
-WIDTHS = (390, 1280)
+WIDTHS = (360, 1280)
 CONTRAST = 4.5
 LOOK = """
 const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
+from drillings import drill
 from pages import WIDTHS, looked_at, wrong
-from pgrescue import record, report
+from pgrescue import close, record, report
+from pgrescue.drill import ready, samples
+from pgrescue.drill.checklist import item
+from pgrescue.drill.samples import Sample, Samples
 from pgrescue.ledger import index, monthly, pdf, render
-from run_fixture import Synthetic, Witness, failed_restore
+from run_fixture import ZERO, Synthetic, Witness, failed_restore
 from year import MONTH, NOW, Year
 
 
@@ -20,6 +25,24 @@ def a_browser():
         pdf.browser()
     except pdf.NoBrowserError:
         pytest.fail("These tests look at pages in Chromium: lab/bootstrap chromium fonts-dejavu-core installs it.")
+
+
+def drilled(root):
+    """A drill with its checklist and samples, and with a path in its plan that is wider than a phone."""
+    before = [item(name, "before", text, (False, "nobody " * 9), "lena@ctl", ZERO, "it is acknowledged", True)
+              for name, text in ready.BEFORE.items()]  # fmt: skip
+    directory = Synthetic().write(root)
+    plan = json.loads((directory / "plan.json").read_text())
+    plan["changes"] = ["spare1: a new data directory " + "/var/lib/postgresql" * 5]
+    (directory / "plan.json").write_text(json.dumps(plan))
+    (directory / "drill.json").write_text(json.dumps(drill("corruption").dump()))
+    (directory / "checklist.json").write_text(json.dumps([one.dump() for one in before]))
+    seconds = [Sample(at=ZERO + timedelta(seconds=n), cpu_busy_percent=50.0, load_1=0.5) for n in range(30)]
+    for host in ("db1", "client-of-a-long-name.example.org"):
+        said = Samples(host=host, samples=seconds).dump()
+        (directory / samples.name(host)).write_text(json.dumps(said))
+    close.finish(directory)
+    return record.load(directory)
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +67,11 @@ def pages(tmp_path_factory):
         "run": report.html(passed),
         "run that failed": report.html(failed),
         "proof": report.html(proof),
+        "drill": report.html(drilled(tmp_path_factory.mktemp("drill"))),
     }
 
 
-@pytest.mark.parametrize("name", ["month", "month without records", "run", "run that failed", "proof"])
+@pytest.mark.parametrize("name", ["month", "month without records", "run", "run that failed", "proof", "drill"])
 def test_a_page_can_be_read_on_a_phone_and_at_a_desk_by_day_and_by_night(pages, name):
     assert wrong(pages[name]) == []
 
@@ -61,11 +85,15 @@ def test_both_widths_and_both_schemes_are_really_looked_at(pages):
 
 PALE = "#8a93a0"  # 3.1 to 1 on white
 PLANTED = {
-    "a table that does not fit": ("</body>", "<p style='width:700px'>wide</p></body>", "390 px, light: overflow"),
-    "a word that does not break": ("</body>", f"<p>{'x' * 90}</p></body>", "390 px, light: overflow"),
+    "a table that does not fit": ("</body>", "<p style='width:700px'>wide</p></body>", "360 px, light: overflow"),
+    "a line that does not break": (
+        "</body>",
+        f"<pre>{'x ' * 90}</pre></body>",
+        "360 px, light: overflow",
+    ),
     "a pale text": ("--quiet: #5f6875", f"--quiet: {PALE}", "1280 px, light: contrast"),
-    "a pale text by night": ("--quiet: #98a2af", "--quiet: #50565e", "390 px, dark: contrast"),
-    "words on the bar of an outage": ("svg .within { fill: var(--ink) }", "", "390 px, light: contrast"),
+    "a pale text by night": ("--quiet: #98a2af", "--quiet: #50565e", "360 px, dark: contrast"),
+    "words on the bar of an outage": ("svg .within { fill: var(--ink) }", "", "360 px, light: contrast"),
     "white on a light bar": ("--bar: #4a6fa5", "--bar: #a9c0e0", "1280 px, light: contrast"),
 }
 

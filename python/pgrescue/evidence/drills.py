@@ -51,7 +51,8 @@ def said(record: Record) -> Iterator[Said]:
     if drill.steady_after and not drill.steady_after.held:
         yield Said("steady", "high", "The steady state did not return")
     if record.story.resumed:
-        yield Said("resumed", "medium", f"The run had to be gone on with {record.story.resumed} times")
+        times = "once" if record.story.resumed == 1 else f"{record.story.resumed} times"
+        yield Said("resumed", "medium", f"The run had to be gone on with {times}")
     for place, wait in enumerate(record.story.waits, 1):
         if wait.duration.seconds > LONG_WAIT_S:
             told = f"People were waited for {wait.duration.seconds:.0f} s from {wait.start:%H:%M:%S} UTC"

@@ -32,7 +32,8 @@ def headline(record: Record) -> str:
         return f"NOT {_proof_word(run)}"
     words = _WORDS.get(run.exit_code or 5, "FAILED")
     if run.exit_code == OBJECTIVE_MISSED and not _missed(record):
-        words = "RECOVERED, OBJECTIVE NOT MEASURED"
+        own = record.drill is not None and record.seen.outcome.result == "passed"
+        words = "RECOVERED, A RULE OF THE DRILL NOT KEPT" if own else "RECOVERED, OBJECTIVE NOT MEASURED"
     failed_in = next((f.phase for f in reversed(record.story.failures) if f.phase), None)
     if words == "FAILED" and failed_in:
         words += f" IN {failed_in.upper()}"

@@ -244,3 +244,11 @@ def test_a_drill_that_failed_half_way_and_was_gone_on_with_is_not_failed_by_what
     (found.directory / "timeline.jsonl").write_bytes(complete_loss().bytes)
     assert close.finish(found.directory).exit_code == 0
     assert record.load(found.directory).drill.state == "open"
+
+
+def test_a_drill_that_fails_by_its_rules_alone_says_so_once_and_blames_no_measurement(tmp_path):
+    found = ended(tmp_path, ruled(["recovered", {"rto_within": 0.01}]))
+    text = report.markdown(found)
+    assert "# RECOVERED, A RULE OF THE DRILL NOT KEPT" in text
+    assert text.count("Not kept by the drill") == 1
+    assert "nice" not in text.partition("# RECOVERED")[0]

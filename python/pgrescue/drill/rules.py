@@ -72,7 +72,8 @@ def overall(drill: Drill, seen: Seen) -> Outcome:
 def first_line(drill: Drill, seen: Seen) -> str:
     """What the report of a drill begins with."""
     outcome, judged = overall(drill, seen), judge(drill, seen)
-    counted = f"{count(judged, 'must')} musts kept, {count(judged, 'nice')} nice to have"
+    nice = f", {count(judged, 'nice')} nice to have" if any(one.tier == "nice" for one in judged) else ""
+    counted = f"{count(judged, 'must')} musts kept{nice}"
     if drill.state == "open" and outcome.result != "void":
         return f"DRILL {drill.scenario.name} NOT JUDGED: it has not ended"
     purpose = drill.scenario.fails_on_purpose

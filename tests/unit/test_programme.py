@@ -144,6 +144,7 @@ def test_coverage_counts_what_passed_of_what_ended_by_procedure_service_and_oper
         ran(date(2026, 2, 2), result="void"),
         ran(date(2026, 3, 2), "switchover", operator="omar"),
         ran(date(2026, 3, 3), "prove", kind="proof"),
+        ran(date(2026, 3, 4), "switchover", result="failed", judged=False),  # on purpose
     ]
     assert due.coverage(runs, "procedure") == {
         "complete_loss": {"passed": 1, "ended": 2, "last_passed": "2026-01-02"},

@@ -119,10 +119,11 @@ def next_drill(programme: Programme, service: str, past: Sequence[Past], today: 
 
 
 def coverage(past: Sequence[Past], key: str) -> Mapping[str, dict[str, object]]:
-    """By procedure, service or operator: how many drills passed of how many that ended, and when one last passed."""
+    """By procedure, service or operator: how many drills passed of those that rules judge, and when."""
     found: dict[str, dict[str, object]] = {}
-    for name in sorted({str(getattr(run, key) or "not recorded") for run in past if run.kind == "drill"}):
-        of_it = [run for run in past if run.kind == "drill" and str(getattr(run, key) or "not recorded") == name]
+    drills = [run for run in past if run.kind == "drill" and run.judged]
+    for name in sorted({str(getattr(run, key) or "not recorded") for run in drills}):
+        of_it = [run for run in drills if str(getattr(run, key) or "not recorded") == name]
         passed = [run for run in of_it if run.passed]
         facts: dict[str, object] = {"passed": len(passed), "ended": len(of_it)}
         if passed:

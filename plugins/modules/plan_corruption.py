@@ -71,9 +71,9 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
 )
 
 ELSEWHERE = (
-    "The cheapest safe way is to promote %s, which is another procedure. Nothing was changed. Go on with: ansible-playbook "
-    "playbooks/%s.yml -i INVENTORY -e service=%s -e confirm=%s -e recovery_on=%s -e recovery_despite_primary=true. Or restore a backup: "
-    "-e corruption_method=restore"
+    "The cheapest safe way is to promote {host}, which is another procedure. Nothing was changed. Go on with: pgrescue recover "
+    "{move} -s {service} -e recovery_on={host} -e recovery_despite_primary=true. Or restore a backup: pgrescue recover {procedure} "
+    "-s {service} -e corruption_method=restore"
 )
 
 
@@ -110,7 +110,9 @@ def main() -> None:
             records.write_json(os.path.join(p["run_dir"], "ways.json"), plan["ways"])
             if plan["method"] == corruption_plans.PROMOTE:
                 host = plan["target_host"]
-                elsewhere = ELSEWHERE % (host, corruption_plans.FAILOVER, p["service"], p["service"], host)
+                elsewhere = ELSEWHERE.format(
+                    host=host, move=corruption_plans.FAILOVER, service=p["service"], procedure=p["procedure"]
+                )
                 guards.fail(module, guards.Stop(elsewhere, guards.NEEDS_A_PERSON), ways=plan["ways"], journal=said)
     except guards.Stop as stop:
         guards.fail(module, stop)

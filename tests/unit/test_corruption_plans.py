@@ -194,7 +194,9 @@ def test_a_plan_is_written_with_all_ways_and_kept_by_a_resumed_run(tmp_path):
 
 def test_to_promote_is_another_procedure_which_is_named_and_nothing_is_bound(tmp_path):
     answer = ask(tmp_path, on_primary(TABLE))
-    assert refused(answer, 9, "promote db2", "pgrescue recover failover -s shop -e recovery_on=db2", "Nothing was changed")
+    assert refused(
+        answer, 9, "promote db2", "pgrescue recover failover -s shop -e recovery_on=db2", "Nothing was changed"
+    )
     assert answer["ways"][0]["method"] == "promote"
     assert not (tmp_path / "run-1/plan.json").exists()
     assert ask(tmp_path, on_primary(TABLE), method="restore")["plan"]["method"] == "restore"

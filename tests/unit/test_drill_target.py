@@ -1,6 +1,7 @@
 """A host is broken on purpose only while it says so itself, for this service and this database system."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from modules import collection, module, refused
+from postgres import PostgresServer
 
 HOUSE = Path(__file__).parents[2]
 SYSTEM = "7437700000000004471"
@@ -51,15 +53,26 @@ def test_what_is_no_drill_target_is_refused_with_the_reason(marker, words, tmp_p
     assert refused(answer, 4, words, "Nothing was changed.", "mark_drill_targets.yml")
 
 
-def play(tmp_path, entry, **variables):
+def play(tmp_path, entry, host="", **variables):
     """Run one entry point of the role on this machine."""
     here = {"service_name": "shop", "postgres_version": 17, "fault_marker": f"{tmp_path}/made/mark.json", **variables}
     role = {"name": "pgrescue.runbooks.fault", "tasks_from": entry}
     plays = [{"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.import_role": role}]}]
     (tmp_path / "play.json").write_text(json.dumps(plays))
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", f"{tmp_path}/play.json"]
-    command += ["-e", json.dumps({**here, "ansible_become": False, "ansible_connection": "local"})]
-    return subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=False)
+    command += [
+        "-e",
+        json.dumps(
+            {
+                **here,
+                "ansible_become": False,
+                "ansible_connection": "local",
+                "ansible_python_interpreter": sys.executable,
+            }
+        ),
+    ]
+    env = {**os.environ, "PGHOST": host}
+    return subprocess.run(command, cwd=HOUSE, env=env, capture_output=True, text=True, check=False)
 
 
 def test_a_mark_that_the_role_makes_lets_its_guard_pass_for_that_database_system_alone(tmp_path):
@@ -124,3 +137,25 @@ def test_what_does_not_answer_before_or_is_not_marked_is_not_struck(tmp_path):
     done = play(tmp_path, "slow_disk", **strike)
     assert (done.returncode, "See how long it takes" in done.stdout) == (2, True)
     assert not (tmp_path / "struck").exists()
+
+
+def test_a_table_that_is_not_there_is_no_fault_and_one_that_is_there_is_gone(tmp_path):
+    assert play(tmp_path, "mark", fault_system_identifier=SYSTEM).returncode == 0
+    with PostgresServer() as server:
+        server.psql("CREATE TABLE products ()")
+        there = {"host": server.address, "postgres_port": server.port, "fault_system_identifier": SYSTEM}
+        wrong = play(tmp_path, "drop_table", fault_table="public.product", **there)
+        assert wrong.returncode == 2
+        assert "Refuse to drop what is not there" in wrong.stdout
+        done = play(tmp_path, "drop_table", fault_table="public.products", **there)
+        assert done.returncode == 0, done.stdout
+        assert server.psql("SELECT to_regclass('products') IS NULL")
+
+
+def test_a_place_that_holds_no_cluster_is_not_deleted(tmp_path):
+    assert play(tmp_path, "mark", fault_system_identifier=SYSTEM).returncode == 0
+    (tmp_path / "place").mkdir()
+    asked = {"postgres_current": f"{tmp_path}/place", "fault_system_identifier": SYSTEM}
+    done = play(tmp_path, "delete_data_directory", **asked)
+    assert (done.returncode, (tmp_path / "place").exists()) == (2, True)
+    assert "Refuse to delete what holds no cluster" in done.stdout

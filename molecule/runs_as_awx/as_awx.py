@@ -63,11 +63,6 @@ def equip_worker() -> None:
     """Bring ansible-runner to the host that works; its wheels come from here, for it may reach no index."""
     lock = dict(line.split("==") for line in (ROOT / "python/constraints.txt").read_text().split())
     wanted = [f"{name}=={lock[name]}" for name in ("ansible-core", "ansible-runner")]
-    on(
-        WORKER,
-        "apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv rsync >/dev/null",
-        "root",
-    )
     version = on(WORKER, "python3 -c 'import sys; print(\"%d%d\" % sys.version_info[:2])'", "root")
     with tempfile.TemporaryDirectory() as wheels:
         fetch = [sys.executable, "-m", "pip", "download", "-q", "-d", wheels, "--only-binary=:all:"]

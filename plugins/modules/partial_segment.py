@@ -45,6 +45,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import network, pgbackrest
 
 WAITS = re.compile(r"^([0-9A-F]{24}\.partial)\.ready$")
+NUMBERED = re.compile(r"\[\d{3}\]:")  # how pgBackRest writes an error; what follows may be a page
 DUPLICATE = 45  # pgBackRest's exit code for a segment of that name and other content
 PATIENCE_S = 60
 
@@ -60,7 +61,8 @@ def asked(module: AnsibleModule, segment: str) -> "tuple[int, str]":
     """The engine's exit code for the segment, and its last word."""
     path = os.path.join(module.params["data_directory"], "pg_wal", segment)
     code, out, err = pgbackrest.run(module, module.params["stanza"], "archive-push", path, limit_s=PATIENCE_S)
-    return code, ((out + err).strip().splitlines() or ["nothing"])[-1]
+    said = (out + err).strip().splitlines()
+    return code, next((line for line in said if NUMBERED.search(line)), (said or ["nothing"])[-1]).strip()
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ PREFIX = "approval-"
 SKEW_S = 60  # what two people's clocks may differ
 APPROVED, DENIED, BROKE_GLASS = "approved", "denied", "broke_glass"
 ENDED = ("passed", "void", "aborted")  # results of a run that nobody goes on with
+RECOVERED = (0, 7)  # exit codes of a run that has passed all its gates
 
 ARGUMENTS: "dict[str, Any]" = {  # of a module that looks at a gate
     "run_dir": {"type": "path", "required": True},
@@ -186,6 +187,11 @@ def counting(
         else:
             good.append(approval)
     return good, void
+
+
+def bound(gate: Gate, found: Iterable[Mapping[str, Any]]) -> "list[Mapping[str, Any]]":
+    """What was said of this gate and this plan, whenever that was: a no stays one."""
+    return [a for a in found if (a["gate"], a["plan_digest"]) == (gate.name, gate.plan_digest)]
 
 
 def check_fresh(gate: Gate, now_s: float) -> None:

@@ -68,6 +68,12 @@ def approve(
         return
     expires = written["approval"]["expires"]
     typer.echo(f"{wanted['verdict'].capitalize()}: gate {gate_name} of {found.run.id}, until {expires}.")
+    if "second_person" in written["lacking"] and not deny:
+        typer.echo(
+            f"{written['approval']['by']} does not count as the second person of a run by {found.run.operator}: "
+            f'somebody else is still missing: pgrescue approve {found.run.id} --reason "..."',
+            err=True,
+        )
     for store, why in sorted(written["missing_from"].items()):
         typer.echo(f"Not in {store}: {why}", err=True)
     if not written["held"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from . import journal, records, times
 from .guards import PRECONDITION, Stop
@@ -238,7 +238,7 @@ def refusal(gate: Gate, missing: "list[str]", notes: Iterable[str], confirm: Opt
     if "operator" in missing:
         typed = "%r was typed" % confirm if confirm else "nobody confirmed it"
         return Stop(
-            "Gate %s: this run switches %s over and needs its name typed: -e confirm=%s; %s%s. Nothing was changed here."
+            "Gate %s: this run changes %s and needs its name typed: -e confirm=%s; %s%s. Nothing was changed here."
             % (gate.name, gate.service, gate.service, typed, why)
         )
     return Stop(
@@ -283,10 +283,10 @@ def told(gate: Gate, good: Iterable[Mapping[str, Any]]) -> "list[dict[str, Any]]
     return [*events, {"event": "approval", "step": gate.name, "status": "passed", "detail": passed_as(gate)}]
 
 
-def asked(gate: Gate, missing: "list[str]", wait_s: float) -> "list[dict[str, Any]]":
+def asked(gate: Gate, missing: "list[str]", wait_s: float, shows: "Sequence[str]" = ()) -> "list[dict[str, Any]]":
     """What the timeline shall say while people are waited for: a sentence, and the same for programs."""
     who = " and ".join(word.replace("_", " ") for word in missing)
-    facts = {"gate": gate.name, "lacking": missing, "expires_s": gate.expires_s, "wait_s": wait_s}
+    facts = {"gate": gate.name, "lacking": missing, "expires_s": gate.expires_s, "wait_s": wait_s, "shows": list(shows)}
     said = "waits up to %d s for the %s: %s" % (wait_s, who, gate.approve)
     return [
         {"event": "note", "step": "gate", "detail": json.dumps(facts)},

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import sys
 import termios
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -76,7 +77,7 @@ def name_typed(run_dir: Path, name: str, console: Console, answers: TextIO | Non
     answers = answers or sys.stdin
     plan = records.read_json(str(run_dir / "plan.json"))
     run = records.read_json(str(run_dir / "run.json"))
-    for line in question(plan, run, name):
+    for line in question(plan, run, name, _shown(run_dir, name)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     typed = _typed(plan["service"], console, answers)
     if typed == "why":
@@ -86,12 +87,19 @@ def name_typed(run_dir: Path, name: str, console: Console, answers: TextIO | Non
     return typed
 
 
-def question(plan: dict[str, Any], run: dict[str, Any], gate: str) -> list[str]:
+def _shown(run_dir: Path, name: str) -> list[str]:
+    """What the run wants people to see at this gate besides its plan."""
+    facts = fold(journal.read(run_dir / "timeline.jsonl").events).facts.get("gate", {})
+    return list(facts.get("shows", [])) if facts.get("gate") == name else []
+
+
+def question(plan: dict[str, Any], run: dict[str, Any], gate: str, shows: Sequence[str] = ()) -> list[str]:
     """What a person must know before they type, in lines."""
     kind = str(run.get("kind", "run")).upper()
     return [
         f"GATE {gate}  {kind}  {plan['procedure'].replace('_', ' ')} of {plan['service']}, from {socket.gethostname()}",
         f"  system:    {plan.get('system_identifier') or 'not known'}   target: {consequences.target(plan)}",
+        *_listed("found:", list(shows)),
         *_listed("will:", plan.get("changes") or []),
         f"  you lose:  {consequences.loss(plan)}",
         *_listed("cannot be undone:", plan.get("irreversible") or []),

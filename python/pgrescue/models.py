@@ -238,6 +238,7 @@ class Plan(Model):
     tables: list[str] | SkipJsonSchema[None] = None
     changes: list[str] = Field(default_factory=list)
     irreversible: list[str] = Field(default_factory=list)
+    undo: str | SkipJsonSchema[None] = None  # how it is taken back, where that is not as of every recovery
 
 
 class Approval(Model):

@@ -375,6 +375,14 @@ def test_whatever_else_is_typed_stops_the_run(run_dir, terminal, typed):
     assert refused(require(run_dir, confirm="shop"), 4, "alice@bastion said no")
 
 
+def test_what_the_run_wants_seen_is_shown_at_its_gate_and_at_no_other(run_dir):
+    write(run_dir, {"event": "start"}, *passes(state(run_dir, wait_s=9, shows=["orders: 3 missing"])))
+    for name, shown in (("plan", True), ("merge_ab12", False)):
+        screen = io.StringIO()
+        gate.name_typed(run_dir, name, Console(file=screen), io.StringIO("shop\n"))
+        assert ("found:     orders: 3 missing" in screen.getvalue()) == shown
+
+
 def test_what_was_typed_ahead_is_not_an_answer(run_dir, terminal):
     terminal.types("shop\nshop\n")
     terminal.types_when_asked("no\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pgrescue import procedures
 from pgrescue.human import hms, plural, span
 from pgrescue.outcome import LET_GO
 from pgrescue.record import Record
@@ -27,6 +28,8 @@ def _about_the_end(record: Record) -> Iterator[Advice]:
     run = record.run
     if run.result is None:
         yield Advice("This run is still open. See where it stands, or go on with it.", f"pgrescue resume {run.id}")
+    elif run.result == "passed" and (back := procedures.load(run.procedure).way_back("INVENTORY", run.service, run.id)):
+        yield Advice("If that was not what you wanted, take it back:", back)
     elif run.result == "failed" and run.exit_code == 7:  # noqa: PLR2004 - objective missed, recovered
         yield Advice("Find the slowest steps below and decide what would have kept the objective.")
     elif run.result == "failed" and run.exit_code == 9:  # noqa: PLR2004 - a person must decide

@@ -121,7 +121,7 @@ def rollback(
     inventory, console = inventory_path(inventory), Console()
     directory = here(run, inventory)
     try:
-        name = steering.check_rollback(directory)
+        name = steering.check_rollback(directory, inventory)
     except steering.SteerError as error:
         refuse(str(error), error.code)
     service = record.load(directory).run.service

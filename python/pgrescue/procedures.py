@@ -24,6 +24,11 @@ class Procedure:
     skippable: Mapping[str, str] = field(default_factory=dict)  # step: what is missing then
     undo: Mapping[str, str] = field(default_factory=dict)  # phase: how it is taken back
     rollback: str | None = None  # a runbook
+    taken_back_by: str | None = None  # a command of inventory, service and run, where no rollback is
+
+    def way_back(self, inventory: str, service: str, run: str) -> str | None:
+        """The command that takes a run back where `rollback` cannot; None where there is none."""
+        return self.taken_back_by and self.taken_back_by.format(inventory=inventory, service=service, run=run)
 
 
 def load(name: str) -> Procedure:
@@ -36,6 +41,7 @@ def load(name: str) -> Procedure:
         said.get("skippable", {}),
         said.get("undo", {}),
         said.get("rollback"),
+        said.get("taken_back_by"),
     )
 
 

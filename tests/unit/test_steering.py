@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 from modules import HOUSE, module, refused
-from pgrescue import cli, close, plan_view, procedures, record, recovery, runner, safe_state, schemas
+from pgrescue import advice, cli, close, plan_view, procedures, record, recovery, runner, safe_state, schemas
 from pgrescue.core import controllers, guards, journal, records, steering, windows
 from run_fixture import Synthetic, Timeline, complete_loss, failed_restore
 from typer.testing import CliRunner
@@ -159,6 +159,17 @@ def test_a_run_without_a_way_back_says_so(tmp_path):
     code, said = ask("rollback", directory.name)
     assert (code, "no rollback of complete_loss" in said, "Nothing was changed" in said) == (3, True, True)
     assert contents(directory) == before
+
+
+def test_a_partial_loss_names_the_command_that_takes_it_back(tmp_path):
+    directory = opened(tmp_path)
+    run = records.read_json(str(directory / "run.json"))
+    ended = {"procedure": "partial_loss", "result": "passed", "exit_code": 0}
+    records.write_json(str(directory / "run.json"), {**run, **ended})
+    command = "ansible-playbook playbooks/undo_merge.yml -i {} -e service=shop -e undo_run={} -e confirm=shop"
+    code, said = ask("rollback", directory.name)
+    assert (code, command.format("inventories/lab", run["id"]) in said) == (3, True), said
+    assert command.format("INVENTORY", run["id"]) in [one.command for one in advice.next_steps(record.load(directory))]
 
 
 def test_a_way_back_is_open_as_long_as_its_window(tmp_path, monkeypatch):

@@ -126,6 +126,8 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
             "%s: a copy at %s that is removed again" % (host, place),
             "%s: a schema of the run's own in %s, with the copy's rows" % (live, database),
             "%s: rows of %s that are missing come back, once that is confirmed" % (live, ", ".join(tables)),
+            "not looked for yet: whether %s had %s then; the copy says, and until then nothing is written to %s"
+            % (database, ", ".join(tables), live),
         ],
         "undo": "playbooks/undo_merge.yml takes the merge back, unless what came back was changed since",
         "irreversible": ["sequences go forward"],

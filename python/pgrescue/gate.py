@@ -101,6 +101,7 @@ def question(plan: dict[str, Any], run: dict[str, Any], gate: str, shows: Sequen
         f"  system:    {plan.get('system_identifier') or 'not known'}   target: {consequences.target(plan)}",
         *_listed("found:", list(shows)),
         *_listed("will:", plan.get("changes") or []),
+        *_listed("back to:", [asked] if (asked := consequences.point(plan)) else []),
         f"  you lose:  {consequences.loss(plan)}",
         *_listed("cannot be undone:", plan.get("irreversible") or []),
         f"  undo:      {plan.get('undo') or UNDO}",

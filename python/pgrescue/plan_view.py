@@ -132,6 +132,7 @@ def lines(view: View) -> list[str]:
     said = [
         f"PLAN  {view.procedure.replace('_', ' ')} of {view.service}   system {plan.get('system_identifier')}",
         f"  target     {consequences.target(plan)}",
+        *([f"  back to    {asked}"] if (asked := consequences.point(plan)) else []),
         f"  you lose   {consequences.loss(plan)}",
     ]
     for place, way in enumerate(consequences.ways(plan)):

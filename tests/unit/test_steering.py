@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 from modules import HOUSE, module, refused
-from pgrescue import advice, cli, close, plan_view, procedures, record, recovery, runner, safe_state, schemas
+from pgrescue import advice, cli, close, gate, plan_view, procedures, record, recovery, runner, safe_state, schemas
 from pgrescue.core import controllers, guards, journal, records, steering, windows
 from run_fixture import Synthetic, Timeline, complete_loss, failed_restore
 from typer.testing import CliRunner
@@ -364,6 +364,17 @@ def test_a_plan_shows_its_steps_and_what_each_phase_costs_and_how_it_is_taken_ba
     for words in ("12.5 s the last time", "undo: remove it", "no undo    commits", "standbys: no standby"):
         assert words in said
     assert json.loads(json.dumps(view.dump()))["phases"][1]["undo"] == "remove it"
+
+
+def test_the_plan_of_a_partial_loss_names_its_moment_and_loses_nothing():
+    point = {"type": "lsn", "value": "0/5000060", "inclusive": False}
+    end = {"segment": "000000010000000000000003", "time": "2026-11-24T01:20:50Z"}
+    plan = {"procedure": "partial_loss", "recovery_target": point, "archive_end": end}
+    said = "\n".join(plan_view.lines(plan_view.View("partial_loss", "shop", plan, (), {})))
+    assert "back to    lsn 0/5000060, without what came at it" in said
+    assert "you lose   nothing" in said
+    assert "no archived segment" not in said
+    assert "back to:   lsn 0/5000060" in "\n".join(gate.question({**plan, "service": "shop"}, {}, "merge"))
 
 
 def test_a_procedure_without_a_runbook_has_no_plan():

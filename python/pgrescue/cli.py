@@ -35,6 +35,7 @@ from pgrescue.options import (
     Inventory,
     Json,
     Service,
+    check_told,
     here,
     idle,
     inventory_path,
@@ -67,6 +68,7 @@ def recover(
     console = Console()
     wanted = {**gate.variables(confirm, console), **variables(extra)}
     request = recovery.Request(runbook(procedure), service, inventory_path(inventory), wanted)
+    check_told(procedure, wanted)
     raise typer.Exit(recovery.execute(request, recovery.new_id(request), console))
 
 

@@ -11,7 +11,19 @@ import typer
 from rich.console import Console
 
 from pgrescue import gate, plan_view, record, recovery, runner, steering
-from pgrescue.options import LAB, Extra, Inventory, Json, Reason, RunName, Service, here, inventory_path, refuse
+from pgrescue.options import (
+    LAB,
+    Extra,
+    Inventory,
+    Json,
+    Reason,
+    RunName,
+    Service,
+    check_told,
+    here,
+    inventory_path,
+    refuse,
+)
 from pgrescue.options import runbook as known
 from pgrescue.options import variables as given
 
@@ -25,8 +37,12 @@ def plan(
 ) -> None:
     """Show what a procedure would do now, what it would lose and how long it takes. Acts on nothing."""
     request = recovery.Request(known(procedure), service, inventory_path(inventory), given(extra))
+    check_told(procedure, request.variables)
+    console = Console()
     try:
-        plan_view.show(plan_view.look(request), as_json, Console())
+        with console.status(f"Looking at {service} from all its hosts, and planning"):
+            view = plan_view.look(request)
+        plan_view.show(view, as_json, console)
     except plan_view.PlanError as error:
         refuse(str(error), error.code)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from pgrescue import record, recovery, runner
+from pgrescue import procedures, record, recovery, runner
 
 Service = Annotated[
     str, typer.Option("--service", "-s", envvar="PGRESCUE_SERVICE", help="The service: an inventory group.")
@@ -41,6 +42,14 @@ def runbook(procedure: str) -> str:
     if not (runner.ROOT / "playbooks" / f"{procedure}.yml").exists():
         refuse(f"There is no runbook playbooks/{procedure}.yml. Nothing was changed.", 2)
     return procedure
+
+
+def check_told(procedure: str, told: Mapping[str, Any]) -> None:
+    """Refuse at once what the runbook would refuse after it had looked at every host."""
+    lacking = procedures.load(procedure).lacking(told)
+    if lacking:
+        wanted = " ".join(f"-e {name}=..." for name in lacking)
+        refuse(f"{procedure} needs to be told {wanted} (docs/runbooks/{procedure}.md). Nothing was changed.", 2)
 
 
 def variables(extra: list[str] | None) -> dict[str, str]:

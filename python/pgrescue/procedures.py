@@ -25,6 +25,11 @@ class Procedure:
     undo: Mapping[str, str] = field(default_factory=dict)  # phase: how it is taken back
     rollback: str | None = None  # a runbook
     taken_back_by: str | None = None  # a command of inventory, service and run, where no rollback is
+    needed: tuple[str, ...] = ()  # what it must be told when it begins
+
+    def lacking(self, told: Mapping[str, object]) -> list[str]:
+        """What it must be told and was not."""
+        return [name for name in self.needed if not told.get(name)]
 
     def way_back(self, inventory: str, service: str, run: str) -> str | None:
         """The command that takes a run back where `rollback` cannot; None where there is none."""
@@ -42,6 +47,7 @@ def load(name: str) -> Procedure:
         said.get("undo", {}),
         said.get("rollback"),
         said.get("taken_back_by"),
+        tuple(said.get("needed", ())),
     )
 
 

@@ -377,6 +377,12 @@ def test_the_plan_of_a_partial_loss_names_its_moment_and_loses_nothing():
     assert "back to:   lsn 0/5000060" in "\n".join(gate.question({**plan, "service": "shop"}, {}, "merge"))
 
 
+def test_what_a_procedure_must_be_told_is_asked_for_before_anything_is_looked_at():
+    for verb in ("plan", "recover"):
+        code, said = ask(verb, "partial_loss", "-e", "partial_to=0/5")  # a playbook that is started fails this test
+        assert (code, "partial_loss needs to be told -e partial_tables=... (" in said) == (2, True), said
+
+
 def test_a_procedure_without_a_runbook_has_no_plan():
     code, said = ask("plan", "no_such_runbook")
     assert (code, "Nothing was changed" in said) == (2, True)

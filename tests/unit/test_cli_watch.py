@@ -12,6 +12,7 @@ from pgrescue import incidents, runner, status, triage_view
 from pgrescue.cli import app
 from pgrescue.core import proposals, standing
 from rich.console import Console
+from run_fixture import Synthetic
 from test_situations import MATRIX, judge, request
 from typer.testing import CliRunner
 
@@ -102,14 +103,33 @@ def test_triage_and_status_fit_eighty_columns(seen):
     looks, known = seen()
     situation = judge(looks, **known)
     asked = request(looks)
-    found = {"service": "shop", "situation": situation, **proposals.propose(situation, asked), "took_s": 4.2}
     said = facts(situation, asked)
+    stands = {"standing": {"degraded": said["degraded"]}}
+    found = {"service": "shop", "situation": situation, **proposals.propose(situation, asked), "took_s": 4.2, **stands}
     for drawn in (triage_view.render(found), status.render(said)):
         console = Console(width=80, record=True, no_color=True)
         with console.capture() as capture:
             console.print(drawn, highlight=False)
         assert all(len(line) <= 80 for line in capture.get().splitlines())
-        assert situation["says"].split(".")[0][:40] in " ".join(capture.get().split())
+        shown = " ".join(capture.get().split())
+        if situation["level"] == "none" and said["degraded"]:
+            assert f"clients are served; {len(said['degraded'])} thing" in shown and "Nothing is wrong" not in shown
+        else:
+            assert situation["says"].split(".")[0][:40] in shown
+
+
+def test_a_drill_that_was_gone_on_with_is_said_to_measure_no_way(runs):
+    directory = Synthetic().write(runs)
+    run = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps({**run, "kind": "drill", "result": "passed", "exit_code": 0}))
+    drill = status.last_drill(runs, run["service"])
+    assert drill is not None and "interrupted" not in drill
+    with (directory / "timeline.jsonl").open("a") as lines:
+        first = json.loads((directory / "timeline.jsonl").read_text().splitlines()[0])
+        assert (first["event"], first.get("phase"), first.get("step")) == ("start", None, None)
+        lines.write(json.dumps(first) + "\n")
+    drill = status.last_drill(runs, run["service"])
+    assert drill is not None and drill["interrupted"]
 
 
 @pytest.mark.parametrize(("problem", "words"), [("the store hangs", "not known"), (None, "never")])

@@ -13,6 +13,7 @@ from pgrescue.cli import app
 from pgrescue.core import proposals, standing
 from rich.console import Console
 from run_fixture import Synthetic
+from scenes import well
 from test_situations import MATRIX, judge, request
 from typer.testing import CliRunner
 
@@ -116,6 +117,22 @@ def test_triage_and_status_fit_eighty_columns(seen):
             assert f"clients are served; {len(said['degraded'])} thing" in shown and "Nothing is wrong" not in shown
         else:
             assert situation["says"].split(".")[0][:40] in shown
+
+
+def test_a_silent_host_of_a_service_that_is_well_is_named():
+    looks = well()
+    looks["db3"] = {"unreachable": "connect to host db3 port 22: No route to host"}
+    situation, asked = judge(looks, standbys=[]), request(looks)
+    assert situation["level"] == "none"
+    asked = {**asked, "states": {host: seen for host, seen in asked["states"].items() if host != "db3"}}
+    said = facts(situation, asked)
+    assert [words for words in said["degraded"] if words.startswith("db3 does not say what it is")]
+    console = Console(width=80, record=True, no_color=True)
+    stands = {"standing": {"degraded": said["degraded"]}, "took_s": 1.0}
+    for drawn in (status.render(said), triage_view.render({"service": "shop", "situation": situation, **stands})):
+        with console.capture() as capture:
+            console.print(drawn)
+        assert "db3 does not say what it is" in " ".join(capture.get().split())
 
 
 def test_a_drill_that_was_gone_on_with_is_said_to_measure_no_way(runs):

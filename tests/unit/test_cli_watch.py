@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pgrescue import incidents, runner, status, triage_view
+from pgrescue import incident_view, incidents, runner, status, triage_view
 from pgrescue.cli import app
-from pgrescue.core import proposals, standing
+from pgrescue.core import journal, proposals, standing
 from rich.console import Console
 from run_fixture import Synthetic
 from scenes import well
@@ -117,6 +117,30 @@ def test_triage_and_status_fit_eighty_columns(seen):
             assert f"clients are served; {len(said['degraded'])} thing" in shown and "Nothing is wrong" not in shown
         else:
             assert situation["says"].split(".")[0][:40] in shown
+
+
+def test_an_incident_names_where_each_clock_starts_and_says_the_same_once(runs):
+    case, _new = incidents.begin(runs, "shop", "watch", SITUATION, datetime.now(UTC) - timedelta(seconds=4))
+    for _ in range(20):
+        case.change("watch", "note", None, "it does not run", proposed=[{"says": "Start it", "command": "pgrescue x"}])
+    with journal.Journal(str(case.folder / "timeline.jsonl"), "watch") as timeline:
+        for _ in range(3):
+            timeline.write("note", host="app1", detail="Connection refused")
+    incidents.decide(case, "root@vm", "restart it")
+
+    def shown() -> str:
+        console = Console(width=120, record=True, no_color=True)
+        with console.capture() as capture:
+            console.print(incident_view.render(case), highlight=False)
+        return capture.get()
+
+    assert "open: The server does not run." in shown() and "PROPOSED" in shown()
+    incidents.resolve(case, "root@vm", "it runs")
+    said = shown()
+    assert "resolved: The server does not run." in said and "PROPOSED" not in said
+    assert "last served, until it was detected" in said and "detected, until it was resolved" in said
+    assert "root@vm: decided: restart it" in said
+    assert said.count("Connection refused") == 1 and "app1: Connection refused  (3 times, until " in said
 
 
 def test_a_silent_host_of_a_service_that_is_well_is_named():

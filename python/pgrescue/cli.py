@@ -22,6 +22,7 @@ from pgrescue import (
     gate,
     lab,
     lint,
+    panels,
     record,
     recovery,
     runner,
@@ -34,6 +35,7 @@ from pgrescue.options import (
     Extra,
     Inventory,
     Json,
+    ProcedureName,
     Service,
     check_told,
     here,
@@ -45,7 +47,7 @@ from pgrescue.options import (
 )
 from pgrescue.outcome import LET_GO
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
+app = typer.Typer(cls=panels.Grouped, no_args_is_help=True, add_completion=False, help=(
     "PostgreSQL recovery runbooks that time and prove themselves.\n\n"
     "Exit codes: 0 recovered and validated, 2 usage, 3 precondition, 4 refused by a guard, 5 step failed, "
     "6 validation failed and traffic not switched, 7 recovered but an objective missed or not measured, 8 aborted, "
@@ -58,7 +60,7 @@ app.add_typer(cli_schedule.app, name="schedule")
 
 @app.command()
 def recover(
-    procedure: Annotated[str, typer.Argument(help="The runbook, such as complete_loss.")] = "complete_loss",
+    procedure: ProcedureName = "complete_loss",
     service: Service = "shop",
     inventory: Inventory = LAB,
     confirm: Annotated[str | None, typer.Option(help="The service's name, instead of typing it when asked.")] = None,
@@ -196,6 +198,9 @@ def mark(
 ) -> None:
     """Make a named point to recover to, before something risky. Example: pgrescue mark before_migration_42"""
     raise typer.Exit(upkeep.play("mark", service, inventory_path(inventory), {"mark_name": name}, Console()))
+
+
+panels.arrange(app)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from pgrescue.options import (
     Extra,
     Inventory,
     Json,
+    ProcedureName,
     Reason,
     RunName,
     Service,
@@ -29,7 +30,7 @@ from pgrescue.options import variables as given
 
 
 def plan(
-    procedure: Annotated[str, typer.Argument(help="The runbook, such as complete_loss.")] = "complete_loss",
+    procedure: ProcedureName = "complete_loss",
     service: Service = "shop",
     inventory: Inventory = LAB,
     as_json: Json = False,

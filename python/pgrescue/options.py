@@ -19,6 +19,7 @@ Extra = Annotated[list[str] | None, typer.Option("--extra", "-e", help="A variab
 RunName = Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the record.")]
+ProcedureName = Annotated[str, typer.Argument(help=f"The runbook: {', '.join(procedures.recoveries())}.")]
 LAB = "inventories/lab"
 RECOVERED = (0, 7)
 
@@ -40,7 +41,8 @@ def inventory_path(inventory: str) -> str:
 def runbook(procedure: str) -> str:
     """The procedure's name, when there is such a runbook."""
     if not (runner.ROOT / "playbooks" / f"{procedure}.yml").exists():
-        refuse(f"There is no runbook playbooks/{procedure}.yml. Nothing was changed.", 2)
+        known = ", ".join(procedures.recoveries())
+        refuse(f"There is no runbook playbooks/{procedure}.yml; there are {known}. Nothing was changed.", 2)
     return procedure
 
 

@@ -51,6 +51,16 @@ def load(name: str) -> Procedure:
     )
 
 
+def recoveries() -> list[str]:
+    """The runbooks that a person may begin and go on with: those that take a service's name typed, and a run."""
+    texts = {path: path.read_text(encoding="utf-8") for path in (runner.ROOT / "playbooks").glob("*.meta.yml")}
+    return sorted(
+        path.name.removesuffix(".meta.yml")
+        for path, text in texts.items()
+        if "\n      confirm:" in text and "\n      run_id:" in text
+    )
+
+
 def phases(name: str) -> dict[str, str]:
     """The phase of each play that has one, by the play's name; those of imported playbooks are among them."""
     found: dict[str, str] = {}

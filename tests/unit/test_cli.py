@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from pgrescue import cli, close, record, recovery, runner
+import typer
+from pgrescue import cli, close, panels, record, recovery, runner
 from pgrescue.core import controllers, records
 from run_fixture import Synthetic, failed_restore
 from typer.testing import CliRunner
@@ -34,6 +35,15 @@ def ask(*arguments):
 
 def contents(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_every_command_stands_in_one_panel_of_the_help():
+    there = set(typer.main.get_command(cli.app).commands)
+    assert sorted(panels.ORDER) == sorted(there), "each command once"
+    code, said = ask("--help")
+    assert code == 0
+    places = [said.index(name) for name in panels.PANELS]
+    assert places == sorted(places)
 
 
 def test_a_run_that_ended_cannot_be_given_up(tmp_path):

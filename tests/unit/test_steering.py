@@ -384,8 +384,11 @@ def test_what_a_procedure_must_be_told_is_asked_for_before_anything_is_looked_at
 
 
 def test_a_procedure_without_a_runbook_has_no_plan():
-    code, said = ask("plan", "no_such_runbook")
-    assert (code, "Nothing was changed" in said) == (2, True)
+    for verb in ("plan", "recover"):
+        code, said = ask(verb, "no_such_runbook")
+        assert (code, "Nothing was changed" in said) == (2, True)
+        assert all(name in said for name in ("complete_loss", "failover", "partial_loss", "switchover", "corruption"))
+        assert "region_failure" in ask(verb, "--help")[1]
 
 
 def test_an_approval_is_refused_before_anything_is_started(tmp_path):

@@ -92,9 +92,14 @@ def look(request: recovery.Request) -> View:
 def command(request: recovery.Request, plan: Mapping[str, Any]) -> str:
     """What is typed to do this: as it was asked for, and where another standby could be chosen by then, on this one."""
     pinned = {"recovery_on": str(plan["target_host"])} if plan.get("method") == "promote" else {}
-    extra = "".join(f" -e {shlex.quote(f'{key}={value}')}" for key, value in {**pinned, **request.variables}.items())
+    told = {**pinned, **request.variables}
+    extra = "".join(f" -e {shlex.quote(_told(key, value))}" for key, value in told.items())
     inventory = "" if request.inventory.endswith(LAB) else f" -i {shlex.quote(request.inventory)}"
     return f"pgrescue recover {request.procedure} -s {request.service}{inventory}{extra}"
+
+
+def _told(key: str, value: Any) -> str:
+    return f"{key}={value}" if isinstance(value, str) else json.dumps({key: value})
 
 
 def listed(request: recovery.Request) -> str:

@@ -9,7 +9,20 @@ import jsonschema
 import pytest
 import yaml
 from modules import HOUSE, module, refused
-from pgrescue import advice, cli, close, gate, plan_view, procedures, record, recovery, runner, safe_state, schemas
+from pgrescue import (
+    advice,
+    cli,
+    close,
+    gate,
+    options,
+    plan_view,
+    procedures,
+    record,
+    recovery,
+    runner,
+    safe_state,
+    schemas,
+)
 from pgrescue.core import controllers, guards, journal, records, steering, windows
 from run_fixture import Synthetic, Timeline, complete_loss, failed_restore
 from typer.testing import CliRunner
@@ -375,6 +388,15 @@ def test_the_plan_of_a_partial_loss_names_its_moment_and_loses_nothing():
     assert "you lose   nothing" in said
     assert "no archived segment" not in said
     assert "back to:   lsn 0/5000060" in "\n".join(gate.question({**plan, "service": "shop"}, {}, "merge"))
+
+
+def test_a_variable_is_a_pair_or_a_json_object():
+    given = options.variables(["a=b=c", '{"service_gates": {"second_person": true}, "n": 1}', "empty="])
+    assert given == {"a": "b=c", "service_gates": {"second_person": True}, "n": 1, "empty": ""}
+    request = recovery.Request("failover", "shop", "inventories/lab", given)
+    assert """-e '{"service_gates": {"second_person": true}}'""" in plan_view.command(request, {})
+    for wrong in ("nothing", "=x", "{broken"):
+        assert ask("plan", "failover", "-e", wrong)[0] == 2
 
 
 def test_what_a_procedure_must_be_told_is_asked_for_before_anything_is_looked_at():

@@ -103,16 +103,24 @@ def resume(
 
 @app.command()
 def abort(
-    run: Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")] = "latest",
+    run: Annotated[
+        str, typer.Argument(help="The run's id or part of it; latest at a terminal alone, which asks.")
+    ] = "latest",
     inventory: Inventory = LAB,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
     """Give a run up; say which safe state it reached, what it changed and what can be done now. Takes nothing back."""
+    console = Console()
+    if run == "latest" and not gate.can_ask(console):
+        refuse("Nobody is here to ask which run is meant: pgrescue abort RUN. Nothing was changed.", 2)
     directory = here(run, inventory_path(inventory))
     idle(directory)
     ended = record.load(directory).run
     if ended.exit_code in LET_GO:
         refuse(f"Run {ended.id} has ended ({ended.result}) and holds nothing. Nothing was changed.", 4)
+    if not yes and gate.can_ask(console) and not gate.gives_up(ended, console):
+        refuse("Not confirmed. The run stays as it is; nothing was changed.", 4)
     found = close.finish(directory, "aborted")
     # whoever gives it up may be another than the one who began it
     request = recovery.Request(found.procedure, found.service, inventory_path(inventory), {"takeover": "true"})
@@ -121,7 +129,7 @@ def abort(
     if as_json:
         typer.echo(safe_state.as_json(state))
         raise typer.Exit(recovery.GAVE_UP)
-    code = recovery.report(directory, Console())
+    code = recovery.report(directory, console)
     typer.echo("\n".join(safe_state.lines(state)))
     raise typer.Exit(code)
 

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from pgrescue import consequences, journal
 from pgrescue.core import approvals, records, times
+from pgrescue.models import Run
 from pgrescue.story import Story, fold
 
 UNDO = "nothing of the damaged side is deleted; pgrescue abort says what is left to do"
@@ -72,6 +73,13 @@ def answer(
     return yes
 
 
+def gives_up(run: Run, console: Console, answers: TextIO | None = None) -> bool:
+    """Ask whether a run is to be given up, by its service's name; anything else is no."""
+    said = f"Give up {run.id}, {run.procedure.replace('_', ' ')} of {run.service}? It may leave clients out."
+    console.print(said, markup=False, highlight=False)
+    return _typed(run.service, console, answers or sys.stdin) == run.service
+
+
 def name_typed(run_dir: Path, name: str, console: Console, answers: TextIO | None = None) -> str:
     """Show what the plan means and ask for the service's name; what was typed, nothing at the end of the input."""
     answers = answers or sys.stdin
@@ -79,11 +87,11 @@ def name_typed(run_dir: Path, name: str, console: Console, answers: TextIO | Non
     run = records.read_json(str(run_dir / "run.json"))
     for line in question(plan, run, name, _shown(run_dir, name)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    typed = _typed(plan["service"], console, answers)
+    typed = _typed(plan["service"], console, answers, ", 'why' for more")
     if typed == "why":
         for line in detail(plan):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-        typed = _typed(plan["service"], console, answers)
+        typed = _typed(plan["service"], console, answers, ", 'why' for more")
     return typed
 
 
@@ -123,11 +131,11 @@ def detail(plan: dict[str, Any]) -> list[str]:
     ]
 
 
-def _typed(service: str, console: Console, answers: TextIO) -> str:
+def _typed(service: str, console: Console, answers: TextIO, more: str = "") -> str:
     """What is typed from now on: keys pressed earlier were meant for something else."""
     if answers.isatty():
         termios.tcflush(answers.fileno(), termios.TCIFLUSH)
-    asked = f"Type the service's name ({service}) to go on, 'why' for more; anything else stops."
+    asked = f"Type the service's name ({service}) to go on{more}; anything else stops."
     console.print(asked, markup=False, highlight=False)
     console.file.flush()
     return answers.readline().strip()

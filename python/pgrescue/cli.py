@@ -46,6 +46,7 @@ from pgrescue.options import (
     variables,
 )
 from pgrescue.outcome import LET_GO
+from pgrescue.say import say
 
 app = typer.Typer(cls=panels.Grouped, no_args_is_help=True, add_completion=False, help=(
     "PostgreSQL recovery runbooks that time and prove themselves.\n\n"
@@ -92,7 +93,7 @@ def resume(
     protect = found.story.phase("protect")
     if found.run.result == "aborted" or (found.run.exit_code in RECOVERED and protect and protect.status == "ok"):
         recovery.report(directory, Console())
-        typer.echo("The run has ended; there is nothing to go on with. Nothing was changed.")
+        say(Console(), "The run has ended; there is nothing to go on with. Nothing was changed.")
         raise typer.Exit(0)
     console = Console()
     wanted = {**gate.variables(confirm, console), **variables(extra)}
@@ -130,7 +131,7 @@ def abort(
         typer.echo(safe_state.as_json(state))
         raise typer.Exit(recovery.GAVE_UP)
     code = recovery.report(directory, console)
-    typer.echo("\n".join(safe_state.lines(state)))
+    say(console, "\n".join(safe_state.lines(state)))
     raise typer.Exit(code)
 
 
@@ -217,5 +218,5 @@ def main() -> None:
     try:
         app()
     except record.RecordError as error:
-        typer.echo(str(error), err=True)
+        say(Console(stderr=True), str(error))
         sys.exit(3)

@@ -27,6 +27,7 @@ from pgrescue.options import (
 )
 from pgrescue.options import runbook as known
 from pgrescue.options import variables as given
+from pgrescue.say import say
 
 
 def plan(
@@ -99,7 +100,7 @@ def approve(
 
 def _steer(act: Callable[[Path], str], run: str) -> None:
     try:
-        typer.echo(act(record.find(runner.RUNS, run)))
+        say(Console(), act(record.find(runner.RUNS, run)))
     except steering.SteerError as error:
         refuse(str(error), error.code)
 

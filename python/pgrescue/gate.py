@@ -18,6 +18,7 @@ from rich.console import Console
 from pgrescue import consequences, journal
 from pgrescue.core import approvals, records, times
 from pgrescue.models import Run
+from pgrescue.say import say
 from pgrescue.story import Story, fold
 
 UNDO = "nothing of the damaged side is deleted; pgrescue abort says what is left to do"
@@ -86,11 +87,11 @@ def name_typed(run_dir: Path, name: str, console: Console, answers: TextIO | Non
     plan = records.read_json(str(run_dir / "plan.json"))
     run = records.read_json(str(run_dir / "run.json"))
     for line in question(plan, run, name, _shown(run_dir, name)):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
     typed = _typed(plan["service"], console, answers, ", 'why' for more")
     if typed == "why":
         for line in detail(plan):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(console, line)
         typed = _typed(plan["service"], console, answers, ", 'why' for more")
     return typed
 

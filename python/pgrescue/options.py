@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.console import Console
 
 from pgrescue import procedures, record, recovery, runner
+from pgrescue.say import say
 
 Service = Annotated[
     str, typer.Option("--service", "-s", envvar="PGRESCUE_SERVICE", help="The service: an inventory group.")
@@ -29,7 +31,7 @@ RECOVERED = (0, 7)
 
 def refuse(sentence: str, code: int) -> NoReturn:
     """Say why and leave."""
-    typer.echo(sentence, err=True)
+    say(Console(stderr=True), sentence)
     raise typer.Exit(code)
 
 

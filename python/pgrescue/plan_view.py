@@ -16,6 +16,7 @@ from rich.console import Console
 from pgrescue import consequences, procedures, recovery, runner
 from pgrescue.core.journal import LOOKING
 from pgrescue.human import span
+from pgrescue.say import say
 
 WRONG_USE, PRECONDITION = 2, 3
 _NO_STEPS = ("Validating arguments against arg spec", "Go on when this phase is over")  # the runbooks' own bookkeeping
@@ -168,4 +169,4 @@ def show(view: View, as_json: bool, console: Console) -> None:
         print(json.dumps(view.dump(), indent=2), file=console.file)
         return
     for line in lines(view):
-        console.print(line, markup=False, highlight=False, width=min(console.width, 80))
+        say(console, line)

@@ -111,6 +111,8 @@ def test_a_run_goes_on_when_somebody_on_another_machine_approves(site):
     assert (code, "alice@laptop does not count as the second person of a run by alice@bastion" in said) == (0, True)
     code, said = pgrescue(site, "approve", RUN, "--reason", "seen it", "--confirm", "shop", "--json", *where)
     assert code == 0, said
+    # as the next command shall name it: from above the folder of the runbooks where it lies there
+    assert records.read_json(str(site / "ours" / RUN / "run.json"))["inventory"] == site.name
     written = json.loads(said[said.index("{") :])
     assert (written["approval"]["by"], written["missing_from"]) == ("bob@laptop", {})
     code, said = gated(site)

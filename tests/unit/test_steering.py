@@ -182,7 +182,10 @@ def test_a_partial_loss_names_the_command_that_takes_it_back(tmp_path):
     command = "ansible-playbook playbooks/undo_merge.yml -i {} -e service=shop -e undo_run={} -e confirm=shop"
     code, said = ask("rollback", directory.name)
     assert (code, command.format("inventories/lab", run["id"]) in said) == (3, True), said
-    assert command.format("INVENTORY", run["id"]) in [one.command for one in advice.next_steps(record.load(directory))]
+    for told, named in (({}, "INVENTORY"), ({"inventory": "inventories/prod"}, "inventories/prod")):
+        records.write_json(str(directory / "run.json"), {**run, **ended, **told})
+        steps = [one.command for one in advice.next_steps(record.load(directory))]
+        assert command.format(named, run["id"]) in steps
 
 
 def test_a_way_back_is_open_as_long_as_its_window(tmp_path, monkeypatch):

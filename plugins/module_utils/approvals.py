@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from . import journal, records, times
 from .guards import PRECONDITION, Stop
@@ -14,6 +14,7 @@ PREFIX = "approval-"
 SKEW_S = 60  # what two people's clocks may differ
 APPROVED, DENIED, BROKE_GLASS = "approved", "denied", "broke_glass"
 ENDED = ("passed", "void", "aborted")  # results of a run that nobody goes on with
+RECOVERED = (0, 7)  # exit codes of a run that has passed all its gates
 
 ARGUMENTS: "dict[str, Any]" = {  # of a module that looks at a gate
     "run_dir": {"type": "path", "required": True},
@@ -188,6 +189,11 @@ def counting(
     return good, void
 
 
+def bound(gate: Gate, found: Iterable[Mapping[str, Any]]) -> "list[Mapping[str, Any]]":
+    """What was said of this gate and this plan, whenever that was: a no stays one."""
+    return [a for a in found if (a["gate"], a["plan_digest"]) == (gate.name, gate.plan_digest)]
+
+
 def check_fresh(gate: Gate, now_s: float) -> None:
     """Refuse a plan that was made long ago, as long as nothing was begun: the world it was made from may be gone."""
     age = now_s - gate.planned_s
@@ -232,7 +238,7 @@ def refusal(gate: Gate, missing: "list[str]", notes: Iterable[str], confirm: Opt
     if "operator" in missing:
         typed = "%r was typed" % confirm if confirm else "nobody confirmed it"
         return Stop(
-            "Gate %s: this run switches %s over and needs its name typed: -e confirm=%s; %s%s. Nothing was changed here."
+            "Gate %s: this run changes %s and needs its name typed: -e confirm=%s; %s%s. Nothing was changed here."
             % (gate.name, gate.service, gate.service, typed, why)
         )
     return Stop(
@@ -277,10 +283,10 @@ def told(gate: Gate, good: Iterable[Mapping[str, Any]]) -> "list[dict[str, Any]]
     return [*events, {"event": "approval", "step": gate.name, "status": "passed", "detail": passed_as(gate)}]
 
 
-def asked(gate: Gate, missing: "list[str]", wait_s: float) -> "list[dict[str, Any]]":
+def asked(gate: Gate, missing: "list[str]", wait_s: float, shows: "Sequence[str]" = ()) -> "list[dict[str, Any]]":
     """What the timeline shall say while people are waited for: a sentence, and the same for programs."""
     who = " and ".join(word.replace("_", " ") for word in missing)
-    facts = {"gate": gate.name, "lacking": missing, "expires_s": gate.expires_s, "wait_s": wait_s}
+    facts = {"gate": gate.name, "lacking": missing, "expires_s": gate.expires_s, "wait_s": wait_s, "shows": list(shows)}
     said = "waits up to %d s for the %s: %s" % (wait_s, who, gate.approve)
     return [
         {"event": "note", "step": "gate", "detail": json.dumps(facts)},

@@ -16,12 +16,12 @@ JUDGED = {
 }
 
 
-def commands(found: "Mapping[str, Any]", target: "Mapping[str, Any]") -> "list[str]":
+def commands(found: "Mapping[str, Any]", target: "Mapping[str, Any]", inventory: str = "INVENTORY") -> "list[str]":
     """The runbooks that recover to a target, ready to be typed."""
     kind, value, service = target["type"], target.get("value"), found["service"]
     if kind == "default":
         return []
-    runbook = "ansible-playbook playbooks/%s.yml -i INVENTORY -e service=%s "
+    runbook = "ansible-playbook playbooks/%%s.yml -i %s -e service=%%s " % shlex.quote(inventory).replace("%", "%%")
     what = "-e partial_tables=%s " % shlex.quote(found["table"])
     if found["database"] != service:
         what += "-e partial_database=%s " % shlex.quote(found["database"])

@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timezone
 from typing import Any, Mapping, Sequence
 
-from . import lsn, plans
+from . import journal, lsn, plans
 from .guards import PRECONDITION, Stop
 
 LSN = re.compile(r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$")
@@ -105,6 +105,7 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
     return {
         "schema_version": 1,
         "run": run,
+        "made": journal.now(),
         "procedure": "partial_loss",
         "service": request["service"],
         "system_identifier": catalog["system_identifier"],
@@ -125,6 +126,9 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
             "%s: a copy at %s that is removed again" % (host, place),
             "%s: a schema of the run's own in %s, with the copy's rows" % (live, database),
             "%s: rows of %s that are missing come back, once that is confirmed" % (live, ", ".join(tables)),
+            "not looked for yet: whether %s had %s then; the copy says, and until then nothing is written to %s"
+            % (database, ", ".join(tables), live),
         ],
+        "undo": "playbooks/undo_merge.yml takes the merge back, unless what came back was changed since",
         "irreversible": ["sequences go forward"],
     }

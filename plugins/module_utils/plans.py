@@ -145,14 +145,39 @@ def make(request: Mapping[str, Any], run: str) -> "dict[str, Any]":
 
 def no_way(request: Mapping[str, Any], found: "list[dict[str, Any]]") -> str:
     """Why nothing can be done, and what would help."""
+    if found and all(way["method"] == RETURN for way in found):
+        said = (
+            "%(host)s cannot be gone back to: %(closed)s. The service stays where it is. Nothing was changed."
+            % found[0]
+        )
+        silent = role(request, found[0]["host"]) == "silent"
+        return said + (" Let its host answer, its server down, and roll back again." if silent else "")
+    if request["target"] and RESTORE not in request["methods"]:
+        return not_promotable(request, found)
     reasons = ["%s %s: %s" % (way["method"], way.get("host") or way["backup"], way["closed"]) for way in found]
     for catalog in (request["catalog"] or {}, request["dumps"] or {}):
         reasons += [catalog["problem"]] if catalog.get("problem") else []
     reasons += ["%(label)s: %(reason)s" % b for b in (request["catalog"] or {}).get("passed_over", [])]
     reasons += ["dump %(label)s %(reason)s" % over for over in dumps.passed_over(request["dumps"] or {})]
-    if RESTORE not in request["methods"]:
+    if RESTORE not in request["methods"] and not request["planned"]:
         reasons.append("from the backups: playbooks/complete_loss.yml")
     return "No standby and no backup can be used (%s). Nothing was changed." % ("; ".join(reasons) or "none was seen")
+
+
+def not_promotable(request: Mapping[str, Any], found: "list[dict[str, Any]]") -> str:
+    """Why the host that a person asked for is not promoted, and which others there are."""
+    target = request["target"]
+    closed = next((way["closed"] for way in found if way.get("host") == target), None)
+    known = "it is %s" % role(request, target) if target in request["hosts"] else "it is no host of the service"
+    others = ways({**request, "target": None})
+    standbys = [
+        "%s%s" % (w["host"], " (%s)" % w["closed"] if "closed" in w else "") for w in others if w.get("host") != target
+    ]
+    return "%s %s; other standbys: %s. Nothing was changed. Leave out -e recovery_on, or name one of them." % (
+        target,
+        "cannot be promoted: %s" % closed if closed else "has no copy that could be promoted: %s" % known,
+        ", ".join(standbys) or "none",
+    )
 
 
 def role(request: Mapping[str, Any], host: str) -> str:

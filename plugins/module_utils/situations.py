@@ -470,7 +470,8 @@ def judge(s: Scene) -> "dict[str, Any]":
     """The situation: C(state), C(level), C(says), C(about), C(facts), C(refuted) [{state, why}], C(doubts), what one place alone saw,
     C(lost_regions) and C(followed), whether a standby follows the primary, or did while all was well.
     """
-    refuted, doubts = [], [fact(place, "cannot write: %s" % why) for place, why in s.unequipped().items()]
+    lame = "is not equipped, cannot write: %s; playbooks/keep_watch.yml equips it"
+    refuted, doubts = [], [fact(place, lame % why) for place, why in s.unequipped().items()]
     for state, level, rule in RULES:
         answer = rule(s)
         if isinstance(answer, str):

@@ -24,7 +24,7 @@ def standing(situation: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "d
         "proven": proven,
         "repositories": _repositories(catalog),
         "estimates": _estimates(situation, request),
-        "degraded": _degraded(situation, catalog, proven),
+        "degraded": _degraded(situation, catalog, proven) + _silent(situation, request),
     }
 
 
@@ -63,3 +63,10 @@ def _degraded(situation: "Mapping[str, Any]", catalog: "Mapping[str, Any]", prov
     elif proven is None:
         found.append("no backup was ever proven: pgrescue prove")
     return found
+
+
+def _silent(situation: "Mapping[str, Any]", request: "Mapping[str, Any]") -> "list[str]":
+    """Database hosts of which nothing was heard; those that the situation is about are told there."""
+    told = {situation["about"], *(said["by"] for said in situation["facts"])} if situation["level"] != "none" else set()
+    silent = sorted(set(request["hosts"]) - set(request["states"]) - told)
+    return ["%s does not say what it is: its host or its server does not answer" % host for host in silent]

@@ -20,6 +20,8 @@ options:
   replace: {description: Tables in which rows of the copy replace live ones that differ., type: list, elements: str, default: []}
   fire_triggers: {description: Whether triggers of the service fire., type: bool, default: false}
   confirm: {description: 'The service''s name, typed by a person.', type: str}
+  asks: {description: Whether people are going to be asked; then C(gate) says at which gate instead of a refusal., type: bool, default: false}
+  inventory: {description: 'The inventory, as the next command shall name it.', type: str, default: INVENTORY}
 attributes:
   check_mode: {support: full, description: Writes nothing.}
 author: [The pgrescue authors]
@@ -37,6 +39,7 @@ EXAMPLES = """
 
 RETURN = """
 agreement: {description: 'What a person agreed to; C(digest), C(replace) and C(fire_triggers).', returned: success, type: dict}
+gate: {description: 'The gate, bound to what would be agreed to; empty where it is agreed.', returned: success, type: str}
 said: {description: 'The difference, a sentence for each table.', returned: always, type: list, elements: str}
 """
 
@@ -63,11 +66,12 @@ def check(p: "dict[str, object]", said: "list[str]", earlier: "dict[str, object]
         },
         "fire_triggers": p["fire_triggers"] or earlier.get("fire_triggers", False),
     }
-    if p["confirm"] != p["service"] and wanted != earlier:
+    if p["confirm"] != p["service"] and wanted != earlier and not p["asks"]:
         typed = "%r was typed" % p["confirm"] if p["confirm"] else "nobody confirmed it"
         raise guards.Stop(
-            "%s. This would come back into %s, and %s. Nothing of production was changed. Go on with this run: -e run_id=%s "
-            "-e confirm=%s" % ("; ".join(said), p["service"], typed, os.path.basename(p["run_dir"]), p["service"])
+            "%s. This would come back into %s, and %s. Nothing of production was changed. Go on with this run: "
+            "pgrescue resume %s -i %s --confirm %s"
+            % ("; ".join(said), p["service"], typed, os.path.basename(p["run_dir"]), p["inventory"], p["service"])
         )
     return wanted
 
@@ -83,6 +87,8 @@ def main() -> None:
             "replace": {"type": "list", "elements": "str", "default": []},
             "fire_triggers": {"type": "bool", "default": False},
             "confirm": {"type": "str"},
+            "asks": {"type": "bool", "default": False},
+            "inventory": {"type": "str", "default": "INVENTORY"},
         },
         supports_check_mode=True,
     )
@@ -97,11 +103,14 @@ def main() -> None:
         agreement = earlier if p["merged"] and earlier else check(p, said, earlier)
     except guards.Stop as stop:
         guards.fail(module, stop, said=said)
+    if p["asks"] and agreement != earlier:
+        gate = "merge_" + records.digest(agreement)[:12]
+        module.exit_json(changed=changed, said=said, agreement=earlier, gate=gate)
     if not module.check_mode:
         changed |= records.write_json(path, agreement)
     agreed = "difference %s is agreed to" % agreement["digest"][:12]
     event = [] if agreement == earlier else [{"event": "approval", "status": "ok", "detail": agreed}]
-    module.exit_json(changed=changed, said=said, agreement=agreement, journal=event)
+    module.exit_json(changed=changed, said=said, agreement=agreement, gate="", journal=event)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ options:
   confirm: {description: The service's name as the operator typed it., type: str}
   break_glass: {description: Why the operator does without the second person., type: str}
   wait_s: {description: How long people are going to be waited for., type: float, default: 0}
+  shows: {description: 'What people must see besides the plan, in lines.', type: list, elements: str, default: []}
 extends_documentation_fragment: [pgrescue.runbooks.gate]
 attributes:
   check_mode: {support: full, description: 'Names nobody in check mode, for no plan was written.'}
@@ -50,6 +51,7 @@ def main() -> None:
             "confirm": {"type": "str"},
             "break_glass": {"type": "str"},
             "wait_s": {"type": "float", "default": 0},
+            "shows": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -65,7 +67,7 @@ def main() -> None:
     missing = [] if approvals.has_passed(p["run_dir"], gate) else approvals.lacking(gate, good)
     waits = missing and p["wait_s"] > 0
     module.exit_json(
-        changed=False, lacking=missing, journal=approvals.asked(gate, missing, p["wait_s"]) if waits else []
+        changed=False, lacking=missing, journal=approvals.asked(gate, missing, p["wait_s"], p["shows"]) if waits else []
     )
 
 

@@ -35,6 +35,7 @@ EXAMPLES = """
 
 RETURN = """
 approval: {description: 'The record; its schema is docs/schema/approval.schema.json.', returned: success, type: dict}
+lacking: {description: 'C(operator) and C(second_person), those who are missing all the same.', returned: success, type: list, elements: str}
 held: {description: Stores that hold it now., returned: success, type: list, elements: str}
 missing_from: {description: 'Stores that do not, each with the reason.', returned: success, type: dict}
 closed: {description: 'Whether the run stopped and its report was written, which does not know of the approval yet.', returned: success, type: bool}
@@ -42,6 +43,8 @@ closed: {description: 'Whether the run stopped and its report was written, which
 
 import os
 import time
+from dataclasses import replace
+from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import approvals, guards, records, stores
@@ -49,12 +52,19 @@ from ansible_collections.pgrescue.runbooks.plugins.module_utils import approvals
 
 def check_wanted(run: "dict[str, str]", approver: str, reason: str) -> None:
     """Refuse an approval that could never count."""
-    if run.get("result") in approvals.ENDED:
+    if run.get("result") in approvals.ENDED or run.get("exit_code") in approvals.RECOVERED:
         raise guards.Stop("Run %s has ended (%s). Nothing was changed." % (run["id"], run["result"]))
     if not approvals.person(approver):
         raise guards.Stop("An approval needs a name: -e approver=NAME. Nothing was changed.")
     if not reason.strip():
         raise guards.Stop("An approval needs a reason: -e reason=... (--reason). Nothing was changed.")
+
+
+def still_lacking(gate: approvals.Gate, run_dir: str, given: "Mapping[str, Any]", operator: str) -> "list[str]":
+    """Who is missing at the gate with this approval; the gate is that of the run's operator, who may be somebody else."""
+    found = [*approvals.read(run_dir)[0], given]
+    good, _void = approvals.counting(gate, found, time.time())
+    return approvals.lacking(replace(gate, operator=operator), good)
 
 
 def main() -> None:
@@ -75,15 +85,19 @@ def main() -> None:
         gate = approvals.at(run_dir, p["gate"], p["operator"], p["policy"])
         run = records.read_json(os.path.join(run_dir, "run.json"))
         check_wanted(run, p["approver"], p["reason"])
+        approvals.check_not_denied(gate, approvals.bound(gate, approvals.read(run_dir)[0]))
         approvals.check_fresh(gate, time.time())
     except guards.Stop as stop:
         guards.fail(module, stop)
     approval = approvals.record(gate, p["approver"], "approval", p["reason"], p["verdict"])
+    lacking = still_lacking(gate, run_dir, approval, run.get("operator") or p["operator"])
     held, missing = [], {}
     if not module.check_mode:
         path = approvals.write(run_dir, approval)
         held, missing = stores.put_beside(path, p["stores"])
-    module.exit_json(changed=True, approval=approval, held=held, missing_from=missing, closed="result" in run)
+    module.exit_json(
+        changed=True, approval=approval, lacking=lacking, held=held, missing_from=missing, closed="result" in run
+    )
 
 
 if __name__ == "__main__":

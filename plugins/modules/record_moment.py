@@ -57,8 +57,9 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True)
     found = {"schema_version": 1, "service": p["service"], **p["moment"]}
+    inventory = records.read_json(os.path.join(p["run_dir"], "run.json")).get("inventory") or "INVENTORY"
     for target in found["targets"]:
-        target["commands"] = moment_view.commands(found, target["recovery_target"])
+        target["commands"] = moment_view.commands(found, target["recovery_target"], inventory)
     named = "transaction %(xid)s, committed at %(lsn)s" % found["damaging"]
     own = check("the transaction that did the damage was found", "one transaction", named, True)
     found["checks"] = [*p["checks"], {**own, "host": os.uname().nodename}]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pgrescue import procedures
 from pgrescue.human import hms, plural, span
+from pgrescue.models import Run
 from pgrescue.outcome import LET_GO
 from pgrescue.record import Record
 
@@ -18,6 +21,11 @@ class Advice:
     command: str | None = None
 
 
+def inventory_of(run: Run) -> str:
+    """The inventory that a run was played with, for a shell; a word to be replaced where its record does not say."""
+    return shlex.quote(run.inventory or "INVENTORY")
+
+
 def next_steps(record: Record) -> list[Advice]:
     """What is left to do, most urgent first."""
     return [*_about_the_end(record), *_about_the_data(record), *_about_the_proof(record)]
@@ -27,6 +35,10 @@ def _about_the_end(record: Record) -> Iterator[Advice]:
     run = record.run
     if run.result is None:
         yield Advice("This run is still open. See where it stands, or go on with it.", f"pgrescue resume {run.id}")
+    elif run.result == "passed" and (
+        back := procedures.load(run.procedure).way_back(inventory_of(run), run.service, run.id)
+    ):
+        yield Advice("If that was not what you wanted, take it back:", back)
     elif run.result == "failed" and run.exit_code == 7:  # noqa: PLR2004 - objective missed, recovered
         yield Advice("Find the slowest steps below and decide what would have kept the objective.")
     elif run.result == "failed" and run.exit_code == 9:  # noqa: PLR2004 - a person must decide
@@ -34,7 +46,7 @@ def _about_the_end(record: Record) -> Iterator[Advice]:
     elif run.result == "failed" and run.exit_code in LET_GO and record.story.phase("prepare") is None:
         yield Advice(
             "Nothing was changed, and the service is not held. Do what the refusal says, then plan again:",
-            f"pgrescue plan {run.procedure} -s {run.service} -i INVENTORY",
+            f"pgrescue plan {run.procedure} -s {run.service} -i {inventory_of(run)}",
         )
     elif run.result == "failed":
         yield Advice("Put the cause right, then go on where the run stopped:", f"pgrescue resume {run.id}")
@@ -71,7 +83,7 @@ def _about_the_proof(record: Record) -> Iterator[Advice]:
     if measured.clock is None and run.kind != "proof" and run.result is not None:
         yield Advice(
             "The recovery time was not measured. A witness must run before, during and after:",
-            f"ansible-playbook playbooks/protect.yml -i INVENTORY -e service={run.service}",
+            f"ansible-playbook playbooks/protect.yml -i {inventory_of(run)} -e service={run.service}",
         )
     if measured.human_wait_s and measured.rta_s and measured.human_wait_s > measured.rta_s / 2:
         yield Advice(f"People were waited for during {hms(measured.human_wait_s)}: more than half of the outage.")
@@ -81,7 +93,7 @@ def _about_the_proof(record: Record) -> Iterator[Advice]:
     if run.result == "passed" and run.kind != "proof" and (protect is None or protect.status != "ok"):
         yield Advice(
             "Make sure that the service is protected again.",
-            f"ansible-playbook playbooks/protect.yml -i INVENTORY -e service={run.service}",
+            f"ansible-playbook playbooks/protect.yml -i {inventory_of(run)} -e service={run.service}",
         )
     if run.result is not None:
         yield Advice(

@@ -22,6 +22,7 @@ from pgrescue import (
     gate,
     lab,
     lint,
+    panels,
     record,
     recovery,
     runner,
@@ -34,7 +35,9 @@ from pgrescue.options import (
     Extra,
     Inventory,
     Json,
+    ProcedureName,
     Service,
+    check_told,
     here,
     idle,
     inventory_path,
@@ -43,8 +46,9 @@ from pgrescue.options import (
     variables,
 )
 from pgrescue.outcome import LET_GO
+from pgrescue.say import say
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=(
+app = typer.Typer(cls=panels.Grouped, no_args_is_help=True, add_completion=False, help=(
     "PostgreSQL recovery runbooks that time and prove themselves.\n\n"
     "Exit codes: 0 recovered and validated, 2 usage, 3 precondition, 4 refused by a guard, 5 step failed, "
     "6 validation failed and traffic not switched, 7 recovered but an objective missed or not measured, 8 aborted, "
@@ -57,7 +61,7 @@ app.add_typer(cli_schedule.app, name="schedule")
 
 @app.command()
 def recover(
-    procedure: Annotated[str, typer.Argument(help="The runbook, such as complete_loss.")] = "complete_loss",
+    procedure: ProcedureName = "complete_loss",
     service: Service = "shop",
     inventory: Inventory = LAB,
     confirm: Annotated[str | None, typer.Option(help="The service's name, instead of typing it when asked.")] = None,
@@ -67,6 +71,7 @@ def recover(
     console = Console()
     wanted = {**gate.variables(confirm, console), **variables(extra)}
     request = recovery.Request(runbook(procedure), service, inventory_path(inventory), wanted)
+    check_told(procedure, wanted)
     raise typer.Exit(recovery.execute(request, recovery.new_id(request), console))
 
 
@@ -88,7 +93,7 @@ def resume(
     protect = found.story.phase("protect")
     if found.run.result == "aborted" or (found.run.exit_code in RECOVERED and protect and protect.status == "ok"):
         recovery.report(directory, Console())
-        typer.echo("The run has ended; there is nothing to go on with. Nothing was changed.")
+        say(Console(), "The run has ended; there is nothing to go on with. Nothing was changed.")
         raise typer.Exit(0)
     console = Console()
     wanted = {**gate.variables(confirm, console), **variables(extra)}
@@ -99,16 +104,24 @@ def resume(
 
 @app.command()
 def abort(
-    run: Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")] = "latest",
+    run: Annotated[
+        str, typer.Argument(help="The run's id or part of it; latest at a terminal alone, which asks.")
+    ] = "latest",
     inventory: Inventory = LAB,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
     """Give a run up; say which safe state it reached, what it changed and what can be done now. Takes nothing back."""
+    console = Console()
+    if run == "latest" and not gate.can_ask(console):
+        refuse("Nobody is here to ask which run is meant: pgrescue abort RUN. Nothing was changed.", 2)
     directory = here(run, inventory_path(inventory))
     idle(directory)
     ended = record.load(directory).run
     if ended.exit_code in LET_GO:
         refuse(f"Run {ended.id} has ended ({ended.result}) and holds nothing. Nothing was changed.", 4)
+    if not yes and gate.can_ask(console) and not gate.gives_up(ended, console):
+        refuse("Not confirmed. The run stays as it is; nothing was changed.", 4)
     found = close.finish(directory, "aborted")
     # whoever gives it up may be another than the one who began it
     request = recovery.Request(found.procedure, found.service, inventory_path(inventory), {"takeover": "true"})
@@ -117,8 +130,8 @@ def abort(
     if as_json:
         typer.echo(safe_state.as_json(state))
         raise typer.Exit(recovery.GAVE_UP)
-    code = recovery.report(directory, Console())
-    typer.echo("\n".join(safe_state.lines(state)))
+    code = recovery.report(directory, console)
+    say(console, "\n".join(safe_state.lines(state)))
     raise typer.Exit(code)
 
 
@@ -196,11 +209,14 @@ def mark(
     raise typer.Exit(upkeep.play("mark", service, inventory_path(inventory), {"mark_name": name}, Console()))
 
 
+panels.arrange(app)
+
+
 def main() -> None:
     """Entry point; known errors are one sentence."""
     os.environ.setdefault("CONTAINERS_CONF", str(runner.ROOT / "lab" / "containers.conf"))
     try:
         app()
     except record.RecordError as error:
-        typer.echo(str(error), err=True)
+        say(Console(stderr=True), str(error))
         sys.exit(3)

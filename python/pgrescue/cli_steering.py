@@ -11,13 +11,27 @@ import typer
 from rich.console import Console
 
 from pgrescue import gate, plan_view, record, recovery, runner, steering
-from pgrescue.options import LAB, Extra, Inventory, Json, Reason, RunName, Service, here, inventory_path, refuse
+from pgrescue.options import (
+    LAB,
+    Extra,
+    Inventory,
+    Json,
+    ProcedureName,
+    Reason,
+    RunName,
+    Service,
+    check_told,
+    here,
+    inventory_path,
+    refuse,
+)
 from pgrescue.options import runbook as known
 from pgrescue.options import variables as given
+from pgrescue.say import say
 
 
 def plan(
-    procedure: Annotated[str, typer.Argument(help="The runbook, such as complete_loss.")] = "complete_loss",
+    procedure: ProcedureName = "complete_loss",
     service: Service = "shop",
     inventory: Inventory = LAB,
     as_json: Json = False,
@@ -25,8 +39,12 @@ def plan(
 ) -> None:
     """Show what a procedure would do now, what it would lose and how long it takes. Acts on nothing."""
     request = recovery.Request(known(procedure), service, inventory_path(inventory), given(extra))
+    check_told(procedure, request.variables)
+    console = Console()
     try:
-        plan_view.show(plan_view.look(request), as_json, Console())
+        with console.status(f"Looking at {service} from all its hosts, and planning"):
+            view = plan_view.look(request)
+        plan_view.show(view, as_json, console)
     except plan_view.PlanError as error:
         refuse(str(error), error.code)
 
@@ -68,6 +86,12 @@ def approve(
         return
     expires = written["approval"]["expires"]
     typer.echo(f"{wanted['verdict'].capitalize()}: gate {gate_name} of {found.run.id}, until {expires}.")
+    if "second_person" in written["lacking"] and not deny:
+        typer.echo(
+            f"{written['approval']['by']} does not count as the second person of a run by {found.run.operator}: "
+            f'somebody else is still missing: pgrescue approve {found.run.id} --reason "..."',
+            err=True,
+        )
     for store, why in sorted(written["missing_from"].items()):
         typer.echo(f"Not in {store}: {why}", err=True)
     if not written["held"]:
@@ -76,7 +100,7 @@ def approve(
 
 def _steer(act: Callable[[Path], str], run: str) -> None:
     try:
-        typer.echo(act(record.find(runner.RUNS, run)))
+        say(Console(), act(record.find(runner.RUNS, run)))
     except steering.SteerError as error:
         refuse(str(error), error.code)
 
@@ -115,7 +139,7 @@ def rollback(
     inventory, console = inventory_path(inventory), Console()
     directory = here(run, inventory)
     try:
-        name = steering.check_rollback(directory)
+        name = steering.check_rollback(directory, inventory)
     except steering.SteerError as error:
         refuse(str(error), error.code)
     service = record.load(directory).run.service

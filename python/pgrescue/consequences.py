@@ -11,6 +11,8 @@ from pgrescue.human import moment, size, span
 
 def loss(plan: Mapping[str, Any]) -> str:
     """What the chosen way loses at most: by its own words where the plan has ways, else by the end of the archive."""
+    if plan.get("procedure") == "partial_loss":
+        return "nothing: what is missing comes back, newer rows stay, others are replaced with -e partial_replace alone"
     ways = plan.get("ways") or []
     if ways:
         return way_loss(ways[0])
@@ -23,6 +25,15 @@ def loss(plan: Mapping[str, Any]) -> str:
         age = (datetime.fromisoformat(plan["made"]) - reach).total_seconds()
         said += f", {span(max(0.0, age))} before it was planned"
     return said
+
+
+def point(plan: Mapping[str, Any]) -> str | None:
+    """The moment that was asked for; None where all of the archive is replayed."""
+    wanted = plan.get("recovery_target") or {}
+    if not wanted.get("value"):
+        return None
+    upto = "with it" if wanted.get("inclusive") else "without what came at it"
+    return f"{wanted['type']} {wanted['value']}, {upto}"
 
 
 def way_loss(way: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import sys
 import termios
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,6 +17,8 @@ from rich.console import Console
 
 from pgrescue import consequences, journal
 from pgrescue.core import approvals, records, times
+from pgrescue.models import Run
+from pgrescue.say import say
 from pgrescue.story import Story, fold
 
 UNDO = "nothing of the damaged side is deleted; pgrescue abort says what is left to do"
@@ -71,28 +74,43 @@ def answer(
     return yes
 
 
+def gives_up(run: Run, console: Console, answers: TextIO | None = None) -> bool:
+    """Ask whether a run is to be given up, by its service's name; anything else is no."""
+    said = f"Give up {run.id}, {run.procedure.replace('_', ' ')} of {run.service}? It may leave clients out."
+    console.print(said, markup=False, highlight=False)
+    return _typed(run.service, console, answers or sys.stdin) == run.service
+
+
 def name_typed(run_dir: Path, name: str, console: Console, answers: TextIO | None = None) -> str:
     """Show what the plan means and ask for the service's name; what was typed, nothing at the end of the input."""
     answers = answers or sys.stdin
     plan = records.read_json(str(run_dir / "plan.json"))
     run = records.read_json(str(run_dir / "run.json"))
-    for line in question(plan, run, name):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    typed = _typed(plan["service"], console, answers)
+    for line in question(plan, run, name, _shown(run_dir, name)):
+        say(console, line)
+    typed = _typed(plan["service"], console, answers, ", 'why' for more")
     if typed == "why":
         for line in detail(plan):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-        typed = _typed(plan["service"], console, answers)
+            say(console, line)
+        typed = _typed(plan["service"], console, answers, ", 'why' for more")
     return typed
 
 
-def question(plan: dict[str, Any], run: dict[str, Any], gate: str) -> list[str]:
+def _shown(run_dir: Path, name: str) -> list[str]:
+    """What the run wants people to see at this gate besides its plan."""
+    facts = fold(journal.read(run_dir / "timeline.jsonl").events).facts.get("gate", {})
+    return list(facts.get("shows", [])) if facts.get("gate") == name else []
+
+
+def question(plan: dict[str, Any], run: dict[str, Any], gate: str, shows: Sequence[str] = ()) -> list[str]:
     """What a person must know before they type, in lines."""
     kind = str(run.get("kind", "run")).upper()
     return [
         f"GATE {gate}  {kind}  {plan['procedure'].replace('_', ' ')} of {plan['service']}, from {socket.gethostname()}",
         f"  system:    {plan.get('system_identifier') or 'not known'}   target: {consequences.target(plan)}",
+        *_listed("found:", list(shows)),
         *_listed("will:", plan.get("changes") or []),
+        *_listed("back to:", [asked] if (asked := consequences.point(plan)) else []),
         f"  you lose:  {consequences.loss(plan)}",
         *_listed("cannot be undone:", plan.get("irreversible") or []),
         f"  undo:      {plan.get('undo') or UNDO}",
@@ -114,11 +132,11 @@ def detail(plan: dict[str, Any]) -> list[str]:
     ]
 
 
-def _typed(service: str, console: Console, answers: TextIO) -> str:
+def _typed(service: str, console: Console, answers: TextIO, more: str = "") -> str:
     """What is typed from now on: keys pressed earlier were meant for something else."""
     if answers.isatty():
         termios.tcflush(answers.fileno(), termios.TCIFLUSH)
-    asked = f"Type the service's name ({service}) to go on, 'why' for more; anything else stops."
+    asked = f"Type the service's name ({service}) to go on{more}; anything else stops."
     console.print(asked, markup=False, highlight=False)
     console.file.flush()
     return answers.readline().strip()

@@ -90,6 +90,7 @@ class Run(Model):
     service: str
     system_identifier: str | SkipJsonSchema[None] = None
     operator: str | SkipJsonSchema[None] = None
+    inventory: str | SkipJsonSchema[None] = None  # that it was played with, as the next command shall name it
     versions: dict[str, str] = Field(default_factory=dict)
     plan_digest: Sha256 | SkipJsonSchema[None] = None
     objectives: Objectives = Field(default_factory=Objectives)
@@ -238,6 +239,7 @@ class Plan(Model):
     tables: list[str] | SkipJsonSchema[None] = None
     changes: list[str] = Field(default_factory=list)
     irreversible: list[str] = Field(default_factory=list)
+    undo: str | SkipJsonSchema[None] = None  # how it is taken back, where that is not as of every recovery
 
 
 class Approval(Model):

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.console import Console
 
-from pgrescue import record, recovery, runner
+from pgrescue import procedures, record, recovery, runner
+from pgrescue.say import say
 
 Service = Annotated[
     str, typer.Option("--service", "-s", envvar="PGRESCUE_SERVICE", help="The service: an inventory group.")
 ]
 Inventory = Annotated[str, typer.Option("--inventory", "-i", envvar="PGRESCUE_INVENTORY", help="The inventory.")]
-Extra = Annotated[list[str] | None, typer.Option("--extra", "-e", help="A variable for the playbook, key=value.")]
+Extra = Annotated[
+    list[str] | None, typer.Option("--extra", "-e", help="A variable for the playbook, key=value, or a JSON object.")
+]
 RunName = Annotated[str, typer.Argument(help="The run's id, part of it, or latest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the record.")]
+ProcedureName = Annotated[str, typer.Argument(help=f"The runbook: {', '.join(procedures.recoveries())}.")]
 LAB = "inventories/lab"
 RECOVERED = (0, 7)
 
 
 def refuse(sentence: str, code: int) -> NoReturn:
     """Say why and leave."""
-    typer.echo(sentence, err=True)
+    say(Console(stderr=True), sentence)
     raise typer.Exit(code)
 
 
@@ -39,16 +46,39 @@ def inventory_path(inventory: str) -> str:
 def runbook(procedure: str) -> str:
     """The procedure's name, when there is such a runbook."""
     if not (runner.ROOT / "playbooks" / f"{procedure}.yml").exists():
-        refuse(f"There is no runbook playbooks/{procedure}.yml. Nothing was changed.", 2)
+        known = ", ".join(procedures.recoveries())
+        refuse(f"There is no runbook playbooks/{procedure}.yml; there are {known}. Nothing was changed.", 2)
     return procedure
 
 
-def variables(extra: list[str] | None) -> dict[str, str]:
-    """`key=value` options as a mapping."""
-    pairs = [item.partition("=") for item in extra or []]
-    if any(not value for _key, sep, value in pairs if not sep):
-        refuse("A variable is given as key=value. Nothing was changed.", 2)
-    return {key: value for key, _sep, value in pairs}
+def check_told(procedure: str, told: Mapping[str, Any]) -> None:
+    """Refuse at once what the runbook would refuse after it had looked at every host."""
+    lacking = procedures.load(procedure).lacking(told)
+    if lacking:
+        wanted = " ".join(f"-e {name}=..." for name in lacking)
+        refuse(f"{procedure} needs to be told {wanted} (docs/runbooks/{procedure}.md). Nothing was changed.", 2)
+
+
+def variables(extra: list[str] | None) -> dict[str, Any]:
+    """Options as a mapping: `key=value`, or a JSON object as ansible-playbook takes it."""
+    found: dict[str, Any] = {}
+    for item in extra or []:
+        key, sep, value = item.partition("=")
+        if item.lstrip().startswith("{"):
+            found |= _object(item)
+        elif sep and key:
+            found[key] = value
+        else:
+            refuse("A variable is given as key=value, or as a JSON object. Nothing was changed.", 2)
+    return found
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        refuse(f"-e {text}: that is no JSON object: {error}. Nothing was changed.", 2)
+    return found
 
 
 def here(run: str, inventory: str) -> Path:

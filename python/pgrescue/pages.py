@@ -81,6 +81,7 @@ def page(name: str, known: Mapping[str, Review]) -> str:
         undo=spec.get("undo") or {},
         skippable=spec.get("skippable") or {},
         rollback=spec.get("rollback"),
+        taken_back_by=procedures.load(name).way_back("INVENTORY", "SERVICE", "RUN"),
         examples=str(spec.get("examples") or "").strip(),
         version=version(),
         digest=digest,

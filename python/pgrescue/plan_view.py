@@ -16,6 +16,7 @@ from rich.console import Console
 from pgrescue import consequences, procedures, recovery, runner
 from pgrescue.core.journal import LOOKING
 from pgrescue.human import span
+from pgrescue.say import say
 
 WRONG_USE, PRECONDITION = 2, 3
 _NO_STEPS = ("Validating arguments against arg spec", "Go on when this phase is over")  # the runbooks' own bookkeeping
@@ -92,9 +93,14 @@ def look(request: recovery.Request) -> View:
 def command(request: recovery.Request, plan: Mapping[str, Any]) -> str:
     """What is typed to do this: as it was asked for, and where another standby could be chosen by then, on this one."""
     pinned = {"recovery_on": str(plan["target_host"])} if plan.get("method") == "promote" else {}
-    extra = "".join(f" -e {shlex.quote(f'{key}={value}')}" for key, value in {**pinned, **request.variables}.items())
+    told = {**pinned, **request.variables}
+    extra = "".join(f" -e {shlex.quote(_told(key, value))}" for key, value in told.items())
     inventory = "" if request.inventory.endswith(LAB) else f" -i {shlex.quote(request.inventory)}"
     return f"pgrescue recover {request.procedure} -s {request.service}{inventory}{extra}"
+
+
+def _told(key: str, value: Any) -> str:
+    return f"{key}={value}" if isinstance(value, str) else json.dumps({key: value})
 
 
 def listed(request: recovery.Request) -> str:
@@ -132,6 +138,7 @@ def lines(view: View) -> list[str]:
     said = [
         f"PLAN  {view.procedure.replace('_', ' ')} of {view.service}   system {plan.get('system_identifier')}",
         f"  target     {consequences.target(plan)}",
+        *([f"  back to    {asked}"] if (asked := consequences.point(plan)) else []),
         f"  you lose   {consequences.loss(plan)}",
     ]
     for place, way in enumerate(consequences.ways(plan)):
@@ -162,4 +169,4 @@ def show(view: View, as_json: bool, console: Console) -> None:
         print(json.dumps(view.dump(), indent=2), file=console.file)
         return
     for line in lines(view):
-        console.print(line, markup=False, highlight=False, width=min(console.width, 80))
+        say(console, line)

@@ -24,6 +24,16 @@ class Procedure:
     skippable: Mapping[str, str] = field(default_factory=dict)  # step: what is missing then
     undo: Mapping[str, str] = field(default_factory=dict)  # phase: how it is taken back
     rollback: str | None = None  # a runbook
+    taken_back_by: str | None = None  # a command of inventory, service and run, where no rollback is
+    needed: tuple[str, ...] = ()  # what it must be told when it begins
+
+    def lacking(self, told: Mapping[str, object]) -> list[str]:
+        """What it must be told and was not."""
+        return [name for name in self.needed if not told.get(name)]
+
+    def way_back(self, inventory: str, service: str, run: str) -> str | None:
+        """The command that takes a run back where `rollback` cannot; None where there is none."""
+        return self.taken_back_by and self.taken_back_by.format(inventory=inventory, service=service, run=run)
 
 
 def load(name: str) -> Procedure:
@@ -36,6 +46,18 @@ def load(name: str) -> Procedure:
         said.get("skippable", {}),
         said.get("undo", {}),
         said.get("rollback"),
+        said.get("taken_back_by"),
+        tuple(said.get("needed", ())),
+    )
+
+
+def recoveries() -> list[str]:
+    """The runbooks that a person may begin and go on with: those that take a service's name typed, and a run."""
+    texts = {path: path.read_text(encoding="utf-8") for path in (runner.ROOT / "playbooks").glob("*.meta.yml")}
+    return sorted(
+        path.name.removesuffix(".meta.yml")
+        for path, text in texts.items()
+        if "\n      confirm:" in text and "\n      run_id:" in text
     )
 
 

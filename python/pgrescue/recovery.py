@@ -17,6 +17,7 @@ from rich.console import Console
 from pgrescue import display, gate, record, runner, safe_state, verdict
 from pgrescue.close import finish
 from pgrescue.core import controllers
+from pgrescue.say import say
 
 WRONG_USE, REFUSED, GAVE_UP = 2, 4, 8
 STOPPED_HALFWAY = (5, 6, 9)
@@ -54,7 +55,7 @@ def execute(request: Request, run_id: str, console: Console) -> int:
         play.cancelled.set()
         play.wait()
         console.print("Stopped here. What a host was doing may go on there; nothing was taken back.")
-        console.print(f"Go on: pgrescue resume {run_id}    Give up: pgrescue abort {run_id}", soft_wrap=True)
+        say(console, f"Go on: pgrescue resume {run_id}    Give up: pgrescue abort {run_id}")
         return GAVE_UP
     code = play.wait()
     if code and not (run_dir / "run.json").exists():
@@ -62,19 +63,19 @@ def execute(request: Request, run_id: str, console: Console) -> int:
             console.print(play.failures()[0], highlight=False)
             return runner.WRONG_USE
         why = "\n".join(play.failures()) or play.output()
-        console.print(why, markup=False, soft_wrap=True, highlight=False)
+        say(console, why)
         console.print("The run did not begin. Nothing was changed.")
         return play.exit_code()
     if code and refused(run_dir):
         for said in play.failures():
-            console.print(said, soft_wrap=True, highlight=False, markup=False)
+            say(console, said)
         play.forget()
         if not busy(run_dir):
             finish(run_dir)
         return REFUSED
     if code:
         for said in close(request, run_id):
-            console.print(said, soft_wrap=True, highlight=False, markup=False)
+            say(console, said)
     play.forget()
     return report(run_dir, console)
 
@@ -130,20 +131,20 @@ def report(run_dir: Path, console: Console) -> int:
     """Say how a run ended and where its report is; its exit code."""
     found = record.load(run_dir)
     for said in verdict.broken_glass(found):
-        console.print(said, soft_wrap=True, highlight=False, markup=False, style="bold red")
+        say(console, said, style="bold red")
     why = next((event.detail for event in found.story.failures if event.detail), None)
     if found.run.result == "failed" and why:
-        console.print(f"Why: {why}", soft_wrap=True, highlight=False, markup=False)  # whole; the display cuts it
-    console.print(verdict.verdict_line(found), soft_wrap=True, highlight=False)
+        say(console, f"Why: {why}")  # whole; the display cuts it
+    say(console, verdict.verdict_line(found))
     for event in (*found.story.failures, *found.story.notes):
         if event.phase == "protect" and event.detail:
-            console.print(f"Left undone: {event.detail}", soft_wrap=True, highlight=False, markup=False)
+            say(console, f"Left undone: {event.detail}")
     if found.run.kind != "proof" and (found.run.result is None or found.run.exit_code in STOPPED_HALFWAY):
         state = safe_state.reached(found, predicted(found.run.procedure))
         for said in safe_state.lines(state):
-            console.print(said, soft_wrap=True, highlight=False, markup=False)
+            say(console, said)
     if found.run.result is not None:
-        console.print(f"Report: {run_dir / 'report.html'}", soft_wrap=True, highlight=False)
+        say(console, f"Report: {run_dir / 'report.html'}")
     return found.run.exit_code if found.run.exit_code is not None else 5
 
 

@@ -14,12 +14,13 @@ from rich.text import Text
 
 from pgrescue import incidents, record, runner, triage
 from pgrescue.human import moment, size, span
+from pgrescue.triage_view import headline
 
 NAMES = 17  # columns of a row's name
 FRESH_S = 30.0  # how old the word of a watch may be
+ONCE_MORE = ", gone on with: measures no way"  # an interruption is in its time
 LIST_S = 30  # whoever asks how things stand has more patience than who waits for a proposal, in seconds
 FINE, WRONG = 0, 1
-SIGNS = {"page": ("!!", "bold red"), "ticket": (" !", "yellow"), "none": ("ok", "green")}
 
 
 def run(service: str, inventory: str, as_json: bool, console: Console) -> int:
@@ -54,7 +55,10 @@ def last_drill(runs: Path, service: str) -> dict[str, Any] | None:
         if found.run.service == service and found.run.kind == "drill" and found.run.result:
             at = datetime.strptime(directory.name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
             measured = {"rta_s": found.measurement.rta_s} if found.measurement.rta_s is not None else {}
-            return {"procedure": found.run.procedure, "result": found.run.result, "at": at.isoformat(), **measured}
+            begun = [e for e in found.journal.events if e.event == "start" and not e.phase and not e.step]
+            again = {"interrupted": True} if len(begun) > 1 else {}
+            drill = {"procedure": found.run.procedure, "result": found.run.result, "at": at.isoformat()}
+            return {**drill, **measured, **again}
     return None
 
 
@@ -67,9 +71,9 @@ def open_incident(service: str) -> str | None:
 def render(said: dict[str, Any]) -> Group:
     """One screen of 80 columns."""
     situation = said["situation"]
-    sign, style = SIGNS[situation["level"]]
+    sign, says, style = headline(said["service"], situation, said["degraded"])
     now = datetime.fromisoformat(said["at"])
-    parts: list[RenderableType] = [_sentence(sign, f"{said['service']}: {situation['says']}", style)]
+    parts: list[RenderableType] = [_sentence(sign, says, style)]
     parts.append(_row("NOW", f"{now:%H:%M:%S} UTC  ({now.astimezone():%H:%M:%S %Z} here)"))
     parts.append(_row("PRIMARY", str(situation["about"] or "nobody knows")))
     if said["incident"]:
@@ -88,8 +92,9 @@ def render(said: dict[str, Any]) -> Group:
         _row("PROMISED", f"back within {span(promised.get('rto_s'))}, losing {span(promised.get('rpo_s'))} at most")
     )
     drill = said["last_drill"]
+    again = ONCE_MORE if drill and drill.get("interrupted") else ""
     words = (
-        f"{drill['procedure']}, {drill['result']}, {span(drill.get('rta_s'))}, {_ago(drill['at'], now)} ago"
+        f"{drill['procedure']}, {drill['result']}, {span(drill.get('rta_s'))}, {_ago(drill['at'], now)} ago{again}"
         if drill
         else "none here"
     )
@@ -109,7 +114,7 @@ def _way(way: dict[str, Any]) -> str:
     name = f"{way['method'].replace('_', ' ')} {way.get('host') or way.get('backup') or ''}"
     if "closed" in way:
         return f"{name:<32} no: {way['closed']}"
-    took = span(way["takes_s"]) if "takes_s" in way else "never measured"
+    took = span(way["takes_s"]) if "takes_s" in way else "never measured in one go"
     worst = f" (at worst {span(way['takes_p95_s'])})" if "takes_p95_s" in way else ""
     lost = (
         f"loses {span(way['loses_s'])}"

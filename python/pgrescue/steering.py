@@ -75,10 +75,16 @@ def note(directory: Path, text: str) -> str:
     return f"Noted in run {directory.name}."
 
 
-def check_rollback(directory: Path) -> str:
+def check_rollback(directory: Path, inventory: str = "INVENTORY") -> str:
     """The runbook that takes a run back, or a refusal."""
     run = record.load(directory).run
-    name = procedures.load(run.procedure).rollback
+    procedure = procedures.load(run.procedure)
+    name, command = procedure.rollback, procedure.way_back(inventory, run.service, run.id)
+    if command:
+        raise SteerError(
+            f"{run.procedure} moves no traffic and opens no window. Nothing was changed. To take it back: {command}",
+            PRECONDITION,
+        )
     if name is None:
         again = (
             "the way back is another switchover"

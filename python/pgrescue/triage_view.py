@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from pgrescue.human import size, span
+from pgrescue.human import plural, size, span
 
 SHOWN = 12  # facts; the rest is in --json
 LOOKS = {"page": ("!!", "bold red"), "ticket": (" !", "yellow"), "none": ("ok", "green")}
 
 
+def headline(service: str, situation: Mapping[str, Any], degraded: Sequence[str]) -> tuple[str, str, str]:
+    """Sign, sentence and style of the first line, which contradicts nothing that follows."""
+    sign, style = LOOKS[situation["level"]]
+    if situation["level"] != "none" or not degraded:
+        return sign, f"{service}: {situation['says']}", style
+    sign, style = LOOKS["ticket"]
+    be = "is" if len(degraded) == 1 else "are"
+    return sign, f"{service}: clients are served; {plural(len(degraded), 'thing')} {be} degraded.", style
+
+
 def render(found: Mapping[str, Any]) -> Group:
     """All of it, in the order in which it is needed."""
     situation = found["situation"]
-    sign, style = LOOKS[situation["level"]]
+    degraded = found.get("standing", {}).get("degraded", [])
+    sign, says, style = headline(found["service"], situation, degraded)
     about = f"  ({situation['about']})" if situation["about"] and situation["level"] != "none" else ""
-    head = Text.assemble((f"{sign} {found['service']}: {situation['says']}{about}", style))
+    head = Text.assemble((f"{sign} {says}{about}", style))
     parts: list[RenderableType] = [head, *_facts(situation)]
+    for sentence in degraded[situation["level"] != "none" :]:  # the first of them is the head line then
+        parts.append(Padding(Text(f" ! {sentence}", style="yellow"), (0, 0, 0, 2)))
     if "proposed" in found:
         parts += _proposed(found["proposed"])
         parts += _others(found["not_offered"], situation)

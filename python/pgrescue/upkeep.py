@@ -11,6 +11,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from pgrescue import recovery, runner
+from pgrescue.say import say
 
 Engine = Literal["physical", "dump"]
 GROUPS: dict[Engine, str] = {"physical": "postgres", "dump": "dump"}  # whose hosts the service must share
@@ -75,7 +76,7 @@ def play(procedure: str, service: str, inventory: str, variables: Mapping[str, A
     with console.status(sentence):
         code, said, results = handed_over(procedure, service, inventory, variables)
     if code:
-        console.print("\n".join(said), markup=False, highlight=False, soft_wrap=True)
+        say(console, "\n".join(said))
     else:
         console.print(json.dumps(results, indent=2) if results else f"{sentence}: done", highlight=False)
     return code

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from pgrescue import cli, close, record, recovery, runner
+import typer
+from pgrescue import cli, close, gate, panels, record, recovery, runner
 from pgrescue.core import controllers, records
 from run_fixture import Synthetic, failed_restore
 from typer.testing import CliRunner
@@ -34,6 +35,33 @@ def ask(*arguments):
 
 def contents(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_every_command_stands_in_one_panel_of_the_help():
+    there = set(typer.main.get_command(cli.app).commands)
+    assert sorted(panels.ORDER) == sorted(there), "each command once"
+    code, said = ask("--help")
+    assert code == 0
+    places = [said.index(name) for name in panels.PANELS]
+    assert places == sorted(places)
+
+
+def test_a_run_is_given_up_by_its_services_name_and_without_a_terminal_by_its_id(tmp_path, monkeypatch):
+    directory = Synthetic(timeline=failed_restore()).write(tmp_path)
+    run = records.read_json(str(directory / "run.json"))
+    still = {k: v for k, v in run.items() if k not in ("result", "exit_code")}
+    records.write_json(str(directory / "run.json"), {**still, "procedure": "complete_loss"})
+    before, closed = contents(directory), []
+    monkeypatch.setattr(recovery, "close", lambda request, run_id: closed.append(run_id))
+    code, said = ask("abort", "--yes")
+    assert (code, "Nobody is here to ask which run" in said) == (2, True)
+    monkeypatch.setattr(gate, "can_ask", lambda console: True)
+    for typed in ("y\n", "\n", ""):
+        answer = CliRunner().invoke(cli.app, ["abort", directory.name], input=typed)
+        assert (answer.exit_code, "may leave clients out" in " ".join(answer.output.split())) == (4, True)
+    assert (contents(directory), closed) == (before, [])
+    assert CliRunner().invoke(cli.app, ["abort", directory.name], input="shop\n").exit_code == 8
+    assert closed == [directory.name]
 
 
 def test_a_run_that_ended_cannot_be_given_up(tmp_path):

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pgrescue import incidents, runner, status, triage_view
+from pgrescue import incident_view, incidents, runner, status, triage_view
 from pgrescue.cli import app
-from pgrescue.core import proposals, standing
+from pgrescue.core import journal, proposals, standing
 from rich.console import Console
+from run_fixture import Synthetic
+from scenes import well
 from test_situations import MATRIX, judge, request
 from typer.testing import CliRunner
 
@@ -102,14 +104,73 @@ def test_triage_and_status_fit_eighty_columns(seen):
     looks, known = seen()
     situation = judge(looks, **known)
     asked = request(looks)
-    found = {"service": "shop", "situation": situation, **proposals.propose(situation, asked), "took_s": 4.2}
     said = facts(situation, asked)
+    stands = {"standing": {"degraded": said["degraded"]}}
+    found = {"service": "shop", "situation": situation, **proposals.propose(situation, asked), "took_s": 4.2, **stands}
     for drawn in (triage_view.render(found), status.render(said)):
         console = Console(width=80, record=True, no_color=True)
         with console.capture() as capture:
             console.print(drawn, highlight=False)
         assert all(len(line) <= 80 for line in capture.get().splitlines())
-        assert situation["says"].split(".")[0][:40] in " ".join(capture.get().split())
+        shown = " ".join(capture.get().split())
+        if situation["level"] == "none" and said["degraded"]:
+            assert f"clients are served; {len(said['degraded'])} thing" in shown and "Nothing is wrong" not in shown
+        else:
+            assert situation["says"].split(".")[0][:40] in shown
+
+
+def test_an_incident_names_where_each_clock_starts_and_says_the_same_once(runs):
+    case, _new = incidents.begin(runs, "shop", "watch", SITUATION, datetime.now(UTC) - timedelta(seconds=4))
+    for _ in range(20):
+        case.change("watch", "note", None, "it does not run", proposed=[{"says": "Start it", "command": "pgrescue x"}])
+    with journal.Journal(str(case.folder / "timeline.jsonl"), "watch") as timeline:
+        for _ in range(3):
+            timeline.write("note", host="app1", detail="Connection refused")
+    incidents.decide(case, "root@vm", "restart it")
+
+    def shown() -> str:
+        console = Console(width=120, record=True, no_color=True)
+        with console.capture() as capture:
+            console.print(incident_view.render(case), highlight=False)
+        return capture.get()
+
+    assert "open: The server does not run." in shown() and "PROPOSED" in shown()
+    incidents.resolve(case, "root@vm", "it runs")
+    said = shown()
+    assert "resolved: The server does not run." in said and "PROPOSED" not in said
+    assert "last served, until it was detected" in said and "detected, until it was resolved" in said
+    assert "root@vm: decided: restart it" in said
+    assert said.count("Connection refused") == 1 and "app1: Connection refused  (3 times, until " in said
+
+
+def test_a_silent_host_of_a_service_that_is_well_is_named():
+    looks = well()
+    looks["db3"] = {"unreachable": "connect to host db3 port 22: No route to host"}
+    situation, asked = judge(looks, standbys=[]), request(looks)
+    assert situation["level"] == "none"
+    asked = {**asked, "states": {host: seen for host, seen in asked["states"].items() if host != "db3"}}
+    said = facts(situation, asked)
+    assert [words for words in said["degraded"] if words.startswith("db3 does not say what it is")]
+    console = Console(width=80, record=True, no_color=True)
+    stands = {"standing": {"degraded": said["degraded"]}, "took_s": 1.0}
+    for drawn in (status.render(said), triage_view.render({"service": "shop", "situation": situation, **stands})):
+        with console.capture() as capture:
+            console.print(drawn)
+        assert "db3 does not say what it is" in " ".join(capture.get().split())
+
+
+def test_a_drill_that_was_gone_on_with_is_said_to_measure_no_way(runs):
+    directory = Synthetic().write(runs)
+    run = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps({**run, "kind": "drill", "result": "passed", "exit_code": 0}))
+    drill = status.last_drill(runs, run["service"])
+    assert drill is not None and "interrupted" not in drill
+    with (directory / "timeline.jsonl").open("a") as lines:
+        first = json.loads((directory / "timeline.jsonl").read_text().splitlines()[0])
+        assert (first["event"], first.get("phase"), first.get("step")) == ("start", None, None)
+        lines.write(json.dumps(first) + "\n")
+    drill = status.last_drill(runs, run["service"])
+    assert drill is not None and drill["interrupted"]
 
 
 @pytest.mark.parametrize(("problem", "words"), [("the store hangs", "not known"), (None, "never")])

@@ -128,6 +128,23 @@ def test_a_plan_is_refused_with_its_exit_code(changes, code):
     assert stop.value.exit_code == code
 
 
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("db2", "db2 has no copy that could be promoted: it is primary; other standbys: db1."),
+        ("spare1", "spare1 has no copy that could be promoted: it is spare; other standbys: db1."),
+        ("db9", "db9 has no copy that could be promoted: it is no host of the service; other standbys: db1."),
+    ],
+)
+def test_a_host_that_cannot_be_promoted_is_named_with_those_that_can(target, says):
+    hosts = {**request()["hosts"], "db2": {**request()["hosts"]["spare1"], "address": "10.0.0.9"}}
+    states = {"db1": STANDBY, "db2": {**STANDBY, "role": "primary"}, "spare1": SPARE}
+    with pytest.raises(Stop) as stop:
+        plans.make(request(hosts=hosts, states=states, planned=True, methods=["promote"], target=target), "run-1")
+    assert str(stop.value).startswith(says)
+    assert "complete_loss" not in str(stop.value)
+
+
 PATRONIS = {"managed_by": "Patroni", "timeline": 1}
 MANAGED = {
     "db1": {**STANDBY, **PATRONIS, "role": "primary"},
@@ -243,6 +260,8 @@ def test_an_old_primary_that_is_not_as_it_was_left_does_not_go_on(changes, why):
     with pytest.raises(Stop, match=why) as stop:
         plans.make(request(states={"db1": {**FENCED, **changes}}, methods=["return"], undoes=LEFT), "run-1")
     assert stop.value.exit_code == PRECONDITION
+    assert str(stop.value).startswith("db1 cannot be gone back to: it ")
+    assert "complete_loss" not in str(stop.value)
 
 
 def test_what_a_way_loses_is_told_in_seconds_of_acknowledged_commits():

@@ -107,14 +107,22 @@ def test_a_run_goes_on_when_somebody_on_another_machine_approves(site):
     assert (code, "Nobody is here to ask" in said) == (4, True), said
     code, said = pgrescue(site, "approve", RUN, "--reason", "seen it", "--confirm", "orders", *where)
     assert (code, "'orders' was typed" in said) == (4, True), said
+    code, said = pgrescue(site, "approve", RUN, "--reason", "seen it", "--confirm", "shop", *where, who="alice@laptop")
+    assert (code, "alice@laptop does not count as the second person of a run by alice@bastion" in said) == (0, True)
     code, said = pgrescue(site, "approve", RUN, "--reason", "seen it", "--confirm", "shop", "--json", *where)
     assert code == 0, said
+    # as the next command shall name it: from above the folder of the runbooks where it lies there
+    assert records.read_json(str(site / "ours" / RUN / "run.json"))["inventory"] == site.name
     written = json.loads(said[said.index("{") :])
     assert (written["approval"]["by"], written["missing_from"]) == ("bob@laptop", {})
     code, said = gated(site)
     assert (code, (site / "changed").exists(), (site / "standby").exists()) == (0, True, True), said
     passed = [e["detail"] for e in events(site) if e["event"] == "approval" and e["status"] == "approved"]
-    assert passed == ["alice@bastion, by confirm: typed the service's name", "bob@laptop, by approval: seen it"]
+    assert passed == [
+        "alice@bastion, by confirm: typed the service's name",
+        "alice@laptop, by approval: seen it",
+        "bob@laptop, by approval: seen it",
+    ]
 
 
 def test_a_run_waits_at_the_gate_and_says_for_whom(site):

@@ -240,6 +240,24 @@ def test_a_run_that_has_ended_is_not_approved(run_dir):
     assert refused(approve(run_dir), 4, "has ended (aborted)")
 
 
+def test_a_run_that_passed_its_gates_or_was_told_no_takes_no_late_yes(run_dir):
+    run = records.read_json(str(run_dir / "run.json"))
+    records.write_json(str(run_dir / "run.json"), {**run, "result": "failed", "exit_code": 7})
+    assert refused(approve(run_dir), 4, "has ended (failed)")
+    records.write_json(str(run_dir / "run.json"), {**run, "result": "failed", "exit_code": 4})
+    assert not approve(run_dir).get("failed")  # it stopped for want of somebody, and is gone on with
+    plant(run_dir, verdict="denied", by=ALICE, reason="'shpo' was typed", given=ago(1000), expires=ago(100))
+    before = files(run_dir)
+    assert refused(approve(run_dir), 4, "alice@bastion said no: 'shpo' was typed", "pgrescue recover complete_loss")
+    assert files(run_dir) == before
+
+
+def test_an_approval_says_who_is_missing_all_the_same(run_dir):
+    assert approve(run_dir, by=ALICE)["lacking"] == ["second_person"]
+    assert approve(run_dir)["lacking"] == []
+    assert approve(run_dir, by=ALICE, policy=POLICY)["lacking"] == []
+
+
 def test_check_mode_asks_nobody_and_writes_nothing(run_dir):
     before = files(run_dir)
     for name in ("require_approval", "gate_state"):
@@ -355,6 +373,14 @@ def test_whatever_else_is_typed_stops_the_run(run_dir, terminal, typed):
     terminal.types_when_asked(typed)
     assert not asked(run_dir, terminal)
     assert refused(require(run_dir, confirm="shop"), 4, "alice@bastion said no")
+
+
+def test_what_the_run_wants_seen_is_shown_at_its_gate_and_at_no_other(run_dir):
+    write(run_dir, {"event": "start"}, *passes(state(run_dir, wait_s=9, shows=["orders: 3 missing"])))
+    for name, shown in (("plan", True), ("merge_ab12", False)):
+        screen = io.StringIO()
+        gate.name_typed(run_dir, name, Console(file=screen), io.StringIO("shop\n"))
+        assert ("found:     orders: 3 missing" in screen.getvalue()) == shown
 
 
 def test_what_was_typed_ahead_is_not_an_answer(run_dir, terminal):

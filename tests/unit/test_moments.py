@@ -219,5 +219,7 @@ def test_the_page_is_80_columns_wide_and_its_commands_can_be_typed():
     assert "-e recover_to=lsn:0/400 -e recover_exclusive=true" in typed
     assert "-e recover_to=name:p" in typed
     assert "partial_database" not in typed  # which is named as the service
+    here = moment_view.commands(moment(), {"type": "lsn", "value": "0/5", "inclusive": False}, "inventories/my prod")
+    assert all(" -i 'inventories/my prod' -e service=" in command for command in here)
     other = moment_view.commands({**moment(), "database": "Books"}, {"type": "name", "value": "p", "inclusive": True})
     assert "-e partial_tables=public.orders -e partial_database=Books -e partial_to=name:p" in other[0]

@@ -187,16 +187,19 @@ def test_a_person_agrees_to_a_difference_and_to_no_other(tmp_path):
     }
     asked = {"run_dir": str(run_dir), "service": "shop", "difference": {"digest": "a" * 64, "tables": [one]}}
     agree = module("agreed_difference")
+    resume = "pgrescue resume run -i INVENTORY --confirm shop"
     for typed in ({}, {"confirm": "shp"}):
-        assert refused(
-            agree(**asked, **typed), 4, "2 missing", "1 differ", "4 newer", "-e run_id=run", "-e confirm=shop"
-        )
+        assert refused(agree(**asked, **typed), 4, "2 missing", "1 differ", "4 newer", resume)
     assert (run_dir / "difference.json").exists()
+    gates = {ok(agree(**asked, asks=True, replace=chosen))["gate"] for chosen in ([], ["public.orders"])}
+    assert len(gates) == 2, "a yes to one is none to the other"
+    assert all(name.startswith("merge_") for name in gates)
     assert not (run_dir / "agreement.json").exists()
     assert refused(agree(**asked, confirm="shop", replace=["public.other"]), 4, "chosen tables only")
     first = ok(agree(**asked, confirm="shop", replace=["public.orders"]))["agreement"]
     again = ok(agree(**asked))  # after a kill nobody need type it again
     assert (again["agreement"], again["changed"]) == (first, False)
+    assert ok(agree(**asked, asks=True))["gate"] == ""
     assert refused(agree(**{**asked, "difference": {"digest": "b" * 64, "tables": [one]}}), 4, "nobody confirmed it")
     blocked = {"digest": "b" * 64, "tables": [{**one, "blocked": ["1 by orders_reference_key, such as (7)"]}]}
     assert refused(agree(**{**asked, "difference": blocked}, confirm="shop"), 4, "orders_reference_key", "They stay")

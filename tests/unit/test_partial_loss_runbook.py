@@ -4,10 +4,13 @@ What hosts say of themselves is given. The copy is restored by the same modules 
 to whom the Python that runs the tests may be closed.
 """
 
+import io
 import json
 import os
 import subprocess
 import sys
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -16,7 +19,9 @@ import yaml
 from backups import repositories_of
 from modules import as_user, module
 from partial import TABLES
-from postgres import PostgresServer, programs
+from pgrescue import gate
+from postgres import PostgresServer, programs, until
+from rich.console import Console
 
 HOUSE = Path(__file__).parents[2]
 VERSION = int(programs().parent.name)
@@ -176,6 +181,7 @@ def test_check_mode_shows_the_plan_and_what_cannot_be_is_refused_with_nothing_le
 def test_rows_come_back_from_a_backup_and_an_undo_takes_them_away_again(service, runbook, tmp_path, monkeypatch):
     monkeypatch.setenv("PGBACKREST_CONFIG", str(service.config))
     monkeypatch.setenv("PGUSER", "postgres")
+    monkeypatch.setenv("PGRESCUE_OPERATOR", "nobody")
     ask(service, "SELECT pg_create_restore_point('before_damage')")
     ask(service, "DELETE FROM events; UPDATE orders SET last_payment = NULL; DELETE FROM payments WHERE id > 100")
     ask(service, "INSERT INTO payments (paid_for, amount) VALUES (5, 5)")
@@ -189,14 +195,24 @@ def test_rows_come_back_from_a_backup_and_an_undo_takes_them_away_again(service,
     assert "is for tables" in runbook("partial_loss", *going_on, "-e", "partial_tables=public.orders")[1]
     code, said = runbook("partial_loss", *going_on)
     assert code == 2, said
-    assert "nobody confirmed it" in said, said
+    assert f"pgrescue resume {RUN} -i {tmp_path.name} --confirm test" in said, said
     assert closed(run_dir) == ("failed", 4)
     assert ask(service, "SELECT count(*) FROM payments") == 101
     counted = {one["table"]: one for one in json.loads((run_dir / "difference.json").read_text())["tables"]}
     assert (counted["public.payments"]["missing"], counted["public.payments"]["newer"]) == (500, 1)
     assert not list(service.server.folder.glob("partial-test*")), "the copy is removed"
-    code, said = runbook("partial_loss", *going_on, "-e", "confirm=test")
+    screen, since = Console(file=io.StringIO()), datetime.now(UTC)
+
+    def sit():
+        until(lambda: gate.wanted(run_dir, "nobody", since), 60, "the question")
+        gate.answer(run_dir, gate.wanted(run_dir, "nobody", since), "nobody", screen, io.StringIO("test\n"))
+
+    person = threading.Thread(target=sit)
+    person.start()
+    code, said = runbook("partial_loss", *going_on, "-e", "run_gate_wait_s=60")
+    person.join()
     assert code == 0, said
+    assert "public.payments: 500 missing" in screen.file.getvalue()
     assert ask(service, "SELECT count(*) FROM payments") == 601
     assert ask(service, "SELECT count(*) FROM events") == 900
     checks = json.loads((run_dir / "checks.json").read_text())
@@ -205,7 +221,6 @@ def test_rows_come_back_from_a_backup_and_an_undo_takes_them_away_again(service,
     code, said = runbook("partial_loss", *going_on)
     assert (code, ask(service, "SELECT count(*) FROM payments")) == (0, 601), said
     undo = ["-e", f"undo_run={RUN}", "-e", "run_id=20261124T022050Z-test-undo_merge"]
-    monkeypatch.setenv("PGRESCUE_OPERATOR", "nobody")
     (tmp_path / "locks/test.json").unlink()  # as closing the run does
     code, said = runbook("undo_merge", *undo)
     assert code == 2, said

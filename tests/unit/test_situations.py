@@ -431,6 +431,7 @@ def test_places_that_are_not_equipped_see_nothing_and_are_named():
         looks[place]["write"].update(ok=False, problem="fe_sendauth: no password supplied", unequipped=True)
     found = judge(looks)
     assert found["state"] == "well" and len(found["doubts"]) == 3
+    assert all("not equipped" in one["says"] and "playbooks/keep_watch.yml" in one["says"] for one in found["doubts"])
 
 
 def test_a_broken_login_on_the_host_is_no_hung_server():

@@ -9,7 +9,20 @@ import jsonschema
 import pytest
 import yaml
 from modules import HOUSE, module, refused
-from pgrescue import cli, close, plan_view, procedures, record, recovery, runner, safe_state, schemas
+from pgrescue import (
+    advice,
+    cli,
+    close,
+    gate,
+    options,
+    plan_view,
+    procedures,
+    record,
+    recovery,
+    runner,
+    safe_state,
+    schemas,
+)
 from pgrescue.core import controllers, guards, journal, records, steering, windows
 from run_fixture import Synthetic, Timeline, complete_loss, failed_restore
 from typer.testing import CliRunner
@@ -159,6 +172,20 @@ def test_a_run_without_a_way_back_says_so(tmp_path):
     code, said = ask("rollback", directory.name)
     assert (code, "no rollback of complete_loss" in said, "Nothing was changed" in said) == (3, True, True)
     assert contents(directory) == before
+
+
+def test_a_partial_loss_names_the_command_that_takes_it_back(tmp_path):
+    directory = opened(tmp_path)
+    run = records.read_json(str(directory / "run.json"))
+    ended = {"procedure": "partial_loss", "result": "passed", "exit_code": 0}
+    records.write_json(str(directory / "run.json"), {**run, **ended})
+    command = "ansible-playbook playbooks/undo_merge.yml -i {} -e service=shop -e undo_run={} -e confirm=shop"
+    code, said = ask("rollback", directory.name)
+    assert (code, command.format("inventories/lab", run["id"]) in said) == (3, True), said
+    for told, named in (({}, "INVENTORY"), ({"inventory": "inventories/prod"}, "inventories/prod")):
+        records.write_json(str(directory / "run.json"), {**run, **ended, **told})
+        steps = [one.command for one in advice.next_steps(record.load(directory))]
+        assert command.format(named, run["id"]) in steps
 
 
 def test_a_way_back_is_open_as_long_as_its_window(tmp_path, monkeypatch):
@@ -355,9 +382,38 @@ def test_a_plan_shows_its_steps_and_what_each_phase_costs_and_how_it_is_taken_ba
     assert json.loads(json.dumps(view.dump()))["phases"][1]["undo"] == "remove it"
 
 
+def test_the_plan_of_a_partial_loss_names_its_moment_and_loses_nothing():
+    point = {"type": "lsn", "value": "0/5000060", "inclusive": False}
+    end = {"segment": "000000010000000000000003", "time": "2026-11-24T01:20:50Z"}
+    plan = {"procedure": "partial_loss", "recovery_target": point, "archive_end": end}
+    said = "\n".join(plan_view.lines(plan_view.View("partial_loss", "shop", plan, (), {})))
+    assert "back to    lsn 0/5000060, without what came at it" in said
+    assert "you lose   nothing" in said
+    assert "no archived segment" not in said
+    assert "back to:   lsn 0/5000060" in "\n".join(gate.question({**plan, "service": "shop"}, {}, "merge"))
+
+
+def test_a_variable_is_a_pair_or_a_json_object():
+    given = options.variables(["a=b=c", '{"service_gates": {"second_person": true}, "n": 1}', "empty="])
+    assert given == {"a": "b=c", "service_gates": {"second_person": True}, "n": 1, "empty": ""}
+    request = recovery.Request("failover", "shop", "inventories/lab", given)
+    assert """-e '{"service_gates": {"second_person": true}}'""" in plan_view.command(request, {})
+    for wrong in ("nothing", "=x", "{broken"):
+        assert ask("plan", "failover", "-e", wrong)[0] == 2
+
+
+def test_what_a_procedure_must_be_told_is_asked_for_before_anything_is_looked_at():
+    for verb in ("plan", "recover"):
+        code, said = ask(verb, "partial_loss", "-e", "partial_to=0/5")  # a playbook that is started fails this test
+        assert (code, "partial_loss needs to be told -e partial_tables=... (" in said) == (2, True), said
+
+
 def test_a_procedure_without_a_runbook_has_no_plan():
-    code, said = ask("plan", "no_such_runbook")
-    assert (code, "Nothing was changed" in said) == (2, True)
+    for verb in ("plan", "recover"):
+        code, said = ask(verb, "no_such_runbook")
+        assert (code, "Nothing was changed" in said) == (2, True)
+        assert all(name in said for name in ("complete_loss", "failover", "partial_loss", "switchover", "corruption"))
+        assert "region_failure" in ask(verb, "--help")[1]
 
 
 def test_an_approval_is_refused_before_anything_is_started(tmp_path):

@@ -59,8 +59,11 @@ def waiting(data_directory: str) -> "list[str]":
 
 def asked(module: AnsibleModule, segment: str) -> "tuple[int, str]":
     """The engine's exit code for the segment, and its last word."""
-    path = os.path.join(module.params["data_directory"], "pg_wal", segment)
-    code, out, err = pgbackrest.run(module, module.params["stanza"], "archive-push", path, limit_s=PATIENCE_S)
+    place = module.params["data_directory"]
+    path = os.path.join(place, "pg_wal", segment)
+    # the engine knows the place by another path, a link, and would take this one for one outside it
+    push = ["archive-push", "--pg1-path=" + place, path]
+    code, out, err = pgbackrest.run(module, module.params["stanza"], *push, limit_s=PATIENCE_S)
     said = (out + err).strip().splitlines()
     return code, next((line for line in said if NUMBERED.search(line)), (said or ["nothing"])[-1]).strip()
 

@@ -47,13 +47,22 @@ def taken_back(monkeypatch):
         yield made, old
 
 
-def test_archiving_goes_on_past_a_segment_that_the_archive_has_from_another_server(taken_back):
+def test_archiving_goes_on_past_a_segment_that_the_archive_has_from_another_server(taken_back, monkeypatch):
     made, old = taken_back
+    link = old.data.with_name(
+        "where-it-is-as-well"
+    )  # as the place of a host and its link, by which the engine knows it
+    link.symlink_to(old.data)
+    spool = old.data.with_name("spool")
+    spool.mkdir()
+    shutil.chown(spool, old.user, old.user)
+    for name, value in {"ARCHIVE_ASYNC": "y", "SPOOL_PATH": str(spool)}.items():
+        monkeypatch.setenv(f"PGBACKREST_{name}", value)  # asynchronously, the engine looks at all that waits
     until(lambda: old.psql(FAILS), 60, "the archiver stands at the partial segment")
     (named,) = old.psql("SELECT pg_walfile_name(pg_current_wal_lsn())")[0]
     timeline = int(named[:8], 16)
     old.psql("CREATE TABLE after_it (); SELECT pg_switch_wal()")
-    asked = {"stanza": "test", "data_directory": str(old.data)}
+    asked = {"stanza": "test", "data_directory": str(link)}
     assert not archived(made, timeline)
 
     would = as_user(old.user, lambda: module("partial_segment")(check=True, **asked))

@@ -51,7 +51,7 @@ def test_archiving_goes_on_past_a_segment_that_the_archive_has_from_another_serv
     made, old = taken_back
     link = old.data.with_name(
         "where-it-is-as-well"
-    )  # as the place of a host and its link, by which the engine knows it
+    )  # as a place and the link to it, by which the engine knows it
     link.symlink_to(old.data)
     spool = old.data.with_name("spool")
     spool.mkdir()

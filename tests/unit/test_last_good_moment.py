@@ -442,6 +442,7 @@ def plays(scene, tmp_path):
     """Runs the third and the fourth play of last_good_moment.yml for a plan that is made here; exit code and output."""
     run_dir, libraries = tmp_path / "runs/a-run", scene.root / "libraries"
     run_dir.mkdir(parents=True)
+    (run_dir / "run.json").write_text(json.dumps({"inventory": "inventories/prod"}))
     libraries.mkdir()
     for source in (Path(psycopg.__file__).parent, Path(typing_extensions.__file__)):
         (shutil.copytree if source.is_dir() else shutil.copy)(source, libraries / source.name)

@@ -63,11 +63,15 @@ def close(
 def _put_back(request: recovery.Request, run_dir: Path, said: Drill, console: Console) -> Drill:
     """Run the repair, then look for the steady state again."""
     console.print("Putting everything back as it was, and looking whether it is ...", highlight=False)
+    left = said.fault_failed is not None and not said.scenario.repair
     whole = all(playbook(path, request, run_dir.name, console).code == 0 for path in said.scenario.repair)
     steady = whole and playbook(said.scenario.steady_state, request, run_dir.name, console).code == 0
-    if whole:
+    if left:
+        console.print("Nothing puts back what its fault may have left: the drill has no repair.", highlight=False)
+    elif whole:
         console.print("It is whole again, its roles perhaps on other hosts: pgrescue lab status", highlight=False)
-    return said.model_copy(update={"cleaned_up": whole, "steady_after": Steady(held=steady, at=datetime.now(UTC))})
+    cleaned_up = None if left else whole
+    return said.model_copy(update={"cleaned_up": cleaned_up, "steady_after": Steady(held=steady, at=datetime.now(UTC))})
 
 
 def _end(run_dir: Path, said: Drill, items: Sequence[Item], programme: Programme) -> Record:

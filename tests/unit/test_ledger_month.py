@@ -114,8 +114,8 @@ OF_INCIDENT = f"place IN (SELECT j.value FROM doc, json_each(body, '$.runs') j W
 PLAIN = {
     "Target RTO": "SELECT 60",
     "Target RPO": "SELECT 24",
-    "RTO Achievement": "SELECT 100.0 * sum(rto = 'met') / count(*) FROM (SELECT coalesce(rto, '') AS rto FROM run"
-    " WHERE month = '202611' AND kind = 'drill' AND (rto IS NOT NULL OR result = 'failed'))",
+    "RTO Achievement": "SELECT 100.0 * sum(rto = 'met' AND result = 'passed') / count(*) FROM (SELECT coalesce(rto, '') AS rto,"
+    " result FROM run WHERE month = '202611' AND kind = 'drill' AND (rto IS NOT NULL OR result = 'failed'))",
     "RPO Achievement": "SELECT 100.0 * sum(gap <= 1) / count(gap) FROM (SELECT at,"
     " julianday(at) - julianday(lag(at) OVER (ORDER BY at)) AS gap FROM attempt WHERE result = 'passed')"
     f" WHERE {NOVEMBER}",

@@ -32,7 +32,8 @@ def kept(asked: Questions, period: Period, objective: str) -> tuple[int, int]:
     """How many drills kept `rto` or `rpo`, of how many that were held against it."""
     judged = _JUDGED.format(objective)
     row = asked.row(
-        f"SELECT count(*) FILTER (WHERE {objective}_verdict = 'met'), count(*) FROM runs WHERE {_IN} AND {judged}",
+        f"SELECT count(*) FILTER (WHERE result = 'passed' AND {objective}_verdict = 'met'), count(*) FROM runs"
+        f" WHERE {_IN} AND {judged}",
         period,
     )
     return row[0], row[1]

@@ -315,6 +315,16 @@ def quarters(runs, old, new, grown=1.0):
             year.run(runs, datetime(2026, month, 2 + n, tzinfo=UTC), "complete_loss", kind="drill")
 
 
+def test_a_drill_that_spans_the_end_of_a_month_leaves_its_findings_in_the_month_in_which_it_began(tmp_path):
+    night = datetime(2026, 11, 30, 23, 30, tzinfo=UTC)
+    said = {"id": "x", "service": SERVICE, "title": "Too slow", "severity": "high", "state": "open", "owner": "ada", "due": "2026-12-15"}
+    opened = {**said, "run": "", "opened": "2026-12-01T00:10:00.000000Z"}
+    Year().run(tmp_path, night, "complete_loss", kind="drill", findings=[opened])
+    november, december = reported(tmp_path), reported(tmp_path, "2026-12", datetime(2026, 12, 31, tzinfo=UTC))
+    assert [named(one)["Issues Identified"].value for one in (november, december)] == [1, None]
+    assert [len(one.actions) for one in (november, december)] == [0, 1]
+
+
 def test_faster_refuses_with_fewer_than_three_drills(tmp_path):
     quarters(tmp_path, [100.0, 110.0], [80.0, 85.0, 90.0])
     goal = named(reported(tmp_path))["Reduce RTO by 10%"]

@@ -81,6 +81,7 @@ def _end(run_dir: Path, said: Drill, items: Sequence[Item], programme: Programme
     known = past.runs(runner.RUNS, found.run.service)
     following = due.next_drill(programme, found.run.service, known, now.date())
     plan = programme.services.get(found.run.service)
+    unseen = plan.going_without.get(checklist.NOTES) if plan else None
     said = said.model_copy(
         update={
             "state": "ended",
@@ -90,7 +91,7 @@ def _end(run_dir: Path, said: Drill, items: Sequence[Item], programme: Programme
         }
     )
     write_json(run_dir / FILE, said.dump())
-    kept = [*items, *checklist.during(found.story, run_dir, items, who, now)]
+    kept = [*items, *checklist.during(found.story, run_dir, items, who, now, unseen)]
     write_json(run_dir / checklist.FILE, [one.dump() for one in kept])
     found = record.load(run_dir)
     opened, planned = len(findings.of(found, Settings())), f"{following[0]} on {following[1]}" if following else ""

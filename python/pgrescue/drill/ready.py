@@ -155,6 +155,8 @@ def _credentials(context: Context) -> tuple[bool, str]:
     today: date = context.now.date()
     named = context.plan.credentials if context.plan else []
     expired = [f"{one.name} since {one.expires}" for one in named if one.expires < today]
+    if not named:
+        return False, "the programme lists none with a date"
     good = f"{plural(len(named), 'credential')} with a date; the steady state proves the way to the hosts"
     return not expired, f"expired: {', '.join(expired)}" if expired else good
 

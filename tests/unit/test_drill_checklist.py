@@ -53,9 +53,9 @@ def ready(tmp_path, monkeypatch):
     return items
 
 
-def rehearse(root, at, passed=True):
-    said = {"at": at.isoformat(), "passed": passed, "channels": {"pager": 0.3}}
-    (root / f"rehearsals/{at:%Y%m%dT%H%M%SZ}-shop-rehearsal.json").write_text(json.dumps(said))
+def rehearse(root, at, passed=True, service="shop"):
+    said = {"service": service, "at": at.isoformat(), "passed": passed, "channels": {"pager": 0.3}}
+    (root / f"rehearsals/{at:%Y%m%dT%H%M%SZ}-{service}-rehearsal.json").write_text(json.dumps(said))
 
 
 def test_a_drill_that_is_ready_has_every_item_done(ready):
@@ -98,6 +98,15 @@ def test_a_rehearsal_that_did_not_pass_or_was_never_made_proves_no_page(ready, t
     for path in (tmp_path / "rehearsals").iterdir():
         path.unlink()
     assert "nobody rehearsed it" in ready()["page_proven"].said
+
+
+def test_the_rehearsal_of_another_service_proves_no_page(ready, tmp_path):
+    for path in (tmp_path / "rehearsals").iterdir():
+        path.unlink()
+    rehearse(tmp_path, NOW - timedelta(days=1), service="web-shop")
+    assert "nobody rehearsed it" in ready()["page_proven"].said
+    rehearse(tmp_path, NOW - timedelta(days=2))
+    assert ready()["page_proven"].said.startswith("proven on 2026-11-22")
 
 
 def test_an_inventory_that_is_not_there_is_no_way_to_the_hosts(ready, tmp_path):

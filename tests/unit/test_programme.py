@@ -306,6 +306,25 @@ def test_the_command_ends_with_1_when_something_is_overdue_and_with_0_when_not(h
     assert ask("-s", "orders")[0] == 2
 
 
+def test_a_folder_that_is_no_run_and_a_record_that_is_torn_stop_nothing(house, monkeypatch):
+    today = datetime.now(UTC).date()
+    put(house, ran(date(2026, 11, 1)), PROVEN)
+    (house / "backup-of-run").mkdir()
+    (house / "backup-of-run/run.json").write_text((next(house.glob("2026*")) / "run.json").read_text())
+    torn = house / "20261102T000000Z-shop-failover"
+    torn.mkdir()
+    (torn / "run.json").write_text('{"id": "2026')
+    assert len(past.runs(house)) == 1
+    monkeypatch.setattr(plans, "load", lambda: programme(begun=today.isoformat(), blocked=[]))
+    code, said = ask()
+    assert (code, "CANNOT BE READ, and counts for nothing: 20261102T000000Z-shop-failover/run.json" in said) == (
+        0,
+        True,
+    )
+    assert "backup-of-run" not in said
+    assert ask("--alert")[0] in (0, 3), "whoever is told is told all the same"
+
+
 def test_the_calendar_holds_what_is_to_be_done_and_what_is_blocked_and_can_be_read_again():
     today = date(2026, 11, 24)
     said = programme()

@@ -59,6 +59,7 @@ def test_the_programme_of_the_repository_is_whole():
     [
         {"obligations": [{**OBLIGATIONS[2], "scenarios": ["flood"]}]},
         {"obligations": [{**OBLIGATIONS[1], "evry": "month"}]},
+        {"obligations": [OBLIGATIONS[1], OBLIGATIONS[1]]},
         {"blocked": [{**CHRISTMAS, "to": "2026-12-19"}]},
         {"services": {"shop": {}}},
     ],
@@ -339,6 +340,17 @@ def test_the_calendar_holds_what_is_to_be_done_and_what_is_blocked_and_can_be_re
     assert entries["OVERDUE shop: restore_test"]["dtstart"].dt == date(2026, 11, 29)
     assert written == calendar.ical(said, duties, today)
     assert written.endswith(b"END:VCALENDAR\r\n")
+
+
+def test_every_entry_of_the_calendar_has_a_name_of_its_own():
+    owner = {"owner": "lena"}
+    obligations = [{**OBLIGATIONS[1], "name": "full-full_drill"}, {**OBLIGATIONS[1], "name": "full_drill"}]
+    twice = [CHRISTMAS, {**CHRISTMAS, "why": "a sale"}]
+    said = programme(services={"shop": owner, "shop-full": owner}, obligations=obligations, blocked=twice)
+    today = date(2026, 11, 24)
+    written = calendar.ical(said, due.duties(said, [], today), today)
+    uids = [str(one["uid"]) for one in Calendar.from_ical(written).walk("VEVENT")]
+    assert len(set(uids)) == len(uids) == 6
 
 
 def test_the_command_prints_the_calendar(house):

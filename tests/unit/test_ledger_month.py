@@ -357,6 +357,20 @@ def test_only_blind_drills_and_incidents_detect_anything(tmp_path):
     assert named(reported(tmp_path))[goal].count == 1
 
 
+def test_an_owner_is_inert_in_the_next_months_actions(tmp_path):
+    said = {
+        "id": "x",
+        "service": SERVICE,
+        "title": "Slow",
+        "severity": "high",
+        "owner": "<b>[ada](http://x)",
+        "due": "2026-12-15",
+    }
+    opened = {**said, "run": "", "state": "open", "opened": "2026-11-02T00:10:00.000000Z"}
+    Year().run(tmp_path, datetime(2026, 11, 2, tzinfo=UTC), "complete_loss", kind="drill", findings=[opened])
+    assert r"1. Slow (&lt;b>\[ada\](http://x), due 2026-12-15)" in render.markdown(reported(tmp_path))
+
+
 def test_faster_refuses_with_fewer_than_three_drills(tmp_path):
     quarters(tmp_path, [100.0, 110.0], [80.0, 85.0, 90.0])
     goal = named(reported(tmp_path))["Reduce RTO by 10%"]

@@ -255,6 +255,7 @@ def _timeline(
     told.event(zero + 4, "end", "detect", status="ok")
     if approvals:
         told.event(zero + 5, "decision", "decide", "restore", status="waiting")
+        told.event(zero + 35, "approval", "decide", "restore", status="approved", actor="omar@laptop")
         told.event(zero + 35, "approval", "decide", "restore", status="passed", actor="omar@laptop")
     if resumed:
         told.start(zero + 40, boot=BOOT)

@@ -74,7 +74,7 @@ TABLE = tuple(
         ("run_success", _RUN, "Whether it passed.", "records"),
         ("run_rta_seconds", _RUN, "The recovery time that clients saw.", "records"),
         ("run_rpa_seconds", _RUN, "The time of which commits were lost.", "records"),
-        ("run_detection_seconds", _RUN, "From the first failure until it was detected.", "records"),
+        ("run_detection_seconds", _RUN, "From the first failure until it was detected, of incidents and blind drills.", "records"),
         ("run_phase_seconds", (*_RUN, "phase"), "How long a phase took.", "records"),
         ("run_objective_seconds", (*_RUN, "objective"), "What was promised when it ran.", "records"),
         ("finding_open", ("cluster", "severity"), "Findings that are open.", "records"),

@@ -107,7 +107,8 @@ def tell(runs: Path, reference: str, event_state: State, by: str, reason: str, *
         raise FindingError(f"{one.id}: say why, --reason. Nothing was changed.", 2)
     due = more.get("due")
     try:
-        date.fromisoformat(due) if due else None
+        if due and date.fromisoformat(due).isoformat() != due:
+            raise ValueError("another spelling, which no pattern of a record fits")
     except ValueError as error:
         raise FindingError(f"{due!r} is no day such as 2026-12-31. Nothing was changed.", 2) from error
     event = Event(at=datetime.now(UTC), by=by, id=one.id, state=event_state, reason=reason.strip(), **more)

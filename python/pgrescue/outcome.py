@@ -10,7 +10,8 @@ from pgrescue.models import Check, Measurement, Result, Run
 from pgrescue.story import Story
 
 PASSED, STEP_FAILED, VALIDATION_FAILED, OBJECTIVE_MISSED, ABORTED, NEEDS_PERSON = 0, 5, 6, 7, 8, 9
-LET_GO = (PASSED, 3, 4, OBJECTIVE_MISSED, ABORTED)  # exit codes of runs that do not hold their service any more
+REFUSED = 4
+LET_GO = (PASSED, 3, REFUSED, OBJECTIVE_MISSED, ABORTED)  # exit codes of runs that do not hold their service any more
 _LET_BACK_IN = ("endpoint_switched", "application_resumed", "traffic_kept")
 _IN_PLACE = (
     "partial_loss",

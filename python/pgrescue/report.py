@@ -26,7 +26,11 @@ DEFINITIONS = (
         "every commit that a client was told had succeeded is held against the rows that came back. The "
         "loss in seconds runs from the newest surviving one to the last one before the outage.",
     ),
-    ("Detection", "from the fault, or the last success where no fault is known, to the declaration."),
+    (
+        "Detection",
+        "from the fault, or the last success where no fault is known, to the declaration. In a drill that is not blind "
+        'nobody detects anything: there it is called "Declared after".',
+    ),
     ("Waiting for people", "from a question that the run asked to the approval that answered it."),
     ("Phases", "time in which the phase was worked on, by the controller's monotonic clock."),
 )
@@ -75,6 +79,7 @@ def _context(record: Record) -> dict[str, Any]:
         "check_summary": report_view.check_summary(record.checks),
         "problems": record.problems,
         "drill": drill_view.view(record),
+        "detection": "Detection" if _detects(record) else "Declared after",
         "reason": record.outcome.reason if record.run.result else "",
         "broken_glass": verdict.broken_glass(record),
         "skipped": [e for e in record.journal.events if e.event == "decision" and e.status == "skipped"],
@@ -98,6 +103,11 @@ def _context(record: Record) -> dict[str, Any]:
         "meter": drawing.meter,
         "events": len(record.journal.events),
     }
+
+
+def _detects(record: Record) -> bool:
+    """Whether somebody had to find out: not in a drill that declares its own fault."""
+    return record.run.kind != "drill" or (record.drill is not None and record.drill.blind is not None)
 
 
 def _tone(record: Record) -> str:

@@ -5,10 +5,12 @@ Each is a file or a line in the run's own record, so that the runbook sees it ho
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pgrescue import close, procedures, record, recovery
 from pgrescue.core import guards, journal, records, steering, windows
+from pgrescue.drill import checklist
 from pgrescue.manifest import MANIFEST
 
 PRECONDITION, REFUSED = 3, 4
@@ -71,6 +73,11 @@ def note(directory: Path, text: str) -> str:
     """Put a sentence of a person's into the timeline."""
     if not text.strip():
         raise SteerError("A note needs words. Nothing was changed.", 2)
+    if checklist.tells_lessons(text.strip()):
+        try:
+            checklist.learnt(directory, text.strip(), recovery.operator(), datetime.now(UTC))
+        except ValueError as error:
+            raise SteerError(f"{checklist.FILE} cannot be read: {error}. Nothing was changed.") from error
     tell(directory, "note", text.strip())
     return f"Noted in run {directory.name}."
 

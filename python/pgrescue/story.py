@@ -135,6 +135,11 @@ class Story:
         return sum(wait.duration.seconds for wait in self.waits)
 
     @property
+    def said(self) -> tuple[Event, ...]:
+        """What people noted; a note with a step is the machine's."""
+        return tuple(note for note in self.notes if note.detail and note.step is None)
+
+    @property
     def waiting(self) -> bool:
         """Whether a person is being waited for now."""
         return any(wait.open for wait in self.waits)

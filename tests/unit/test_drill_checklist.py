@@ -2,16 +2,21 @@
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from pgrescue import close, procedures, record, runner
+from drillings import ended
+from pgrescue import close, procedures, record, runner, steering
 from pgrescue.drill import checklist, conduct
 from pgrescue.drill.ready import BEFORE, Context, before, missing
+from pgrescue.evidence import findings, lessons
+from pgrescue.evidence.settings import Settings
+from pgrescue.manifest import verify_manifest
 from pgrescue.programme import plan as plans
 from pgrescue.programme import reviews
 from rich.console import Console
-from run_fixture import Synthetic
+from run_fixture import Synthetic, Timeline
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PRODUCTION = {"postgresql": "17", "data_bytes": 2_000_000_000_000, "extensions": ["pg_trgm"]}
@@ -48,9 +53,9 @@ def ready(tmp_path, monkeypatch):
     return items
 
 
-def rehearse(root, at, passed=True):
-    said = {"at": at.isoformat(), "passed": passed, "channels": {"pager": 0.3}}
-    (root / f"rehearsals/{at:%Y%m%dT%H%M%SZ}-shop-rehearsal.json").write_text(json.dumps(said))
+def rehearse(root, at, passed=True, service="shop"):
+    said = {"service": service, "at": at.isoformat(), "passed": passed, "channels": {"pager": 0.3}}
+    (root / f"rehearsals/{at:%Y%m%dT%H%M%SZ}-{service}-rehearsal.json").write_text(json.dumps(said))
 
 
 def test_a_drill_that_is_ready_has_every_item_done(ready):
@@ -68,19 +73,21 @@ PLANTED = {
         {"service": {**SERVICE, "credentials": [{"name": "token of the registrar", "expires": "2026-11-23"}]}},
         "expired: token of the registrar since 2026-11-23",
     ),
+    "no credentials": ({"service": {**SERVICE, "credentials": []}}, "lists none with a date"),
     "page_proven": ({"page_days": 2}, "longer ago than 2 days"),
     "runbook_reviewed": ({"review_days": 20}, "was good until 2026-11-21"),
 }
 
 
 def test_there_is_a_planted_failure_for_every_item():
-    assert {*PLANTED, "sampling"} == set(BEFORE), "that one is among the tests of samples"
+    assert {*PLANTED, "sampling"} - {"no credentials"} == set(BEFORE), "that one is among the tests of samples"
 
 
 @pytest.mark.parametrize("item", PLANTED)
 def test_each_item_can_fail_by_itself_and_says_why(item, ready):
     planted, words = PLANTED[item]
     items = ready(**planted)
+    item = item.removeprefix("no ")
     assert [name for name, one in items.items() if not one.done] == [item]
     assert words in items[item].said
 
@@ -91,6 +98,15 @@ def test_a_rehearsal_that_did_not_pass_or_was_never_made_proves_no_page(ready, t
     for path in (tmp_path / "rehearsals").iterdir():
         path.unlink()
     assert "nobody rehearsed it" in ready()["page_proven"].said
+
+
+def test_the_rehearsal_of_another_service_proves_no_page(ready, tmp_path):
+    for path in (tmp_path / "rehearsals").iterdir():
+        path.unlink()
+    rehearse(tmp_path, NOW - timedelta(days=1), service="web-shop")
+    assert "nobody rehearsed it" in ready()["page_proven"].said
+    rehearse(tmp_path, NOW - timedelta(days=2))
+    assert ready()["page_proven"].said.startswith("proven on 2026-11-22")
 
 
 def test_an_inventory_that_is_not_there_is_no_way_to_the_hosts(ready, tmp_path):
@@ -151,3 +167,45 @@ def test_what_was_kept_during_a_drill_is_counted(tmp_path):
     assert items["notes"].said == "1 note"
     after = {one.item: one for one in checklist.after(found, 2, "", "lena", NOW)}
     assert (after["measured"].done, after["next"].done, after["findings"].said) == (True, False, "2 findings")
+
+
+def kept(found, **more):
+    return {one.item: one for one in checklist.during(found.story, found.directory, [], "lena", NOW, **more)}
+
+
+def left(found):
+    return {one.item: one for one in checklist.after(found, 0, "", "lena", NOW)}
+
+
+def test_what_the_machine_noted_and_what_nobody_did_is_not_done(tmp_path):
+    """Nobody looked, and a page that is only begun was filled in by nobody."""
+    quiet = Timeline()
+    quiet.start(0)
+    quiet.event(1, "note", "restore", "Restore the backup", detail="The store was slow.")
+    found = record.load(Synthetic(timeline=quiet).write(tmp_path))
+    assert (kept(found)["notes"].done, kept(found)["notes"].said) == (False, "nobody noted anything")
+    assert kept(found, unseen="unattended")["notes"].standing
+    assert "Nothing." in lessons.page(found)
+    assert (left(found)["lessons"].done, "to be filled in" in left(found)["lessons"].said) == (False, True)
+
+
+def test_who_says_that_the_lessons_are_written_down_is_in_the_checklist(tmp_path):
+    found = ended(tmp_path)
+    (found.directory / "checklist.json").write_text(json.dumps([one.dump() for one in left(found).values()]))
+    close.finish(found.directory)
+    steering.note(found.directory, "Lessons: on page 12 of the wiki")
+    now = {one.item: one for one in checklist.read(found.directory)}
+    assert (now["lessons"].done, now["lessons"].said) == (True, "Lessons: on page 12 of the wiki")
+    assert left(record.load(found.directory))["lessons"].done, "a note that came before the end counts as well"
+    assert verify_manifest(found.directory) == []
+    titles = [one.title for one in findings.of(record.load(found.directory), Settings())]
+    assert not any("wiki" in title for title in titles)
+
+
+def test_results_are_measured_when_every_promised_figure_is(tmp_path):
+    found = record.load(Synthetic(witness=None).write(tmp_path / "none"))
+    assert not left(found)["measured"].done
+    assert left(ended(tmp_path / "both"))["measured"].done
+    half = ended(tmp_path / "half")
+    half = replace(half, measurement=half.measurement.model_copy(update={"rpa_s": None}))
+    assert not left(half)["measured"].done

@@ -181,6 +181,15 @@ def test_a_fault_that_took_no_effect_makes_the_drill_void_and_everything_is_put_
     assert verify(found.directory).holds
 
 
+def test_what_has_no_repair_is_not_said_to_be_put_back_where_its_fault_failed(lab, tmp_path):
+    lab.fails[FAULT] = 5
+    bare = scenario.load("complete_loss").model_copy(update={"within_s": 0.001, "repair": []})
+    assert conduct.run(bare, wish(tmp_path), plans.load(), out := console()) == 9
+    found = newest(tmp_path)
+    assert (found.drill.cleaned_up, found.drill.steady_after.held) == (None, True)
+    assert "Nothing puts back" in out.export_text() and "whole again" not in out.export_text()
+
+
 def test_a_fault_that_is_refused_ends_with_4_and_leaves_no_run(lab, tmp_path):
     lab.fails[FAULT] = 4
     assert run(tmp_path, console()) == 4
@@ -229,7 +238,7 @@ def test_a_drill_goes_on_without_an_item_only_for_a_reason_that_it_keeps(lab, tm
     reasons = dict.fromkeys(ready.BEFORE, "because we try it")
     assert run(tmp_path, console(), without=reasons) == 0
     items = json.loads((newest(tmp_path).directory / "checklist.json").read_text())
-    assert {one["reason"] for one in items if not one["done"]} == {"because we try it"}
+    assert {one["reason"] for one in items if not one["done"] and one["phase"] != "after"} == {"because we try it"}
     assert any("Not done before" in one.title for one in findings.load(tmp_path))
     assert any(one.title.startswith("Not done during: every host is sampled") for one in findings.load(tmp_path))
     assert SAMPLING not in lab.played

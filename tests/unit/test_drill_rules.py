@@ -252,3 +252,12 @@ def test_a_drill_that_fails_by_its_rules_alone_says_so_once_and_blames_no_measur
     assert "# RECOVERED, A RULE OF THE DRILL NOT KEPT" in text
     assert text.partition("## The drill")[0].count("Not kept by the drill") == 1
     assert "nice" not in text.partition("# RECOVERED")[0]
+
+
+def test_only_the_report_of_a_blind_drill_says_that_it_was_detected(tmp_path):
+    """Of another one the runbook declares what its own drill broke."""
+    drawn = Draw(drill="x", commitment="0" * 64, committed=ZERO)
+    known, blind = ended(tmp_path / "known"), ended(tmp_path / "blind", drill(blind=drawn))
+    for words in (report.markdown, report.html):
+        assert "Declared after" in words(known).partition("How it was measured")[0]
+        assert "Declared after" not in words(blind).partition("How it was measured")[0]

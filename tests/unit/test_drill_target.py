@@ -159,3 +159,28 @@ def test_a_place_that_holds_no_cluster_is_not_deleted(tmp_path):
     done = play(tmp_path, "delete_data_directory", **asked)
     assert (done.returncode, (tmp_path / "place").exists()) == (2, True)
     assert "Refuse to delete what holds no cluster" in done.stdout
+
+
+SYSTEMCTL = """#!/bin/sh
+state=$(cat {0} 2>/dev/null || echo active)
+case "$*" in
+    *show*) echo LoadState=loaded; echo ActiveState=$state ;;
+    *stop*) echo inactive > {0} ;;
+    *start*) echo active > {0} ;;
+esac
+"""
+
+
+def test_a_server_whose_page_could_not_be_damaged_serves_again(tmp_path, monkeypatch):
+    assert play(tmp_path, "mark", fault_system_identifier=SYSTEM).returncode == 0
+    stand_in = tmp_path / "bin/systemctl"
+    stand_in.parent.mkdir()
+    stand_in.write_text(SYSTEMCTL.format(tmp_path / "unit"))
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}:{os.environ['PATH']}")
+    with PostgresServer() as server:
+        server.psql("CREATE TABLE products ()")
+        there = {"host": server.address, "postgres_port": server.port, "fault_system_identifier": SYSTEM}
+        wrong = {"fault_path": f"{tmp_path}/no page", "fault_relation": "products", "postgres_unit": "some.service"}
+        done = play(tmp_path, "heap_page", **wrong, **there)
+    assert (done.returncode, (tmp_path / "unit").read_text()) == (2, "active\n"), done.stdout

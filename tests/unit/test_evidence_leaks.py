@@ -25,9 +25,30 @@ PLANTED = {  # put together here, so that no scanner takes this file for a leak
     "URL with a password": f"postgresql://app:{VALUE}@db1:5432/shop",
     "line of a password file": f"db1:5432:shop:app:{VALUE}",
     "password": f"connected with password={VALUE} to db1",
+    "password of several words": "pg_dump failed: password='a b c " + "d' host=db1",
+    "password in SQL": "ALTER ROLE app PASSWORD " + f"'{VALUE}'",
+    "header with a credential": "Authorization: Bearer " + "c2VjcmV0LXRva2Vu.x",
+    "JSON web token": "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NSJ9." + "dBjftJeZ4CVP-mB92K27uhbUJU1p1r",
+    "GitHub token": "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a",
+    "Vault token": "hvs." + "CAESIJ1234567890abcdefghijk",
     "hash of a password": "SCRAM-SHA-256$4096:" + "c2FsdHNhbHQ=$c3RvcmVk:c2VydmVy",
 }
+NAMES = (
+    "repo1-cipher-pass=",
+    "ansible_become_pass: ",
+    "ansible_ssh_pass=",
+    "secret-key: ",
+    '"secret-key": "',
+    "PGPASSWORD=",
+)
 HARMLESS = (
+    "ALTER ROLE app PASSWORD NULL",
+    "ALTER ROLE app PASSWORD '***'",
+    "password='[masked]' user='app of the shop'",
+    "password='' user='app of the shop'",
+    "Authorization: Bearer [masked]",
+    "bearer of bad news",
+    "compass: north of the river",
     "password=*** host=db1",
     "postgresql://app:***@db1/shop",
     "postgresql://app@db1:5432/shop",
@@ -61,6 +82,11 @@ def test_a_planted_secret_keeps_the_pack_from_being_sealed_and_is_placed(tmp_pat
     (finding,) = [f for f in json.loads((directory / "findings.json").read_text()) if "/secret-" in f["id"]]
     assert (finding["severity"], secret in json.dumps(finding)) == ("high", False)
     assert "is not sealed" in verify(directory).problems[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_value_is_found_by_whichever_name_a_tool_gives_it(name):
+    assert [kind for *_, kind in leaks.find(f"x {name}{VALUE}")] == ["password"]
 
 
 @pytest.mark.parametrize("text", HARMLESS)

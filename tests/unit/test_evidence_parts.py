@@ -15,7 +15,7 @@ from pgrescue.drill import checklist, samples, scenario, tape
 from pgrescue.evidence import deviations, findings, lessons, mapping, objectives, people, scope
 from pgrescue.evidence.settings import Settings
 from pgrescue.ledger import index
-from run_fixture import CHECKS, DIGEST, Synthetic, failed_restore
+from run_fixture import CHECKS, DIGEST, Synthetic, Timeline, failed_restore
 
 PARTS = {"scope.json", "people.json", "objectives.json", "findings.json", "deviations.md", "lessons.md", "mapping.csv"}
 
@@ -231,6 +231,32 @@ def test_a_drills_rules_are_evidence_of_what_they_show(tmp_path):
 def test_a_phase_over_its_budget_in_a_recovery_in_time_is_a_finding_of_its_own(tmp_path):
     found = titles(Synthetic(objectives={"rto_s": 3600, "phases": {"restore": 1}}, lost=0).write(tmp_path))
     assert found["phase-restore"].evidence is None
+
+
+def refused(phase, code=4):
+    told, words = Timeline(), {"detail": "db1 still runs. Nothing was changed.", "exit_code": code}
+    told.lines = []
+    told.start(0)
+    told.phase("detect", 1, 2, [])
+    for begun in dict.fromkeys(("decide", phase)):
+        told.event(3, "start", begun)
+    told.step(phase, "Bind the run to a plan", 4, 5, "failed", **words)
+    told.step(phase, "Say why", 5, 6, "failed", **words)
+    told.event(7, "end", phase, status="failed")
+    return {"timeline": told, "witness": None, "checks": [], "kind": "incident"}
+
+
+def test_a_refusal_is_no_severe_finding_and_none_before_anything_was_begun(tmp_path):
+    """A guard that did what it is for, said twice by its rescue."""
+    assert titles(Synthetic(**refused("decide")).write(tmp_path / "decide")) == {}
+    low = {
+        one.severity: one.title for one in titles(Synthetic(**refused("prepare")).write(tmp_path / "prepare")).values()
+    }
+    assert "'Bind the run to a plan' failed" in low["low"]
+    failed = titles(Synthetic(**refused("decide", code=5)).write(tmp_path / "failed")).values()
+    assert [one.title.partition(":")[0] for one in failed if one.severity == "high"] == [
+        "'Bind the run to a plan' failed on x1"
+    ]
 
 
 def test_a_run_in_which_nothing_went_wrong_has_none(tmp_path):

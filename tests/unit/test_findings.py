@@ -74,6 +74,8 @@ def test_the_list_ends_with_1_while_something_is_overdue(opened, tmp_path):
         (["done", "/rto"], 2, "say why"),
         (["reopen", "/rto", "--reason", "x"], 4, "is open already"),
         (["reopen", "/rto", "--reason", "x", "--due", "soon"], 2, "is no day"),
+        (["reopen", "/rto", "--reason", "x", "--due", "20261130"], 2, "is no day"),
+        (["reopen", "/rto", "--reason", "x", "--due", "2026-W48-1"], 2, "is no day"),
     ],
 )
 def test_what_cannot_be_done_to_a_finding_is_refused_and_changes_nothing(opened, tmp_path, arguments, code, words):

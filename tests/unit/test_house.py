@@ -163,6 +163,19 @@ def test_every_injector_of_faults_asks_first_whether_the_host_is_a_drill_target(
     assert len(asks) == 1
 
 
+@pytest.mark.parametrize("path", sorted((HOUSE / "lab/faults").glob("*.yml")), ids=lambda p: p.stem)
+def test_a_fault_from_elsewhere_than_the_guarded_hosts_asks_for_the_word_of_the_guard(path):
+    """A guard whose play matched no host let everything pass."""
+    guarded = None
+    for play in load(path):
+        for task in play["tasks"]:
+            role = task.get("ansible.builtin.import_role") or {}
+            if role.get("tasks_from") == "guard" or "guarded.yml" in task.get("ansible.builtin.import_tasks", ""):
+                guarded = play["hosts"]
+            if (task.get("vars") or {}).get("fault"):
+                assert play["hosts"] == guarded
+
+
 def test_an_injector_that_asks_nobody_would_be_seen(tmp_path):
     (tmp_path / "rogue.yml").write_text(
         "- name: Drop\n  ansible.builtin.command: {argv: [true]}\n  vars: {fault: true}\n"

@@ -52,6 +52,20 @@ def test_a_region_is_cut_off_once_and_joined_again(tmp_path):
 
 def test_a_region_that_is_no_drill_target_is_not_cut_off(tmp_path):
     mark(tmp_path, "2026-01-01T00:00:00Z")
+    done = refused(tmp_path, "shop")
+    assert "its mark as a drill target expired at 2026-01-01T00:00:00Z. Nothing was changed." in done
+    assert not (tmp_path / "runs").exists(), "the fault that did not come was written down"
+
+
+def test_a_region_is_not_cut_off_for_a_service_that_has_no_host_there(tmp_path):
+    """Of no host nobody is asked whether it may be broken."""
+    mark(tmp_path, "2099-01-01T00:00:00Z")
+    assert "for there is none. Nothing was changed." in refused(tmp_path, "ledger")
+    assert not (tmp_path / "runs").exists()
+
+
+def refused(tmp_path, service):
+    """What was said where the region was not cut."""
     ansible = str(Path(sys.executable).parent / "ansible-playbook")
     command = [
         ansible,
@@ -59,7 +73,7 @@ def test_a_region_that_is_no_drill_target_is_not_cut_off(tmp_path):
         "-i",
         "inventories/lab",
         "-e",
-        "service=shop",
+        f"service={service}",
         "-e",
         here(tmp_path),
     ]
@@ -67,6 +81,5 @@ def test_a_region_that_is_no_drill_target_is_not_cut_off(tmp_path):
     script = ["unshare", "--net", "sh", "-c", '"$@"; echo "ended $?"; iptables -S', "sh", *command]
     done = subprocess.run(script, cwd=HOUSE, env=env, capture_output=True, text=True, check=True)
     assert "ended 2\n" in done.stdout, done.stdout
-    assert "its mark as a drill target expired at 2026-01-01T00:00:00Z. Nothing was changed." in done.stdout
     assert "pgrescue lab cut" not in done.stdout
-    assert not (tmp_path / "runs").exists(), "the fault that did not come was written down"
+    return done.stdout

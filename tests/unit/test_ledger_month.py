@@ -15,7 +15,7 @@ import pytest
 from pgrescue import cli, close, runner, schemas
 from pgrescue.core import attempts
 from pgrescue.ledger import figures, goals, index, monthly, period, proportion, render
-from run_fixture import Synthetic
+from run_fixture import BOOT, ZERO, Synthetic, Timeline
 from typer.testing import CliRunner
 from year import GOLDEN, MONTH, NOW, SERVICE, Year
 
@@ -114,8 +114,8 @@ OF_INCIDENT = f"place IN (SELECT j.value FROM doc, json_each(body, '$.runs') j W
 PLAIN = {
     "Target RTO": "SELECT 60",
     "Target RPO": "SELECT 24",
-    "RTO Achievement": "SELECT 100.0 * sum(rto = 'met') / count(*) FROM (SELECT coalesce(rto, '') AS rto FROM run"
-    " WHERE month = '202611' AND kind = 'drill' AND (rto IS NOT NULL OR result = 'failed'))",
+    "RTO Achievement": "SELECT 100.0 * sum(rto = 'met' AND result = 'passed') / count(*) FROM (SELECT coalesce(rto, '') AS rto,"
+    " result FROM run WHERE month = '202611' AND kind = 'drill' AND (rto IS NOT NULL OR result = 'failed'))",
     "RPO Achievement": "SELECT 100.0 * sum(gap <= 1) / count(gap) FROM (SELECT at,"
     " julianday(at) - julianday(lag(at) OVER (ORDER BY at)) AS gap FROM attempt WHERE result = 'passed')"
     f" WHERE {NOVEMBER}",
@@ -313,6 +313,62 @@ def quarters(runs, old, new, grown=1.0):
         for n, took in enumerate(times):
             year.first_bytes, year.others_s = 60e9 * factor, took
             year.run(runs, datetime(2026, month, 2 + n, tzinfo=UTC), "complete_loss", kind="drill")
+
+
+def test_a_drill_that_spans_the_end_of_a_month_leaves_its_findings_in_the_month_in_which_it_began(tmp_path):
+    night = datetime(2026, 11, 30, 23, 30, tzinfo=UTC)
+    said = {
+        "id": "x",
+        "service": SERVICE,
+        "title": "Too slow",
+        "severity": "high",
+        "state": "open",
+        "owner": "ada",
+        "due": "2026-12-15",
+    }
+    opened = {**said, "run": "", "opened": "2026-12-01T00:10:00.000000Z"}
+    Year().run(tmp_path, night, "complete_loss", kind="drill", findings=[opened])
+    november, december = reported(tmp_path), reported(tmp_path, "2026-12", datetime(2026, 12, 31, tzinfo=UTC))
+    assert [named(one)["Issues Identified"].value for one in (november, december)] == [1, None]
+    assert [len(one.actions) for one in (november, december)] == [0, 1]
+
+
+def test_a_gate_is_one_approval_and_who_goes_on_five_times_goes_on_with_one_run(tmp_path):
+    folder = tmp_path / Year().run(tmp_path, datetime(2026, 11, 2, tzinfo=UTC), "failover", kind="incident")
+    told, at = Timeline(), (datetime(2026, 11, 2, tzinfo=UTC) - ZERO).total_seconds()
+    for n in range(6):  # each time the gate is passed again
+        told.start(at + n, boot=BOOT)
+        told.event(at + n, "approval", "decide", "plan", status="approved")
+        told.event(at + n, "approval", "decide", "plan", status="passed")
+    (folder / "timeline.jsonl").write_bytes(told.bytes)
+    said = named(reported(tmp_path))["Automation opportunities"].text
+    assert said == "1 approval took 0 s; 1 run gone on with by hand (5 times); 0 steps left out"
+
+
+def test_only_blind_drills_and_incidents_detect_anything(tmp_path):
+    year = Year()
+    name = year.run(tmp_path, datetime(2026, 11, 2, tzinfo=UTC), "failover", kind="drill")
+    goal = "Achieve < 5 min detection time"
+    assert named(reported(tmp_path))[goal].text == figures.NO_DATA
+    name = year.run(tmp_path, datetime(2026, 11, 3, tzinfo=UTC), "failover", kind="drill")
+    path = tmp_path / name / "drill.json"
+    draw = {"drill": "x", "commitment": "0" * 64, "committed": "2026-11-03T00:00:00Z"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "blind": draw}))
+    assert named(reported(tmp_path))[goal].count == 1
+
+
+def test_an_owner_is_inert_in_the_next_months_actions(tmp_path):
+    said = {
+        "id": "x",
+        "service": SERVICE,
+        "title": "Slow",
+        "severity": "high",
+        "owner": "<b>[ada](http://x)",
+        "due": "2026-12-15",
+    }
+    opened = {**said, "run": "", "state": "open", "opened": "2026-11-02T00:10:00.000000Z"}
+    Year().run(tmp_path, datetime(2026, 11, 2, tzinfo=UTC), "complete_loss", kind="drill", findings=[opened])
+    assert r"1. Slow (&lt;b>\[ada\](http://x), due 2026-12-15)" in render.markdown(reported(tmp_path))
 
 
 def test_faster_refuses_with_fewer_than_three_drills(tmp_path):

@@ -355,7 +355,7 @@ def test_the_records_are_exported_as_they_are(tmp_path, monkeypatch):
     told = CliRunner().invoke(cli.app, ["metrics", "--textfile", str(folder)])
     assert told.exit_code == 0, told.output
     found = parsed((folder / textfile.RECORDS).read_text())
-    labels = ("shop", finished.id, "drill", "complete_loss")
+    labels = ("shop", finished.id, "unjudged", "complete_loss")
     measured = record.load(runs / finished.id).measurement
     assert found["run_rta_seconds"] == {labels: measured.rta_s}
     assert found["run_rpa_seconds"] == {labels: measured.rpa_s}

@@ -14,7 +14,7 @@ from pgrescue.drill import ready, samples
 from pgrescue.drill.checklist import item
 from pgrescue.drill.samples import Sample, Samples
 from pgrescue.ledger import index, monthly, pdf, render
-from run_fixture import ZERO, Synthetic, Witness, failed_restore
+from run_fixture import ZERO, Synthetic, Timeline, Witness, failed_restore
 from year import MONTH, NOW, Year
 
 
@@ -119,6 +119,29 @@ def test_the_paper_is_a4_and_begins_with_the_title(pages):
     assert paper.startswith(b"%PDF")
     assert b"/MediaBox [0 0 594.95996 841.91998]" in paper
     assert 2 <= len(re.findall(rb"/Type /Page\b", paper)) <= 5
+
+
+LINES = """<script>document.body.dataset.lines = [...document.querySelectorAll("td.who")].map(cell => {
+  const words = document.createRange(); words.selectNodeContents(cell);
+  return words.getClientRects().length; })</script></body>"""
+
+
+def test_a_name_is_not_broken_within_a_word(tmp_path):
+    """A long remark beside it took all the room."""
+    directory = Synthetic().write(tmp_path)
+    told = Timeline()
+    told.lines = (directory / "timeline.jsonl").read_bytes().splitlines()
+    told.event(90, "note", detail="https://store.example.org/" + "evidence/" * 30)
+    (directory / "timeline.jsonl").write_bytes(told.bytes)
+    close.finish(directory)
+    seen = pdf.run(report.html(record.load(directory)).replace("</body>", LINES), "--dump-dom").decode()
+    lines = re.findall(r'data-lines="([\d,]+)"', seen)[0].split(",")
+    assert set(lines) == {"1"}
+
+
+def test_the_first_sheet_of_a_drill_is_not_left_empty(pages):
+    """What is longer than the rest of a sheet is broken where it has rows, and not put off to the next."""
+    assert len(re.findall(rb"/Type /Page\b", pdf.printed(pages["drill"]))) <= 6
 
 
 def test_a_browser_that_fails_is_said(monkeypatch):

@@ -59,6 +59,7 @@ def test_the_programme_of_the_repository_is_whole():
     [
         {"obligations": [{**OBLIGATIONS[2], "scenarios": ["flood"]}]},
         {"obligations": [{**OBLIGATIONS[1], "evry": "month"}]},
+        {"obligations": [OBLIGATIONS[1], OBLIGATIONS[1]]},
         {"blocked": [{**CHRISTMAS, "to": "2026-12-19"}]},
         {"services": {"shop": {}}},
     ],
@@ -306,6 +307,25 @@ def test_the_command_ends_with_1_when_something_is_overdue_and_with_0_when_not(h
     assert ask("-s", "orders")[0] == 2
 
 
+def test_a_folder_that_is_no_run_and_a_record_that_is_torn_stop_nothing(house, monkeypatch):
+    today = datetime.now(UTC).date()
+    put(house, ran(date(2026, 11, 1)), PROVEN)
+    (house / "backup-of-run").mkdir()
+    (house / "backup-of-run/run.json").write_text((next(house.glob("2026*")) / "run.json").read_text())
+    torn = house / "20261102T000000Z-shop-failover"
+    torn.mkdir()
+    (torn / "run.json").write_text('{"id": "2026')
+    assert len(past.runs(house)) == 1
+    monkeypatch.setattr(plans, "load", lambda: programme(begun=today.isoformat(), blocked=[]))
+    code, said = ask()
+    assert (code, "CANNOT BE READ, and counts for nothing: 20261102T000000Z-shop-failover/run.json" in said) == (
+        0,
+        True,
+    )
+    assert "backup-of-run" not in said
+    assert ask("--alert")[0] in (0, 3), "whoever is told is told all the same"
+
+
 def test_the_calendar_holds_what_is_to_be_done_and_what_is_blocked_and_can_be_read_again():
     today = date(2026, 11, 24)
     said = programme()
@@ -320,6 +340,17 @@ def test_the_calendar_holds_what_is_to_be_done_and_what_is_blocked_and_can_be_re
     assert entries["OVERDUE shop: restore_test"]["dtstart"].dt == date(2026, 11, 29)
     assert written == calendar.ical(said, duties, today)
     assert written.endswith(b"END:VCALENDAR\r\n")
+
+
+def test_every_entry_of_the_calendar_has_a_name_of_its_own():
+    owner = {"owner": "lena"}
+    obligations = [{**OBLIGATIONS[1], "name": "full-full_drill"}, {**OBLIGATIONS[1], "name": "full_drill"}]
+    twice = [CHRISTMAS, {**CHRISTMAS, "why": "a sale"}]
+    said = programme(services={"shop": owner, "shop-full": owner}, obligations=obligations, blocked=twice)
+    today = date(2026, 11, 24)
+    written = calendar.ical(said, due.duties(said, [], today), today)
+    uids = [str(one["uid"]) for one in Calendar.from_ical(written).walk("VEVENT")]
+    assert len(set(uids)) == len(uids) == 6
 
 
 def test_the_command_prints_the_calendar(house):

@@ -63,11 +63,15 @@ def close(
 def _put_back(request: recovery.Request, run_dir: Path, said: Drill, console: Console) -> Drill:
     """Run the repair, then look for the steady state again."""
     console.print("Putting everything back as it was, and looking whether it is ...", highlight=False)
+    left = said.fault_failed is not None and not said.scenario.repair
     whole = all(playbook(path, request, run_dir.name, console).code == 0 for path in said.scenario.repair)
     steady = whole and playbook(said.scenario.steady_state, request, run_dir.name, console).code == 0
-    if whole:
+    if left:
+        console.print("Nothing puts back what its fault may have left: the drill has no repair.", highlight=False)
+    elif whole:
         console.print("It is whole again, its roles perhaps on other hosts: pgrescue lab status", highlight=False)
-    return said.model_copy(update={"cleaned_up": whole, "steady_after": Steady(held=steady, at=datetime.now(UTC))})
+    cleaned_up = None if left else whole
+    return said.model_copy(update={"cleaned_up": cleaned_up, "steady_after": Steady(held=steady, at=datetime.now(UTC))})
 
 
 def _end(run_dir: Path, said: Drill, items: Sequence[Item], programme: Programme) -> Record:
@@ -77,6 +81,7 @@ def _end(run_dir: Path, said: Drill, items: Sequence[Item], programme: Programme
     known = past.runs(runner.RUNS, found.run.service)
     following = due.next_drill(programme, found.run.service, known, now.date())
     plan = programme.services.get(found.run.service)
+    unseen = plan.going_without.get(checklist.NOTES) if plan else None
     said = said.model_copy(
         update={
             "state": "ended",
@@ -86,7 +91,7 @@ def _end(run_dir: Path, said: Drill, items: Sequence[Item], programme: Programme
         }
     )
     write_json(run_dir / FILE, said.dump())
-    kept = [*items, *checklist.during(found.story, run_dir, items, who, now)]
+    kept = [*items, *checklist.during(found.story, run_dir, items, who, now, unseen)]
     write_json(run_dir / checklist.FILE, [one.dump() for one in kept])
     found = record.load(run_dir)
     opened, planned = len(findings.of(found, Settings())), f"{following[0]} on {following[1]}" if following else ""

@@ -130,10 +130,12 @@ def _runbook_reviewed(context: Context) -> tuple[bool, str]:
 
 
 def _page_proven(context: Context) -> tuple[bool, str]:
-    there = sorted((context.runs / rehearsal.FOLDER).glob(f"*-{context.service}-rehearsal.json"))
-    if not there:
+    there = sorted((context.runs / rehearsal.FOLDER).glob(f"*-{context.service}-rehearsal.json"), reverse=True)
+    # a name may end as another one does: shop, web-shop
+    said = (json.loads(path.read_text(encoding="utf-8")) for path in there)
+    found = next((one for one in said if one["service"] == context.service), None)
+    if found is None:
         return False, f"nobody rehearsed it: pgrescue watch --rehearse -s {context.service}"
-    found = json.loads(there[-1].read_text(encoding="utf-8"))
     at = datetime.fromisoformat(found["at"])
     if not found["passed"]:
         return False, f"the rehearsal of {at.date()} did not pass"
@@ -155,6 +157,8 @@ def _credentials(context: Context) -> tuple[bool, str]:
     today: date = context.now.date()
     named = context.plan.credentials if context.plan else []
     expired = [f"{one.name} since {one.expires}" for one in named if one.expires < today]
+    if not named:
+        return False, "the programme lists none with a date"
     good = f"{plural(len(named), 'credential')} with a date; the steady state proves the way to the hosts"
     return not expired, f"expired: {', '.join(expired)}" if expired else good
 

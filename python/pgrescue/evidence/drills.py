@@ -58,7 +58,7 @@ def said(record: Record) -> Iterator[Said]:
             told = f"People were waited for {wait.duration.seconds:.0f} s from {wait.start:%H:%M:%S} UTC"
             yield Said(f"wait-{place}", "low", told)
     for place, note in enumerate(record.story.notes, 1):
-        if note.detail and note.step is None:
+        if note in record.story.said and not checklist.tells_lessons(note.detail):
             yield Said(f"note-{place}", "low", f"Noted: {note.detail}")
     yield from _of_the_checklist(record)
 

@@ -17,6 +17,7 @@ from pgrescue.evidence.settings import Settings
 from pgrescue.findings import DUE_DAYS, Finding, Severity
 from pgrescue.human import plural, span
 from pgrescue.models import PHASES
+from pgrescue.outcome import REFUSED
 from pgrescue.record import Record
 
 NOBODY = "unassigned"  # where neither the inventory nor the record names anybody
@@ -77,8 +78,9 @@ def _slug(text: object) -> str:
 
 def _all(record: Record, leaks: Iterable[Leak]) -> Iterator[Said]:
     yield from _of_the_data(record)
-    yield from _of_the_objectives(record)
-    yield from _of_the_steps(record)
+    if not _turned_away(record):
+        yield from _of_the_objectives(record)
+        yield from _of_the_steps(record)
     yield from drills.said(record)
     for place, one in enumerate(deviations.broken_glass(record), 1):
         yield Said(f"glass-{place}", "high", f"{one.by} went on without a second person at {one.what}: {one.why}")
@@ -88,6 +90,13 @@ def _all(record: Record, leaks: Iterable[Leak]) -> Iterator[Said]:
         where = f"{leak.file}, line {leak.line}"
         told = f"A secret is in the record ({leak.kind}; {where}): change it where it is used"
         yield Said(f"secret-{_slug(where)}", "high", told)
+
+
+def _turned_away(record: Record) -> bool:
+    """Whether a guard refused before anything was begun: it did what it is for, and there was nothing to measure."""
+    begun = {phase.name for phase in record.story.phases} - {"detect", "decide"}
+    refused = bool(record.story.failures) and all(one.exit_code == REFUSED for one in record.story.failures)
+    return refused and not begun and record.story.fault is None
 
 
 def _of_the_data(record: Record) -> Iterator[Said]:
@@ -125,9 +134,15 @@ def _of_the_objectives(record: Record) -> Iterator[Said]:
 
 
 def _of_the_steps(record: Record) -> Iterator[Said]:
+    told = set()
     for event in record.story.failures:
+        if event.detail and (event.host, event.detail) in told:
+            continue  # a rescue says again what it rescued from
+        told.add((event.host, event.detail))
         said = f": {event.detail}" if event.detail else ""
         severity: Severity = "medium" if event.phase == "protect" else "high"
+        if event.exit_code == REFUSED and record.run.kind != "drill":
+            severity = "low"
         on = f" on {event.host}" if event.host else ""
         kind = f"step-{_slug(f'{event.phase} {event.step} {event.host}')}"
         yield Said(kind, severity, f"'{event.step}' {event.status}{on}{said}")

@@ -18,7 +18,11 @@ MASKED = "[masked]"
 _NO_VALUE = (
     r"(?!\[masked\]|\*{3}|x{3,}\b|<|\{\{|\$\{|%\(|VALUE_SPECIFIED_IN_NO_LOG_PARAMETER|(?:null|none|true|false)\b)"
 )
-_NAMES = r"password|passwd|passphrase|pgpassword|secret|secret_key|secret_access_key|cipher_pass|api_key|auth_token"
+_NAMES = (
+    r"password|passwd|passphrase|pgpassword|(?:become|ssh|sudo|cipher)[_-]pass|secret|secret[_-]key|secret[_-]access[_-]key"
+    r"|api[_-]key|auth[_-]token"
+)
+_NAMED = rf"(?:\b|_)(?:{_NAMES})\b\\?[\"']?\s*(?:[:=]|=>)\s*"
 _FIELD = r"(?:\\.|[^:\s\\\"'])+"
 
 # Each pattern's group `secret` is what is masked.
@@ -41,9 +45,20 @@ PATTERNS: dict[str, re.Pattern[str]] = {
         rf"(?P<secret>{_NO_VALUE}{_FIELD})(?=$|[\s\"'\\,])",
         re.M,
     ),
-    "password": re.compile(
-        rf"(?:\b|_)(?:{_NAMES})\b\\?[\"']?\s*(?:[:=]|=>)\s*\\?[\"']?(?P<secret>{_NO_VALUE}[^\s\"'\\,;}}&)]{{4,}})", re.I
+    "password": re.compile(rf"{_NAMED}\\?[\"']?(?P<secret>{_NO_VALUE}[^\s\"'\\,;}}&)]{{4,}})", re.I),
+    "password of several words": re.compile(
+        rf"{_NAMED}(?P<quote>\\?[\"'])"
+        rf"(?P<secret>{_NO_VALUE}(?:(?!(?P=quote))\S)+[ \t](?:(?!(?P=quote))[^\n])+)(?P=quote)",
+        re.I,
     ),
+    "password in SQL": re.compile(rf"\bpassword\s+E?'(?P<secret>{_NO_VALUE}(?:[^'\n]|'')+)'", re.I),
+    "header with a credential": re.compile(
+        rf"\bauthorization\b\\?[\"']?\s*[:=]\s*\\?[\"']?(?:bearer|basic)\s+(?P<secret>{_NO_VALUE}[\w.~+/=-]{{8,}})",
+        re.I,
+    ),
+    "JSON web token": re.compile(r"\b(?P<secret>eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,})"),
+    "GitHub token": re.compile(r"\b(?P<secret>gh[opsru]_[0-9A-Za-z]{36,}|github_pat_\w{22,})"),
+    "Vault token": re.compile(r"\b(?P<secret>hv[sbr]\.[\w-]{20,})"),
     "hash of a password": re.compile(r"(?P<secret>SCRAM-SHA-256\$\d+:[\w+/=$:]+|\bmd5[0-9a-f]{32}\b)"),
 }
 

@@ -39,7 +39,6 @@ def _lines(record: Record) -> Iterator[str]:
     yield from ("", "## Gone on with", "")
     yield f"{record.story.resumed} times." if record.story.resumed else "The run went through at once."
     yield from ("", "## Noted by people", "")
-    said = [note for note in record.story.notes if note.detail]
-    yield from [f"- {moment(n.wall)}, {cell(n.actor)}: {cell(n.detail)}" for n in said] or ["Nothing."]
+    yield from [f"- {moment(n.wall)}, {cell(n.actor)}: {cell(n.detail)}" for n in record.story.said] or ["Nothing."]
     for question in _ASKED:
         yield from ("", f"## {question}", "")

@@ -32,7 +32,8 @@ def kept(asked: Questions, period: Period, objective: str) -> tuple[int, int]:
     """How many drills kept `rto` or `rpo`, of how many that were held against it."""
     judged = _JUDGED.format(objective)
     row = asked.row(
-        f"SELECT count(*) FILTER (WHERE {objective}_verdict = 'met'), count(*) FROM runs WHERE {_IN} AND {judged}",
+        f"SELECT count(*) FILTER (WHERE result = 'passed' AND {objective}_verdict = 'met'), count(*) FROM runs"
+        f" WHERE {_IN} AND {judged}",
         period,
     )
     return row[0], row[1]
@@ -176,7 +177,7 @@ def _drills(asked: Questions, period: Period) -> list[Figure]:
     others = [f"{row[name]} {name}" for name in ("open", "void", "aborted") if row[name]]
     unjudged = asked.one(f"SELECT count(*) FROM runs WHERE {_IN} AND kind = 'unjudged'", period)
     others += [f"beside {unjudged} that no rules judge"] if unjudged else []
-    issues = sum(1 for _ in asked.findings(period, "kind = 'drill' AND started >= :since"))
+    issues = sum(1 for _ in asked.findings(period, _OF_DRILLS))
     better = sum(1 for _ in asked.findings(period, _IMPROVED))
     rate = f" ({percent(passed, judged)}; {interval_of(passed, judged)})" if judged else ""
     known = findings_known(asked, period)
@@ -195,6 +196,8 @@ def _drills(asked: Questions, period: Period) -> list[Figure]:
     ]
 
 
+# a drill that spans the end of a month opens its findings in the next: they are of the month in which it was begun
+_OF_DRILLS = "kind = 'drill' AND started >= :since AND started < :until"
 _IMPROVED = "kind = 'drill' AND state = 'done' AND changed >= :since AND changed < :until"
 _DRILLS = f"""
 SELECT count(*) AS total, count(*) FILTER (WHERE result = 'passed') AS passed,
@@ -216,7 +219,7 @@ def actions(asked: Questions, period: Period) -> list[Action]:
     """What is to be done next month: open findings, overdue ones first, then by weight and day; ten at most."""
     today = f"{period.until:%Y-%m-%d}"
     order = (
-        "state = 'open' ORDER BY (due IS NOT NULL AND due < :today) DESC,"
+        "state = 'open' AND opened < :until ORDER BY (due IS NOT NULL AND due < :today) DESC,"
         " CASE severity WHEN 'high' THEN 0 WHEN 'medium' THEN 1 ELSE 2 END, due IS NULL, due, opened, id LIMIT :most"
     )
     return [

@@ -87,7 +87,7 @@ class Questions:
         return datetime.fromisoformat(text) if text else None
 
     def findings(self, period: Period, having: str, **more: Any) -> Iterator[sqlite3.Row]:
-        """Findings as they stand at the end of the period; `having` is a condition on them."""
+        """Findings as they stand at the end of the period, those of later too; `having` is a condition on them."""
         yield from self.rows(f"{_FINDINGS} SELECT * FROM standing WHERE {having}", period, **more)
 
 
@@ -105,7 +105,7 @@ WITH later AS (
       f.owner) AS owner,
     coalesce((SELECT l.due FROM later l WHERE l.id = f.id AND l.due IS NOT NULL ORDER BY at DESC, n DESC LIMIT 1),
       f.due) AS due
-  FROM findings f JOIN runs r USING (source) WHERE f.service = :service AND f.opened < :until
+  FROM findings f JOIN runs r USING (source) WHERE f.service = :service
 )
 """
 

@@ -24,6 +24,7 @@ from pgrescue.models import Check, Instant, Measurement, Model, Plan, Run, rfc33
 from pgrescue.record import read_part
 from pgrescue.story import Story, fold
 
+_SAID_YES = ("approved", "ok")  # what passes a gate is another event of the same gate
 Row = tuple[str, dict[str, Any]]
 _STAMP = re.compile(r"^(\d{8}T\d{6}Z)-")
 _OF_AN_INCIDENT = (  # columns of the ledger; an incident says more than those
@@ -84,7 +85,7 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
         problems.append("timeline.jsonl: nothing says when the run began, so that it belongs to no month")
     drill = read_part(folder / DRILL_FILE, Drill.model_validate, problems)
     kind = "unjudged" if run.kind == "drill" and not (drill and drill.can_pass) else run.kind
-    yield "runs", _run_row(folder, run, kind, measured, plan, lines, story, findings is not None)
+    yield "runs", _run_row(folder, run, kind, _detected(measured, run, drill), plan, lines, story, findings is not None)
     for name, seconds in measured.phases.items():
         budget, verdict = run.objectives.phases.get(name), measured.verdicts.phases.get(name)
         yield "phases", {"phase": name, "seconds": seconds, "budget_s": budget, "verdict": verdict}
@@ -94,6 +95,12 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
         yield "checks", {"n": n, "name": check.name, "tier": check.tier, "verdict": check.verdict}
     for finding in findings or []:
         yield "findings", {name: value for name, value in _columns(finding).items() if name != "evidence"}
+
+
+def _detected(measured: Measurement, run: Run, drill: Drill | None) -> Measurement:
+    """Without a time of detection where nobody detected: a drill declares its own fault unless it is blind."""
+    told = run.kind == "drill" and (drill is None or drill.blind is None)
+    return measured.model_copy(update={"detection_s": None}) if told else measured
 
 
 def _run_row(
@@ -138,7 +145,7 @@ def _run_row(
         "backup": candidate.label if candidate else None,
         "repository": candidate.repo if candidate else None,
         "steps": sum(step.status != "skipped" for step in story.steps),
-        "approvals": sum(event.event == "approval" for event in events),
+        "approvals": len({event.step for event in events if event.event == "approval" and event.status in _SAID_YES}),
         "skipped": sum(event.event == "decision" and event.status == "skipped" for event in events),
         "resumed": story.resumed,
         "notes": sum(event.event == "note" and event.step is None for event in events),

@@ -100,7 +100,7 @@ def _process(asked: Questions, period: Period) -> list[Figure]:
     )
     by_hand = asked.row(
         "SELECT count(*) AS runs, total(human_wait_s) AS waited, total(approvals) AS approvals,"
-        " total(resumed) AS resumed, total(skipped) AS skipped,"
+        " count(*) FILTER (WHERE resumed) AS gone_on, total(resumed) AS resumed, total(skipped) AS skipped,"
         f" count(*) FILTER (WHERE skipped OR resumed) AS left FROM runs WHERE {_RECOVERIES}",
         period,
     )
@@ -108,9 +108,10 @@ def _process(asked: Questions, period: Period) -> list[Figure]:
     steps = "; ".join(
         f"{row['name']}: {span(row['took'])} on average ({plural(row['times'], 'time')})" for row in slowest
     )
+    gone_on, times = int(by_hand["gone_on"]), int(by_hand["resumed"])
     asked_people = (
         f"{plural(int(by_hand['approvals']), 'approval')} took {span(by_hand['waited'])}; "
-        f"{plural(int(by_hand['resumed']), 'run')} gone on with by hand; "
+        f"{plural(gone_on, 'run')} gone on with by hand{f' ({plural(times, "time")})' if times else ''}; "
         f"{plural(int(by_hand['skipped']), 'step')} left out"
     )
     return [

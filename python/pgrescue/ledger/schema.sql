@@ -17,10 +17,13 @@ CREATE TABLE runs (
   procedure TEXT NOT NULL, scenario TEXT, operator TEXT,
   started TEXT, ended TEXT, result TEXT, exit_code INTEGER, sealed INTEGER NOT NULL,
   rto_s REAL, rpo_s REAL, rta_s REAL, rpa_s REAL, rto_verdict TEXT, rpo_verdict TEXT,
-  detection_s REAL, human_wait_s REAL, acknowledged INTEGER, lost INTEGER, lost_before_recovery_point INTEGER,
+  detection_s REAL,        -- of incidents and blind drills; in another drill nobody detects anything
+  human_wait_s REAL, acknowledged INTEGER, lost INTEGER, lost_before_recovery_point INTEGER,
   data_bytes INTEGER, fetched_bytes REAL, fetch_s REAL, replayed_bytes REAL, replay_s REAL,
   method TEXT, standby_ready INTEGER, backup TEXT, repository INTEGER,
-  steps INTEGER NOT NULL, approvals INTEGER NOT NULL, skipped INTEGER NOT NULL, resumed INTEGER NOT NULL,
+  steps INTEGER NOT NULL,
+  approvals INTEGER NOT NULL, -- gates at which somebody, or the policy, said yes
+  skipped INTEGER NOT NULL, resumed INTEGER NOT NULL,
   notes INTEGER NOT NULL, broke_glass INTEGER NOT NULL, has_findings INTEGER NOT NULL
 );
 CREATE INDEX runs_started ON runs (service, started);

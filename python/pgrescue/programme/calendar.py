@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from urllib.parse import quote
 
 from icalendar import Calendar
 from icalendar import Event as Entry
@@ -30,17 +31,20 @@ def ical(programme: Programme, duties: Sequence[Duty], today: date) -> bytes:
             f" Not kept in {', '.join(duty.missed)}." if duty.missed else ""
         )
         summary = f"{'OVERDUE ' if duty.state == 'overdue' else ''}{what}"
-        calendar.add_component(_entry(f"{duty.period}-{duty.service}-{duty.name}", summary, note, day, day, today))
+        calendar.add_component(_entry((duty.period, duty.service, duty.name), summary, note, day, day, today))
     for block in programme.blocked:
         summary = f"No drills: {block.why}"
-        calendar.add_component(_entry(f"blocked-{block.first}", summary, "", block.first, block.last, today))
+        calendar.add_component(
+            _entry(("blocked", block.first, block.last, block.why), summary, "", block.first, block.last, today)
+        )
     written: bytes = calendar.to_ical()
     return written
 
 
-def _entry(uid: str, summary: str, note: str, first: date, last: date, today: date) -> Entry:
+def _entry(about: tuple[object, ...], summary: str, note: str, first: date, last: date, today: date) -> Entry:
     entry = Entry()
-    entry.add("uid", f"{uid}@pgrescue")
+    # parts that may hold what joins them would make one name of two
+    entry.add("uid", f"{'/'.join(quote(str(part), safe='') for part in about)}@pgrescue")
     entry.add("summary", summary)
     if note:
         entry.add("description", note)

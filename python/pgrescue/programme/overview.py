@@ -33,6 +33,7 @@ def gather(
             "open": sum(one.state == "open" for one in opened),
             "overdue": sum(one.overdue(today) for one in opened),
         },
+        "unread": past.unread(root),
     }
 
 
@@ -85,6 +86,7 @@ def lines(said: dict[str, Any]) -> list[str]:
     for one in said["verification"]:
         told.append(f"  {one['service']}: {one['procedure']}: {one['state']}")
         told += [f"    {why}" for why in one["why"]]
+    told += [f"CANNOT BE READ, and counts for nothing: {one}" for one in said["unread"]]
     opened = said["findings"]
     told.append(
         f"FINDINGS {plural(opened['open'], 'finding')} open, {opened['overdue']} overdue: pgrescue findings list"

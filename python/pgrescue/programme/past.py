@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pgrescue import procedures, record
 from pgrescue.drill.record import FILE, Drill, Verified
+from pgrescue.models import Run
+
+_NAMED = re.compile(r"\d{8}T\d{6}Z-")
 
 
 @dataclass(frozen=True)
@@ -39,29 +42,43 @@ class Past:
 
 
 def runs(root: Path, service: str | None = None) -> list[Past]:
-    """Every run that ended, oldest first. A drill that was not judged has not ended."""
-    return [one for one in map(_read, record.all_runs(root)) if one and service in (None, one.service)]
+    """Every run that ended, oldest first. A drill that was not judged has not ended.
+
+    What cannot be read is passed over; `unread` names it.
+    """
+    return [one for one, _ in map(_read, _folders(root)) if one and service in (None, one.service)]
 
 
-def _read(directory: Path) -> Past | None:
-    run: dict[str, Any] = json.loads((directory / "run.json").read_text(encoding="utf-8"))
-    path = directory / FILE
-    drill = record.read_part(path, Drill.model_validate, [])
-    if not run.get("result") or (drill and drill.state != "ended"):
-        return None
-    return Past(
-        run=run["id"],
-        service=run["service"],
-        kind=run["kind"],
-        procedure=run["procedure"],
-        scenario=run.get("scenario") or None,
+def unread(root: Path) -> list[str]:
+    """Records that cannot be read, and why: what they would say counts for nothing."""
+    return [f"{directory.name}/{said}" for directory in _folders(root) for said in _read(directory)[1]]
+
+
+def _folders(root: Path) -> list[Path]:
+    """Those that are named as runs are; a copy that somebody laid beside them is none."""
+    return [directory for directory in record.all_runs(root) if _NAMED.match(directory.name)]
+
+
+def _read(directory: Path) -> tuple[Past | None, list[str]]:
+    problems: list[str] = []
+    run = record.read_part(directory / "run.json", Run.model_validate, problems)
+    drill = record.read_part(directory / FILE, Drill.model_validate, problems)
+    if run is None or not run.result or (drill and drill.state != "ended"):
+        return None, problems
+    ended = Past(
+        run=run.id,
+        service=run.service,
+        kind=run.kind,
+        procedure=run.procedure,
+        scenario=run.scenario or None,
         at=datetime.strptime(directory.name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC),
-        result=run["result"],
-        operator=run.get("operator"),
-        postgresql=(run.get("versions") or {}).get("postgresql"),
+        result=run.result,
+        operator=run.operator,
+        postgresql=run.versions.get("postgresql"),
         verified=drill.verified if drill else None,
         judged=drill is not None and drill.can_pass,
     )
+    return ended, problems
 
 
 def present(root: Path, service: str, procedure: str, past: Sequence[Past]) -> Verified:

@@ -102,6 +102,14 @@ class Programme(Strict):
     tools: list[str] = Field(default_factory=list)
     services: dict[str, ServicePlan]
 
+    @model_validator(mode="after")
+    def _told_apart(self) -> Programme:
+        called = [one.name for one in self.obligations]
+        twice = sorted({name for name in called if called.count(name) > 1})
+        if twice:
+            raise ValueError(f"two obligations are called {', '.join(twice)}")
+        return self
+
     def why_blocked(self, day: date) -> str | None:
         """Why nothing is broken on a day; None when it may be."""
         return next((one.why for one in self.blocked if one.first <= day <= one.last), None)

@@ -89,7 +89,7 @@ def after(record: Record, findings: int, following: str, who: str, now: datetime
     return [
         item("measured", "after", "the results are measured", (whole, ", ".join(figures)), who, now),
         item("findings", "after", "findings have an owner and a day", (True, plural(findings, "finding")), who, now),
-        _lessons(told.detail or "", told.actor, told.wall) if told else _asked(record.run.id, who, now),
+        _lessons(told.detail or "", told.actor or who, told.wall) if told else _asked(record.run.id, who, now),
         item(
             "next", "after", "the next drill is planned", (bool(following), following or "nothing plans one"), who, now
         ),

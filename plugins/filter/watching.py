@@ -6,6 +6,8 @@ from __future__ import annotations
 import shlex
 from typing import Any, Iterable, Mapping, Optional
 
+from ansible import constants
+from ansible.plugins.loader import connection_loader
 from ansible_collections.pgrescue.runbooks.plugins.module_utils import (
     proposals,
     restart_plans,
@@ -96,7 +98,8 @@ def ssh_commands(
     of_postgres: "Optional[Iterable[str]]",
     program: "Iterable[str]",
 ) -> "dict[str, list[str]]":
-    """How a program is run on each place over SSH that is told everything the inventory says of it.
+    """How a program is run on each place over SSH that is told everything Ansible would tell it: of the inventory, its
+    configuration and its environment.
 
     It runs as the owner of the cluster on those C(of_postgres), else as the user that the role makes; without C(of_postgres) as
     who logs in.
@@ -104,11 +107,11 @@ def ssh_commands(
     found = {}
     for place in places:
         known = hostvars[place]
-        port = ["-p", str(known["ansible_port"])] if known.get("ansible_port") else []
-        key = ["-i", str(known["ansible_ssh_private_key_file"])] if known.get("ansible_ssh_private_key_file") else []
-        said = "%s %s" % (known.get("ansible_ssh_common_args", ""), known.get("ansible_ssh_extra_args", ""))
-        more = shlex.split(said)  # a ProxyCommand is one word
-        who = str(known.get("ansible_user") or "")
+        told = _told(known)
+        port = ["-p", str(told["port"])] if told["port"] else []
+        key = ["-i", str(told["private_key_file"])] if told["private_key_file"] else []
+        more = shlex.split("%s %s" % (told["ssh_common_args"], told["ssh_extra_args"]))  # a ProxyCommand is one word
+        who = str(told["remote_user"] or "")
         address = str(known.get("ansible_host", place))
         owner = "" if of_postgres is None else "postgres" if place in of_postgres else "pgrescue"
         become = ["sudo", "-n", "-u", owner] if owner else []
@@ -123,6 +126,14 @@ def ssh_commands(
             *program,
         ]
     return found
+
+
+def _told(known: "Mapping[str, Any]") -> "dict[str, Any]":
+    """What Ansible's own connection by SSH is told of a host, wherever that is said."""
+    connection_loader.get("ssh", class_only=True)  # its options are known from then on
+    names = ("port", "private_key_file", "remote_user", "ssh_common_args", "ssh_extra_args")
+    asked = {"plugin_type": "connection", "plugin_name": "ssh", "variables": known}
+    return {name: constants.config.get_config_value(name, **asked) for name in names}
 
 
 def power_commands(hosts: "Iterable[str]", hostvars: "Mapping[str, Any]") -> "dict[str, dict[str, Any]]":

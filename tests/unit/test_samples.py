@@ -286,9 +286,10 @@ def test_what_was_not_sampled_nor_recorded_is_a_finding_unless_somebody_gave_a_r
     assert "Not done during: the terminal is recorded: nothing was" in titles
 
 
-def test_the_playbook_hands_over_how_each_host_is_sampled(tmp_path):
+def test_the_playbook_hands_over_how_each_host_is_sampled(tmp_path, monkeypatch):
     from pgrescue import runner
 
+    monkeypatch.setenv("ANSIBLE_SSH_COMMON_ARGS", "-o UserKnownHostsFile=/k")  # what Ansible itself would go by
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     hosts = {"db1": {**here, "ansible_host": "10.0.0.11", "ansible_user": "ops"}, "db2": here, "other": here}
     shop = {"hosts": {"db1": {}, "db2": {}}, "vars": {"service_name": "shop"}}
@@ -301,6 +302,7 @@ def test_the_playbook_hands_over_how_each_host_is_sampled(tmp_path):
     assert set(handed) == {"db1", "db2"}
     assert handed["db1"][0] == "ssh"
     assert handed["db1"][-2] == "ops@10.0.0.11"
+    assert "UserKnownHostsFile=/k" in handed["db1"]
     # what the host's shell is told: sar, for as long as was said
     done = subprocess.run(["sh", "-c", handed["db1"][-1]], capture_output=True, timeout=60, check=True)
     assert done.stdout

@@ -73,7 +73,7 @@ def test_who_could_not_be_told_is_said_and_is_not_taken_for_told(prepared, more,
 
 
 def test_what_came_of_telling_them_is_kept_with_their_acknowledgement(prepared):
-    reasons = dict.fromkeys(("parity", "runbook_reviewed", "page_proven"), "a test")
+    reasons = dict.fromkeys(("parity", "runbook_reviewed", "page_proven", "credentials"), "a test")
     items, said, _, _ = prepared(acknowledged=("ada", "omar", "noor"), without=reasons)
     kept = next(one for one in items or [] if one.item == "participants")
     assert (kept.done, "Not done" in said) == (True, False)

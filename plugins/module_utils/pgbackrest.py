@@ -95,6 +95,11 @@ def end(pid: int) -> None:
             os.kill(one, signal.SIGTERM)
 
 
+def read(said: str) -> Any:
+    """What the engine says as JSON. A message of several lines stands in it as it is."""
+    return json.loads(said, strict=False)
+
+
 class Repositories:
     """The repositories of a stanza, as this host sees them; the module says C(stanza) and C(timeout_s)."""
 
@@ -104,7 +109,7 @@ class Repositories:
 
     def ask(self, *arguments: str) -> Any:
         """The answer of a command that looks, as JSON."""
-        return json.loads(self.text("--output=json", *arguments))
+        return read(self.text("--output=json", *arguments))
 
     def text(self, *arguments: str) -> str:
         """The answer of a command that looks."""

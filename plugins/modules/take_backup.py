@@ -52,7 +52,6 @@ taken: {description: Repositories that hold a new backup., returned: success, ty
 failed_repositories: {description: 'Those that do not, each with the reason.', returned: always, type: dict}
 """
 
-import json
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -92,7 +91,7 @@ def attempt(module: AnsibleModule, repo: int, silent: "str | None", patience_s: 
     else:
         code, out, _err = pgbackrest.run(module, module.params["stanza"], "--repo=%d" % repo, "--output=json", "info")
         there = (
-            {"at": attempts.now(), "kind": module.params["type"]} if code else repository.newest(json.loads(out), repo)
+            {"at": attempts.now(), "kind": module.params["type"]} if code else repository.newest(pgbackrest.read(out), repo)
         )
         said = attempts.passed(repository=str(repo), duration_s=took_s, **there)
     try:
@@ -108,7 +107,7 @@ def holds(module: AnsibleModule, repo: int) -> bool:
     if p["after_timeline"] is None:
         return False
     _code, out, _err = pgbackrest.run(module, p["stanza"], "--repo=%d" % repo, "--output=json", "info", check_rc=True)
-    found = repository.candidates(json.loads(out))
+    found = repository.candidates(pgbackrest.read(out))
     return any(b["type"] == "full" and not b["error"] and b["timeline"] > p["after_timeline"] for b in found)
 
 

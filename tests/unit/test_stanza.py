@@ -62,3 +62,13 @@ def test_a_repository_that_cannot_be_made_is_named(made, monkeypatch):
     monkeypatch.setenv("PGBACKREST_CONFIG", str(broken))
     at = {"stanza": "test", "version": VERSION, "port": made.server.port, "socket_directory": str(made.server.folder)}
     assert refused(module("stanza")(**at), 5, "Not every repository serves this cluster")
+
+
+def test_a_repository_whose_passphrase_is_another_one_is_said_in_the_engines_words(made, monkeypatch):
+    """Its message has several lines, which stand in its JSON as they are."""
+    monkeypatch.setenv("PGBACKREST_CONFIG", str(made.config))
+    monkeypatch.setenv("PGBACKREST_REPO1_CIPHER_TYPE", "aes-256-cbc")
+    monkeypatch.setenv("PGBACKREST_REPO1_CIPHER_PASS", "another")
+    server = made.server
+    answer = module("stanza")(stanza="test", version=VERSION, port=server.port, socket_directory=str(server.folder))
+    assert refused(answer, answer["exit_code"], "Not every repository serves this cluster", "unable to load info file")

@@ -102,7 +102,7 @@ class Repository:
 
     def info(self) -> "list[dict[str, Any]]":
         """What the engine says of it; one that cannot be read holds nothing to decide by, which is raised."""
-        said: "list[dict[str, Any]]" = json.loads(self.ask("--output=json", "info"))
+        said: "list[dict[str, Any]]" = pgbackrest.read(self.ask("--output=json", "info"))
         for status in (repo["status"] for stanza in said for repo in stanza.get("repo", [])):
             if status["code"] not in (0, 2):  # 0 ok, 2 no valid backups
                 raise RuntimeError("it cannot be read: %s" % status["message"])

@@ -24,6 +24,11 @@ KeyFile = Annotated[
     Path | None, typer.Option("--key-file", envvar="PGRESCUE_EVIDENCE_KEY", help="The private key that signs, in PEM.")
 ]
 
+Vouched = Annotated[
+    list[Path] | None,
+    typer.Option("--key", help="Another's public key, in PEM, that may have made the newest seal; may be repeated."),
+]
+
 
 def _directory(run: str) -> Path:
     return Path(run) if Path(run).is_dir() else record.find(runner.RUNS, run)
@@ -77,6 +82,7 @@ def _words(directory: Path, found: Verification) -> str:
     if found.timeline:
         said.append(f"The timeline is not what was written, at line {found.timeline.line}: {found.timeline.says}.")
     said += [f"{one.name}: {one.says}" for one in found.seals]
+    said += [str(one) for one in found.between]
     said += [
         f"{one.name}: {one.by}, for {'this very record' if one.current else 'an earlier state of the record'}"
         for one in found.sign_offs
@@ -93,10 +99,11 @@ def sign_off(
     run: Pack,
     by: Annotated[str, typer.Option("--by", help="Who stands for the record.")],
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept beside the record.")],
+    key: Vouched = None,
 ) -> None:
     """Write down that somebody read a closed record and stands for it. No file that is sealed is touched."""
     directory = _directory(run)
-    path = _asked(lambda: pack.sign_off(directory, by, reason))
+    path = _asked(lambda: pack.sign_off(directory, by, reason, [_key(path) for path in key or []]))
     typer.echo(
         f"{path.name} is written, for this very manifest. It is not sealed yet: pgrescue evidence seal {directory.name}"
     )
@@ -124,12 +131,13 @@ def seal_again(
     unclean: Annotated[
         str | None, typer.Option("--unclean", help="Why it is sealed although a secret is in it; the seal says so.")
     ] = None,
+    key: Vouched = None,
 ) -> None:
     """Seal what no seal covers yet, a sign-off for one; earlier seals stay as they are."""
     directory = _directory(run)
     settings = Settings.of(directory)
     settings = replace(settings, key_file=key_file or settings.key_file)
-    path = _asked(lambda: pack.seal_again(directory, settings, unclean))
+    path = _asked(lambda: pack.seal_again(directory, settings, unclean, [_key(path) for path in key or []]))
     if path is None:
         typer.echo("The newest seal covers all that is there. Nothing was changed.")
         return

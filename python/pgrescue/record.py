@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pgrescue import journal as journals
-from pgrescue import witness_journal
+from pgrescue import who, witness_journal
 from pgrescue.drill import rules
 from pgrescue.drill.record import FILE as DRILL_FILE
 from pgrescue.drill.record import Drill
+from pgrescue.evidence import reopening
 from pgrescue.files import link, write_json
 from pgrescue.journal import Journal
 from pgrescue.manifest import Difference, verify_manifest
@@ -146,9 +147,9 @@ def load(directory: Path) -> Record:
 
 def reopen(directory: Path) -> Run:
     """Open a finished run again, to resume it: result, exit code and manifest go, and its drill goes on."""
+    reopening.reopen(directory, who.operator())
     record = load(directory)
     run = record.run.model_copy(update={"result": None, "exit_code": None})
-    (directory / "manifest.sha256").unlink(missing_ok=True)
     write_json(directory / "run.json", run.dump())
     if record.drill:  # its clean-up is still to come, so what it looks for afterwards was not looked for
         write_json(directory / DRILL_FILE, record.drill.model_copy(update={"state": "open"}).dump())

@@ -19,7 +19,9 @@ from pgrescue.evidence import blocks, envelope, pack, reopening, seal
 from pgrescue.evidence.settings import EvidenceError, Settings
 from pgrescue.evidence.verify import verify
 from pgrescue.files import write_json
-from run_fixture import ZERO
+from pgrescue.ledger import index
+from pgrescue.programme import past
+from run_fixture import ZERO, Synthetic, complete_loss
 from typer.testing import CliRunner
 
 KEY = envelope.public_key(PUBLIC.encode())
@@ -168,3 +170,22 @@ def test_the_journal_reopens_a_closed_record_before_its_first_line(failed, tmp_p
     assert places[reopening.STEP] < places["Do it"]
     close.finish(failed)
     assert verify(failed, [KEY]).holds
+
+
+def test_a_drill_that_was_not_judged_is_not_sealed_as_passed_and_counts_for_nothing(tmp_path, monkeypatch):
+    """The planted fault: `open` written into a drill's record leaves the result of its recovery, which passed."""
+    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
+    directory = Synthetic(timeline=complete_loss()).write(tmp_path / "runs")
+    write_json(directory / FILE, drill(state="open").dump())
+    assert close.finish(directory).result == "passed"
+    assert seal.seals(directory) == []
+    code, said = ask("evidence", "seal", directory)
+    assert (code, "not judged" in said, seal.seals(directory)) == (4, True, [])
+    index.refresh(runner.RUNS)
+    with index.asking(runner.RUNS) as asked:
+        assert [row["kind"] for row in asked.execute("SELECT kind FROM runs")] == ["unjudged"]
+    assert past.runs(runner.RUNS) == []
+    reopening.reopen(directory, "lena@ctl")
+    write_json(directory / FILE, drill().dump())
+    close.finish(directory)
+    assert (verify(directory).holds, [one.passed for one in past.runs(runner.RUNS)]) == (True, [True])

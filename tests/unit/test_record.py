@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 import pytest
 from pgrescue import close, record
-from pgrescue.evidence import reopening
 from pgrescue.files import write_text
 from pgrescue.models import Run
 from pgrescue.verdict import verdict_line
@@ -140,7 +139,6 @@ def test_aborted_and_void_can_be_declared_and_stay(tmp_path):
     directory, _ = finished(tmp_path)
     assert close.finish(directory, "aborted").exit_code == 8
     assert close.finish(directory).result == "aborted"
-    reopening.reopen(directory, "lena@ctl")
     record.reopen(directory)
     assert close.finish(directory).result == "passed"
 

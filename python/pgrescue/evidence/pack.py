@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pgrescue.drill.record import Drill
 from pgrescue.evidence import (
     blocks,
     deviations,
@@ -27,11 +28,15 @@ from pgrescue.evidence.settings import SCOPE, EvidenceError, Settings
 from pgrescue.evidence.sources import PARTS
 from pgrescue.files import write_json, write_text
 from pgrescue.manifest import MANIFEST, files, write_manifest
-from pgrescue.record import Record
+from pgrescue.models import Run
+from pgrescue.record import Record, load
 
 
 def close(record: Record, settings: Settings, unfit: str = "") -> None:
     """Write every part, the manifest and the seal. `unfit`: why it must not be sealed.
+
+    A drill whose recovery passed and that was not judged yet is not sealed: nobody could tell that seal from one of a
+    drill that passed.
 
     A recovery must not end as a failure because its evidence cannot be sealed: where it cannot, the record is whole
     all the same, a finding and every verification say so, and `pgrescue evidence seal` says why.
@@ -60,8 +65,12 @@ def close(record: Record, settings: Settings, unfit: str = "") -> None:
     write_json(directory / blocks.BLOCKS, blocks.of_files(directory, [*sources, *PARTS]).dump())
     write_manifest(directory)
     leaked += leaks.scan(directory, PARTS, exact)
-    if not refused and not leaked:
+    if not refused and not leaked and not _to_be_judged(record.run, record.drill):
         seal.seal(directory, key, leaked)
+
+
+def _to_be_judged(run: Run, drill: Drill | None) -> bool:
+    return drill is not None and drill.state == "open" and run.result == "passed"
 
 
 def seal_again(
@@ -73,6 +82,13 @@ def seal_again(
     sealed, or holds a secret.
     """
     reopening.hold(directory, settings, vouched)
+    found = load(directory)
+    if _to_be_judged(found.run, found.drill):
+        raise EvidenceError(
+            "The drill has not ended, so it is not judged, and not sealed as if it had passed. Nothing was changed. "
+            "pgrescue drill ends it; of one that was interrupted the record stays unsealed.",
+            4,
+        )
     key = envelope.private_key(settings.key_file) if settings.key_file else None
     names = [name for name in files(directory) if name != blocks.BLOCKS]
     names += [path.name for path in seal.sign_offs(directory)]  # a timestamp is binary and not ours

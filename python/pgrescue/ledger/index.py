@@ -26,7 +26,7 @@ from pgrescue.watch.rehearsal import FOLDER as REHEARSALS
 
 NAME = "ledger.sqlite"
 FINDINGS = "findings"
-VERSION = 3  # of schema.sql and of what is read: an index of another one is made anew
+VERSION = 4  # of schema.sql and of what is read: an index of another one is made anew
 _YOUNG_NS = 2_000_000_000
 _WAIT_S = 600.0  # for another process that builds the index
 _RUN = re.compile(r"^\d{8}T\d{6}Z-")

@@ -84,7 +84,7 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
     if story.started is None and stamp(folder.name) is None:
         problems.append("timeline.jsonl: nothing says when the run began, so that it belongs to no month")
     drill = read_part(folder / DRILL_FILE, Drill.model_validate, problems)
-    kind = "unjudged" if run.kind == "drill" and not (drill and drill.can_pass) else run.kind
+    kind = "unjudged" if run.kind == "drill" and not (drill and drill.judged) else run.kind
     yield "runs", _run_row(folder, run, kind, _detected(measured, run, drill), plan, lines, story, findings is not None)
     for name, seconds in measured.phases.items():
         budget, verdict = run.objectives.phases.get(name), measured.verdicts.phases.get(name)

@@ -76,7 +76,7 @@ def _read(directory: Path) -> tuple[Past | None, list[str]]:
         operator=run.operator,
         postgresql=run.versions.get("postgresql"),
         verified=drill.verified if drill else None,
-        judged=drill is not None and drill.can_pass,
+        judged=drill is not None and drill.judged,
     )
     return ended, problems
 

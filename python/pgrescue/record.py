@@ -101,6 +101,16 @@ def all_runs(root: Path) -> list[Path]:
     return sorted(p.parent for p in root.glob("*/run.json") if not p.parent.is_symlink())
 
 
+def misnamed(directory: Path, run: str) -> str:
+    """Why a folder is no record of the run, whose id is its folder's name: a copy would count again; empty where it is."""
+    there = directory.resolve().name  # of `latest`, what it points at
+    return (
+        ""
+        if there == run
+        else f"run.json is of {run} and its folder is called {there}: a copy, which counts for nothing"
+    )
+
+
 def find(root: Path, reference: str = "latest") -> Path:
     """The run that is meant: `latest`, a directory, an id, or the only id that contains the text.
 

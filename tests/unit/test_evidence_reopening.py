@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from hashlib import sha256
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from drillings import drill
+from drillings import drill, ended
 from dumping import key_pair
 from evidence_packs import PUBLIC, key_file, written
 from modules import HOUSE
@@ -25,6 +26,7 @@ from run_fixture import ZERO, Synthetic, complete_loss
 from typer.testing import CliRunner
 
 KEY = envelope.public_key(PUBLIC.encode())
+COUNTS = "a copy, which counts for nothing"
 STRANGER, STRANGERS = key_pair()
 
 
@@ -189,3 +191,22 @@ def test_a_drill_that_was_not_judged_is_not_sealed_as_passed_and_counts_for_noth
     write_json(directory / FILE, drill().dump())
     close.finish(directory)
     assert (verify(directory).holds, [one.passed for one in past.runs(runner.RUNS)]) == (True, [True])
+
+
+def test_a_copy_of_a_drill_that_passed_counts_for_nothing_and_is_named(tmp_path, monkeypatch):
+    """The planted fault: the folder of last quarter's drill, copied under this quarter's name."""
+    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
+    true = ended(runner.RUNS).directory
+    copy = shutil.copytree(true, runner.RUNS / true.name.replace("20261124", "20270211"))
+    assert [one.run for one in past.runs(runner.RUNS)] == [true.name]
+    (named,) = past.unread(runner.RUNS)
+    assert (true.name in named, copy.name in named) == (True, True)
+    assert named in ask("programme")[1]
+    index.refresh(runner.RUNS)
+    with index.asking(runner.RUNS) as asked:
+        assert [row["id"] for row in asked.execute("SELECT id FROM runs")] == [true.name]
+        assert [row["says"] for row in asked.execute("SELECT says FROM problems")] == [f"run.json is of {true.name} and its folder is called {copy.name}: {COUNTS}"]
+    (problem,) = verify(copy).problems
+    assert "its folder is called" in problem
+    (tmp_path / "link").symlink_to(true)
+    assert (verify(true).holds, verify(tmp_path / "link").holds) == (True, True)

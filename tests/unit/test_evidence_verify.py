@@ -20,6 +20,7 @@ from pgrescue.files import write_json
 from pgrescue.manifest import verify_manifest
 from typer.testing import CliRunner
 
+RUN = "20261124T012044Z-shop-complete_loss"
 KEY = envelope.public_key(PUBLIC.encode())
 
 
@@ -35,7 +36,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def directory(made, tmp_path):
-    return shutil.copytree(made["signed"], tmp_path / "pack")
+    return shutil.copytree(made["signed"], tmp_path / RUN)
 
 
 def lines_of(directory):
@@ -74,7 +75,7 @@ def test_an_untouched_pack_holds(made, kind, keys):
 @pytest.mark.parametrize(("kind", "keys"), [("signed", [KEY]), ("signed", []), ("unsigned", [])])
 def test_each_of_a_thousand_flipped_bits_is_found_where_it_is(made, tmp_path, kind, keys):
     """Over all files in turn, so that the small ones are hit as well as the large."""
-    directory = shutil.copytree(made[kind], tmp_path / "pack")
+    directory = shutil.copytree(made[kind], tmp_path / RUN)
     chance, files = random.Random(20261124), sorted(path for path in directory.iterdir())
     newest, wrong = max(path.name for path in files if path.name.startswith("seal-")), []
     for number in range(1000):

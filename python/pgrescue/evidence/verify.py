@@ -265,6 +265,11 @@ class _Examination:
 
     def problems(self, stamps: Sequence[TimestampState]) -> Iterator[_Problem]:
         """What is wrong beside changed files."""
+        run, there = seal.run_id(self.directory), self.directory.resolve().name
+        if run != there:
+            yield _Problem(
+                "name", f"It is the record of {run}, and its folder is called {there}: a run's folder is its id."
+            )
         yield from (_Problem("timestamp", f"{one.name}: {one.says}.") for one in stamps if not one.holds)
         if self.authorities and not stamps:
             yield _Problem("timestamp", "No seal has a timestamp, so no authority can fit.")

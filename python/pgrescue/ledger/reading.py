@@ -21,7 +21,7 @@ from pgrescue.incidents import Incident
 from pgrescue.ledger.attempts import Attempt
 from pgrescue.manifest import MANIFEST
 from pgrescue.models import Check, Instant, Measurement, Model, Plan, Run, rfc3339
-from pgrescue.record import read_part
+from pgrescue.record import misnamed, read_part
 from pgrescue.story import Story, fold
 
 _SAID_YES = ("approved", "ok")  # what passes a gate is another event of the same gate
@@ -72,6 +72,9 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
     run = read_part(folder / "run.json", Run.model_validate, problems)
     if run is None:
         problems[:] = problems or ["run.json: there is none"]
+        return
+    if wrong := misnamed(folder, run.id):
+        problems.append(wrong)
         return
     measured = read_part(folder / "measurement.json", Measurement.model_validate, problems) or Measurement()
     plan = read_part(folder / "plan.json", Plan.model_validate, problems)

@@ -63,6 +63,8 @@ def _read(directory: Path) -> tuple[Past | None, list[str]]:
     problems: list[str] = []
     run = record.read_part(directory / "run.json", Run.model_validate, problems)
     drill = record.read_part(directory / FILE, Drill.model_validate, problems)
+    if run is not None and (copied := record.misnamed(directory, run.id)):
+        return None, [f"run.json: {copied.removeprefix('run.json is ')}"]
     if run is None or not run.result or (drill and drill.state != "ended"):
         return None, problems
     ended = Past(

@@ -401,3 +401,15 @@ def test_signing_off_by_command(tmp_path):
     code, said = ask("evidence", "seal", directory, "--key-file", directory / "run.json")
     assert (code, "openssl genpkey" in said) == (3, True)
     assert ask("evidence", "sign-off", directory, "--by", "", "--reason", "x")[0] == 2
+
+
+def test_a_seal_of_a_stranger_s_key_over_another_is_found_without_a_key(tmp_path):
+    directory = sealed(tmp_path, key_file(tmp_path))
+    (directory / "checks.json").write_text("[]")
+    private, public = key_pair()
+    (tmp_path / "other").mkdir()
+    remade(directory, envelope.private_key(key_file(tmp_path / "other", private)))
+    (problem,) = verify(directory).problems
+    assert "seal-2.dsse.json is of another key" in problem
+    assert verify(directory, [envelope.public_key(public.encode())]).holds
+    assert not verify(directory, [KEY]).holds

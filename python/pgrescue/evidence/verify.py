@@ -267,9 +267,7 @@ class _Examination:
         """What is wrong beside changed files."""
         run, there = seal.run_id(self.directory), self.directory.resolve().name
         if run != there:
-            yield _Problem(
-                "name", f"It is the record of {run}, and its folder is called {there}: a run's folder is its id."
-            )
+            yield _Problem("name", f"It is of {run} and its folder is called {there}: a run's folder is its id.")
         yield from (_Problem("timestamp", f"{one.name}: {one.says}.") for one in stamps if not one.holds)
         if self.authorities and not stamps:
             yield _Problem("timestamp", "No seal has a timestamp, so no authority can fit.")
@@ -295,6 +293,14 @@ class _Examination:
         state = self._state(newest)
         if state.key_fits is False:
             yield _Problem("key", f"{state.name}: the key that was given did not sign it.")
+        others = [one for one in self.seals[:-1] if one.opened.signer not in (None, newest.opened.signer)]
+        if newest.opened.signer and others and not state.key_fits:
+            yield _Problem(
+                "signer",
+                f"{newest.name} is of another key ({newest.opened.signer[:16]}) than {others[-1].name} "
+                f"({(others[-1].opened.signer or '')[:16]}), and no key that was given made it: whoever can write here "
+                "could have. Whose it is, --key tells.",
+            )
         signed = [one.name for one in self.seals[:-1] if one.opened.signer]
         if newest.opened.signer is None and signed:
             yield _Problem(

@@ -41,7 +41,8 @@ def _asked[T](question: Callable[[], T]) -> T:
         refuse(str(error), error.code)
 
 
-def _key(path: Path) -> envelope.PublicKey:
+def given_key(path: Path) -> envelope.PublicKey:
+    """The public key in a file that was named. Raises EvidenceError when there is none."""
     try:
         return envelope.public_key(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -72,7 +73,7 @@ def verify(
     Exit 0 when all is as it was sealed, 1 when not, 3 when there is nothing to verify.
     """
     directory = _directory(run)
-    found = _asked(lambda: examine(directory, [_key(path) for path in key or []], _roots(authority or [])))
+    found = _asked(lambda: examine(directory, [given_key(path) for path in key or []], _roots(authority or [])))
     typer.echo(json.dumps(found.dump(), indent=2) if as_json else _words(directory, found))
     raise typer.Exit(0 if found.holds else 1)
 
@@ -103,7 +104,7 @@ def sign_off(
 ) -> None:
     """Write down that somebody read a closed record and stands for it. No file that is sealed is touched."""
     directory = _directory(run)
-    path = _asked(lambda: pack.sign_off(directory, by, reason, [_key(path) for path in key or []]))
+    path = _asked(lambda: pack.sign_off(directory, by, reason, [given_key(path) for path in key or []]))
     typer.echo(
         f"{path.name} is written, for this very manifest. It is not sealed yet: pgrescue evidence seal {directory.name}"
     )
@@ -137,7 +138,7 @@ def seal_again(
     directory = _directory(run)
     settings = Settings.of(directory)
     settings = replace(settings, key_file=key_file or settings.key_file)
-    path = _asked(lambda: pack.seal_again(directory, settings, unclean, [_key(path) for path in key or []]))
+    path = _asked(lambda: pack.seal_again(directory, settings, unclean, [given_key(path) for path in key or []]))
     if path is None:
         typer.echo("The newest seal covers all that is there. Nothing was changed.")
         return

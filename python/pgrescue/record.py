@@ -102,7 +102,7 @@ def all_runs(root: Path) -> list[Path]:
 
 
 def misnamed(directory: Path, run: str) -> str:
-    """Why a folder is no record of the run, whose id is its folder's name: a copy would count again; empty where it is."""
+    """Why a folder is not the run's, which is called by the run's id: a copy would count again. Empty where it is."""
     there = directory.resolve().name  # of `latest`, what it points at
     return (
         ""

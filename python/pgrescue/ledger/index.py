@@ -74,7 +74,7 @@ def asking(runs: Path) -> Iterator[sqlite3.Connection]:
     Raises LedgerError for what is no question, and for what would change anything.
     """
     try:
-        with closing(_connect(f"{(runs / NAME).absolute().as_uri()}?mode=ro")) as ledger:
+        with closing(connect(f"{(runs / NAME).absolute().as_uri()}?mode=ro")) as ledger:
             ledger.set_authorizer(_only_asks)
             ledger.execute("BEGIN")
             yield ledger
@@ -82,7 +82,8 @@ def asking(runs: Path) -> Iterator[sqlite3.Connection]:
         raise LedgerError(f"The ledger does not answer this: {error}. Nothing was changed.") from error
 
 
-def _connect(uri: str) -> sqlite3.Connection:
+def connect(uri: str) -> sqlite3.Connection:
+    """A connection that waits for who else is at work on the index; nothing is in a transaction."""
     ledger = sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None)
     ledger.row_factory = sqlite3.Row
     return ledger
@@ -100,7 +101,7 @@ def _only_asks(action: int, *_: str | None) -> int:
 
 
 def _up_to_date(path: Path, rebuild: bool) -> Refreshed:
-    with closing(_connect(path.absolute().as_uri())) as ledger:
+    with closing(connect(path.absolute().as_uri())) as ledger:
         ledger.execute("PRAGMA foreign_keys = on")  # rows go with their source
         ledger.execute("BEGIN IMMEDIATE")
         if rebuild or ledger.execute("PRAGMA user_version").fetchone()[0] != VERSION:
@@ -133,6 +134,12 @@ def _read_what_changed(ledger: sqlite3.Connection, runs: Path) -> Refreshed:
         _take(ledger, runs, _Seen(path, kind, mark, bool(young)))
         read += 1
     return Refreshed(read, gone)
+
+
+def take(ledger: sqlite3.Connection, runs: Path, path: str, kind: str, mark: str) -> None:
+    """Read one source that is there anew, as of when it was last looked at from outside."""
+    settled = ledger.execute("SELECT settled FROM sources WHERE path = ?", (path,)).fetchone()[0]
+    _take(ledger, runs, _Seen(path, kind, mark, not settled))
 
 
 def _take(ledger: sqlite3.Connection, runs: Path, seen: _Seen) -> None:

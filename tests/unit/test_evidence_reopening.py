@@ -15,6 +15,7 @@ from dumping import key_pair
 from evidence_packs import PUBLIC, key_file, written
 from modules import HOUSE
 from pgrescue import cli, close, manifest, record, runner
+from pgrescue.core import windows
 from pgrescue.drill.record import FILE, Steady
 from pgrescue.evidence import blocks, envelope, pack, reopening, seal
 from pgrescue.evidence.settings import EvidenceError, Settings
@@ -210,3 +211,19 @@ def test_a_copy_of_a_drill_that_passed_counts_for_nothing_and_is_named(tmp_path,
     assert "its folder is called" in problem
     (tmp_path / "link").symlink_to(true)
     assert (verify(true).holds, verify(tmp_path / "link").holds) == (True, True)
+
+
+def test_a_sign_off_says_who_typed_it(failed):
+    assert ask("evidence", "sign-off", failed, "--by", "Noor Haddad", "--reason", "Read.")[0] == 0
+    assert (
+        "signoff-1.json: Noor Haddad, typed by alice@bastion, for this very record"
+        in ask("evidence", "verify", failed)[1]
+    )
+
+
+def test_a_window_that_is_closed_early_leaves_a_record_that_holds(failed):
+    reopening.reopen(failed, "lena@ctl")
+    windows.write(str(failed), windows.opened(failed.name, ["a1"], 1e9, ["a1 is primary again"]))
+    close.finish(failed)
+    assert ask("commit", failed.name, "--reason", "a day without trouble")[0] == 0
+    assert verify(failed, [KEY]).holds

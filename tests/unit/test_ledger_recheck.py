@@ -25,6 +25,14 @@ def runs(tmp_path, monkeypatch):
     return tmp_path / "runs"
 
 
+def another(runs, name):
+    """A run that is not closed yet."""
+    directory = Synthetic().write(runs.parent / "other").rename(runs / name)
+    run = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps({**run, "id": name}))
+    return directory
+
+
 def month(runs, *keys):
     index.refresh(runs)
     return monthly.report(runs, "shop", "2026-11", NOW, keys)[0]
@@ -63,9 +71,7 @@ def test_the_month_says_how_many_are_sealed_and_signed_and_with_which_keys(runs,
     by = KEY.keyid[:16]
     assert month(runs, KEY).evidence.text == f"1 of 1 run as its manifest says; 1 sealed, 1 signed (key {by}: 1)"
     monkeypatch.delenv("PGRESCUE_EVIDENCE_KEY")
-    directory = Synthetic().write(tmp_path / "other").rename(runs / "20261125T012044Z-shop-complete_loss")
-    run = json.loads((directory / "run.json").read_text())
-    (directory / "run.json").write_text(json.dumps({**run, "id": directory.name}))
+    directory = another(runs, "20261125T012044Z-shop-complete_loss")
     close.finish(directory)
     found = month(runs, KEY)
     assert found.evidence.text.endswith(f"2 sealed, 1 signed (key {by}: 1)")
@@ -82,3 +88,14 @@ def test_a_seal_of_another_manifest_is_named(runs):
     (directory / "manifest.sha256").write_text("".join(listed[1:]))
     assert f"{directory.name}: seal-1.dsse.json is of another manifest" in month(runs).altered
     assert json.loads((directory / "run.json").read_text())["result"] == "failed"
+
+
+def test_a_folder_without_a_run_is_no_run_and_a_record_that_lost_its_run_is_named(runs):
+    by_hand = runs / "20261126T012044Z-shop-rejoin"
+    by_hand.mkdir()
+    (by_hand / "timeline.jsonl").write_text("")
+    assert month(runs).problems == []
+    (directory,) = runs.glob("20261124*")
+    (directory / "run.json").unlink()
+    another(runs, "20261127T012044Z-shop-complete_loss")
+    assert f"{directory.name}: run.json: there is none" in month(runs).problems

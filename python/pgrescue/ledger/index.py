@@ -22,6 +22,7 @@ from pathlib import Path
 
 from pgrescue.incidents import FOLDER as INCIDENTS
 from pgrescue.ledger import attempts, reading
+from pgrescue.manifest import MANIFEST
 from pgrescue.watch.rehearsal import FOLDER as REHEARSALS
 
 NAME = "ledger.sqlite"
@@ -29,7 +30,7 @@ FINDINGS = "findings"
 VERSION = 4  # of schema.sql and of what is read: an index of another one is made anew
 _YOUNG_NS = 2_000_000_000
 _WAIT_S = 600.0  # for another process that builds the index
-_RUN = re.compile(r"^\d{8}T\d{6}Z-")
+_RECORD = ("run.json", MANIFEST)  # a folder with neither is no run: a fault by hand, a standby that was rebuilt
 
 
 class LedgerError(Exception):
@@ -171,7 +172,7 @@ def _sources(runs: Path) -> Iterator[tuple[str, str, str, bool]]:
         for entry in entries:
             if entry.name in others or not entry.is_dir(follow_symlinks=False):
                 continue
-            if _RUN.match(entry.name) or Path(entry.path, "run.json").exists():
+            if any(os.path.exists(os.path.join(entry.path, name)) for name in _RECORD):  # noqa: PTH110,PTH118 - for speed
                 touched = entry.stat(follow_symlinks=False).st_mtime_ns
                 yield entry.name, "run", str(touched), now - touched < _YOUNG_NS
     for kind, folder, pattern, inside in (

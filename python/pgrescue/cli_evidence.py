@@ -13,7 +13,7 @@ from cryptography.x509 import Certificate
 
 from pgrescue import record, runner
 from pgrescue.evidence import envelope, pack, timestamp
-from pgrescue.evidence.models import Verification
+from pgrescue.evidence.models import SignOffState, Verification
 from pgrescue.evidence.settings import EvidenceError, Settings
 from pgrescue.evidence.verify import verify as examine
 from pgrescue.options import Json, refuse
@@ -84,15 +84,17 @@ def _words(directory: Path, found: Verification) -> str:
         said.append(f"The timeline is not what was written, at line {found.timeline.line}: {found.timeline.says}.")
     said += [f"{one.name}: {one.says}" for one in found.seals]
     said += [str(one) for one in found.between]
-    said += [
-        f"{one.name}: {one.by}, for {'this very record' if one.current else 'an earlier state of the record'}"
-        for one in found.sign_offs
-    ]
+    said += [_of_a_sign_off(one) for one in found.sign_offs]
     said += [f"{one.name}: {one.says}" for one in found.timestamps if one.holds]
     said += found.problems
     if found.holds:
         return "\n".join([*said, f"{directory}: every file is as the manifest says"])
     return "\n".join([*said, f"{directory}: NOT as it was sealed. Nothing was changed by looking."])
+
+
+def _of_a_sign_off(one: SignOffState) -> str:
+    typed = f", typed by {one.typed_by}" if one.typed_by else ""
+    return f"{one.name}: {one.by}{typed}, for {'this very record' if one.current else 'an earlier state of the record'}"
 
 
 @app.command("sign-off")

@@ -115,6 +115,7 @@ class SignOff(Model):
     schema_version: int = VERSION
     run: str
     by: str
+    typed_by: str | SkipJsonSchema[None] = None  # whose account it was typed in; `by` is anybody's word
     at: Instant
     reason: str
     manifest_sha256: Sha256
@@ -261,6 +262,7 @@ class SignOffState(Model):
 
     name: str
     by: str
+    typed_by: str | SkipJsonSchema[None] = None
     at: Instant
     current: bool
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pgrescue import who
 from pgrescue.drill.record import Drill
 from pgrescue.evidence import (
     blocks,
@@ -104,6 +105,7 @@ def sign_off(directory: Path, by: str, reason: str, vouched: Sequence[PublicKey]
     said = SignOff(
         run=seal.run_id(directory),
         by=leaks.mask(by.strip()),
+        typed_by=who.operator(),
         at=datetime.now(UTC),
         reason=leaks.mask(reason.strip()),
         manifest_sha256=seal.sha256_of(directory / MANIFEST),

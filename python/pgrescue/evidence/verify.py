@@ -336,7 +336,7 @@ class _Examination:
             except ValidationError:  # it is named among what was changed
                 continue
             current = said.manifest_sha256 == self._sha256(MANIFEST)
-            yield SignOffState(name=path.name, by=said.by, at=said.at, current=current)
+            yield SignOffState(name=path.name, by=said.by, typed_by=said.typed_by, at=said.at, current=current)
 
 
 def _with_signature(payload: bytes, content: bytes, key: PublicKey | None) -> bytes:

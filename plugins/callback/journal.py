@@ -20,6 +20,7 @@ options: {}
 import os
 import re
 import shlex
+import subprocess
 import sys
 from datetime import datetime, timezone
 from getpass import getuser
@@ -135,7 +136,17 @@ class CallbackModule(CallbackBase):
         if checks or others_at_work(run_dir, os.getpid()):
             return  # nothing happens, or begin_run refuses: the record belongs to what did happen
         makedirs_safe(run_dir)
+        self._reopen(run_dir)
         self.journal = Journal(os.path.join(run_dir, "timeline.jsonl"), os.environ["PGRESCUE_OPERATOR"])
+
+    def _reopen(self, run_dir: str) -> None:
+        """Have a record that was closed held against its seal before anything is added to it. That is no part of the collection."""
+        if not os.path.exists(os.path.join(run_dir, "manifest.sha256")):
+            return
+        command = [sys.executable, "-m", "pgrescue.evidence.reopening", run_dir]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode or done.stdout:
+            self._display.warning(done.stdout.strip() or done.stderr.strip())
 
     def _write(self, event: str, step: Optional[str], **more: Any) -> None:
         if self.journal is not None:

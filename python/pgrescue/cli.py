@@ -29,6 +29,7 @@ from pgrescue import (
     safe_state,
     upkeep,
 )
+from pgrescue.evidence import reopening
 from pgrescue.options import (
     LAB,
     RECOVERED,
@@ -122,6 +123,9 @@ def abort(
         refuse(f"Run {ended.id} has ended ({ended.result}) and holds nothing. Nothing was changed.", 4)
     if not yes and gate.can_ask(console) and not gate.gives_up(ended, console):
         refuse("Not confirmed. The run stays as it is; nothing was changed.", 4)
+    said = reopening.reopen(directory, recovery.operator())
+    if said:
+        typer.echo(said, err=True)
     found = close.finish(directory, "aborted")
     # whoever gives it up may be another than the one who began it
     request = recovery.Request(found.procedure, found.service, inventory_path(inventory), {"takeover": "true"})

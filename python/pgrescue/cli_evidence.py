@@ -13,7 +13,7 @@ from cryptography.x509 import Certificate
 
 from pgrescue import record, runner
 from pgrescue.evidence import envelope, pack, timestamp
-from pgrescue.evidence.models import Verification
+from pgrescue.evidence.models import SignOffState, Verification
 from pgrescue.evidence.settings import EvidenceError, Settings
 from pgrescue.evidence.verify import verify as examine
 from pgrescue.options import Json, refuse
@@ -22,6 +22,11 @@ app = typer.Typer(no_args_is_help=True, help="Verify, sign off, timestamp and se
 Pack = Annotated[str, typer.Argument(help="A run's directory or id, or latest.")]
 KeyFile = Annotated[
     Path | None, typer.Option("--key-file", envvar="PGRESCUE_EVIDENCE_KEY", help="The private key that signs, in PEM.")
+]
+
+Vouched = Annotated[
+    list[Path] | None,
+    typer.Option("--key", help="Another's public key, in PEM, that may have made the newest seal; may be repeated."),
 ]
 
 
@@ -36,7 +41,8 @@ def _asked[T](question: Callable[[], T]) -> T:
         refuse(str(error), error.code)
 
 
-def _key(path: Path) -> envelope.PublicKey:
+def given_key(path: Path) -> envelope.PublicKey:
+    """The public key in a file that was named. Raises EvidenceError when there is none."""
     try:
         return envelope.public_key(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -67,7 +73,7 @@ def verify(
     Exit 0 when all is as it was sealed, 1 when not, 3 when there is nothing to verify.
     """
     directory = _directory(run)
-    found = _asked(lambda: examine(directory, [_key(path) for path in key or []], _roots(authority or [])))
+    found = _asked(lambda: examine(directory, [given_key(path) for path in key or []], _roots(authority or [])))
     typer.echo(json.dumps(found.dump(), indent=2) if as_json else _words(directory, found))
     raise typer.Exit(0 if found.holds else 1)
 
@@ -77,10 +83,8 @@ def _words(directory: Path, found: Verification) -> str:
     if found.timeline:
         said.append(f"The timeline is not what was written, at line {found.timeline.line}: {found.timeline.says}.")
     said += [f"{one.name}: {one.says}" for one in found.seals]
-    said += [
-        f"{one.name}: {one.by}, for {'this very record' if one.current else 'an earlier state of the record'}"
-        for one in found.sign_offs
-    ]
+    said += [str(one) for one in found.between]
+    said += [_of_a_sign_off(one) for one in found.sign_offs]
     said += [f"{one.name}: {one.says}" for one in found.timestamps if one.holds]
     said += found.problems
     if found.holds:
@@ -88,15 +92,21 @@ def _words(directory: Path, found: Verification) -> str:
     return "\n".join([*said, f"{directory}: NOT as it was sealed. Nothing was changed by looking."])
 
 
+def _of_a_sign_off(one: SignOffState) -> str:
+    typed = f", typed by {one.typed_by}" if one.typed_by else ""
+    return f"{one.name}: {one.by}{typed}, for {'this very record' if one.current else 'an earlier state of the record'}"
+
+
 @app.command("sign-off")
 def sign_off(
     run: Pack,
     by: Annotated[str, typer.Option("--by", help="Who stands for the record.")],
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept beside the record.")],
+    key: Vouched = None,
 ) -> None:
     """Write down that somebody read a closed record and stands for it. No file that is sealed is touched."""
     directory = _directory(run)
-    path = _asked(lambda: pack.sign_off(directory, by, reason))
+    path = _asked(lambda: pack.sign_off(directory, by, reason, [given_key(path) for path in key or []]))
     typer.echo(
         f"{path.name} is written, for this very manifest. It is not sealed yet: pgrescue evidence seal {directory.name}"
     )
@@ -124,12 +134,13 @@ def seal_again(
     unclean: Annotated[
         str | None, typer.Option("--unclean", help="Why it is sealed although a secret is in it; the seal says so.")
     ] = None,
+    key: Vouched = None,
 ) -> None:
     """Seal what no seal covers yet, a sign-off for one; earlier seals stay as they are."""
     directory = _directory(run)
     settings = Settings.of(directory)
     settings = replace(settings, key_file=key_file or settings.key_file)
-    path = _asked(lambda: pack.seal_again(directory, settings, unclean))
+    path = _asked(lambda: pack.seal_again(directory, settings, unclean, [given_key(path) for path in key or []]))
     if path is None:
         typer.echo("The newest seal covers all that is there. Nothing was changed.")
         return

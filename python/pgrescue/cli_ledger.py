@@ -17,6 +17,8 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from pgrescue import files, record, recovery, runner, upkeep
+from pgrescue.cli_evidence import given_key
+from pgrescue.evidence.settings import EvidenceError
 from pgrescue.ledger import attempts, index, monthly, pdf, render
 from pgrescue.ledger.charts import Drawn
 from pgrescue.ledger.figures import Month
@@ -70,6 +72,10 @@ def report_month(
     service: Service = "shop",
     form: Annotated[Format, typer.Option("--format", help="A PDF needs Chromium and --out.")] = Format.md,
     out: Annotated[Path | None, typer.Option(help="Write it to this folder, instead of printing it.")] = None,
+    key: Annotated[
+        list[Path] | None,
+        typer.Option("--key", help="A public key, in PEM, that must have sealed its records; may be repeated."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """How a month went: its report, review and goals. Exit 1 when a record of it was changed or cannot be read."""
@@ -77,11 +83,14 @@ def report_month(
     if form == Format.pdf and out is None:
         refuse("A PDF is written to a folder: --out DIR. Nothing was written.", WRONG_USE)
     try:
+        keys = [given_key(path) for path in key or []]
         index.refresh(runner.RUNS)
-        found, drawings = monthly.report(runner.RUNS, service, month, datetime.now(UTC))
+        found, drawings = monthly.report(runner.RUNS, service, month, datetime.now(UTC), keys)
         content = _written(form, found, drawings)
     except ValueError as error:
         refuse(f"{error}. Nothing was written.", WRONG_USE)
+    except EvidenceError as error:
+        refuse(str(error), error.code)
     except (index.LedgerError, pdf.NoBrowserError) as error:
         refuse(str(error), PRECONDITION)
     if out is None:

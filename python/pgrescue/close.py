@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pgrescue import record, report, verdict
-from pgrescue.evidence import pack
-from pgrescue.evidence.settings import Settings
+from pgrescue.evidence import pack, reopening
+from pgrescue.evidence.settings import EvidenceError, Settings
 from pgrescue.evidence.verify import verify
 from pgrescue.files import write_json, write_text
 from pgrescue.metrics import textfile
@@ -18,8 +18,11 @@ from pgrescue.models import Result, Run
 def finish(directory: Path, result: Result | None = None) -> Run:
     """Complete a record: measurement, result and exit code, reports, evidence, manifest and seal. Idempotent.
 
-    `result` may declare the run `void` or `aborted`; otherwise the records decide.
+    Raises EvidenceError for one that was sealed and changed since without having been reopened. `result`
+    may declare the run `void` or `aborted`; otherwise the records decide.
     """
+    settings = Settings.of(directory)
+    unfit = reopening.may_seal(directory, settings)
     found = record.load(directory)
     declared = result if result in ("void", "aborted") else found.run.result
     outcome = replace(found, run=found.run.model_copy(update={"result": declared})).outcome
@@ -29,7 +32,7 @@ def finish(directory: Path, result: Result | None = None) -> Run:
     finished = record.load(directory)
     write_text(directory / "report.html", report.html(finished))
     write_text(directory / "report.md", report.markdown(finished))
-    pack.close(finished, Settings.of(directory))
+    pack.close(finished, settings, unfit)
     textfile.publish(directory.parent)
     return run
 
@@ -37,7 +40,11 @@ def finish(directory: Path, result: Result | None = None) -> Run:
 def main() -> None:
     """Finish the run in the directory named on the command line; say how it ended and what its evidence lacks."""
     directory = Path(sys.argv[1])
-    finish(directory)
+    try:
+        finish(directory)
+    except EvidenceError as error:
+        print(error)
+        sys.exit(error.code)
     print(verdict.verdict_line(record.load(directory)))
     for problem in verify(directory).problems:
         print(problem)

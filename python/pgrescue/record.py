@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pgrescue import journal as journals
-from pgrescue import witness_journal
+from pgrescue import who, witness_journal
 from pgrescue.drill import rules
 from pgrescue.drill.record import FILE as DRILL_FILE
 from pgrescue.drill.record import Drill
+from pgrescue.evidence import reopening
 from pgrescue.files import link, write_json
 from pgrescue.journal import Journal
 from pgrescue.manifest import Difference, verify_manifest
@@ -100,6 +101,16 @@ def all_runs(root: Path) -> list[Path]:
     return sorted(p.parent for p in root.glob("*/run.json") if not p.parent.is_symlink())
 
 
+def misnamed(directory: Path, run: str) -> str:
+    """Why a folder is not the run's, which is called by the run's id: a copy would count again. Empty where it is."""
+    there = directory.resolve().name  # of `latest`, what it points at
+    return (
+        ""
+        if there == run
+        else f"run.json is of {run} and its folder is called {there}: a copy, which counts for nothing"
+    )
+
+
 def find(root: Path, reference: str = "latest") -> Path:
     """The run that is meant: `latest`, a directory, an id, or the only id that contains the text.
 
@@ -146,9 +157,9 @@ def load(directory: Path) -> Record:
 
 def reopen(directory: Path) -> Run:
     """Open a finished run again, to resume it: result, exit code and manifest go, and its drill goes on."""
+    reopening.reopen(directory, who.operator())
     record = load(directory)
     run = record.run.model_copy(update={"result": None, "exit_code": None})
-    (directory / "manifest.sha256").unlink(missing_ok=True)
     write_json(directory / "run.json", run.dump())
     if record.drill:  # its clean-up is still to come, so what it looks for afterwards was not looked for
         write_json(directory / DRILL_FILE, record.drill.model_copy(update={"state": "open"}).dump())

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from getpass import getuser
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from pgrescue import display, gate, record, runner, safe_state, verdict
+from pgrescue import display, gate, record, runner, safe_state, verdict, who
 from pgrescue.close import finish
 from pgrescue.core import controllers
+from pgrescue.evidence import reopening
+from pgrescue.evidence.settings import EvidenceError
 from pgrescue.say import say
 
 WRONG_USE, REFUSED, GAVE_UP = 2, 4, 8
 STOPPED_HALFWAY = (5, 6, 9)
+operator = who.operator
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,6 @@ class Request:
     service: str
     inventory: str
     variables: Mapping[str, Any]
-
-
-def operator() -> str:
-    """Who is at work, and where."""
-    return os.environ.get("PGRESCUE_OPERATOR") or f"{getuser()}@{socket.gethostname()}"
 
 
 def new_id(request: Request) -> str:
@@ -71,7 +67,8 @@ def execute(request: Request, run_id: str, console: Console) -> int:
             say(console, said)
         play.forget()
         if not busy(run_dir):
-            finish(run_dir)
+            for said in _finished(run_dir):
+                console.print(said, soft_wrap=True, highlight=False, markup=False)
         return REFUSED
     if code:
         for said in close(request, run_id):
@@ -98,6 +95,9 @@ def attend(run_dir: Path, play: runner.Play, console: Console, took: Mapping[str
 
 def resume(directory: Path, inventory: str, more: Mapping[str, Any], console: Console) -> int:
     """Go on with a run where it stopped; the exit code that its record shows then."""
+    said = reopening.reopen(directory, operator())
+    if said:
+        console.print(said, soft_wrap=True, highlight=False, markup=False)
     found, plan = record.reopen(directory), record.load(directory).plan
     undone = {"rollback_run": plan.undoes} if plan and plan.undoes else {}  # what its runbook cannot do without
     wanted = {**undone, **more, "run_kind": found.kind, "run_scenario": found.scenario or ""}
@@ -123,8 +123,16 @@ def close(request: Request, run_id: str) -> list[str]:
     play.wait()
     failures = play.failures()
     play.forget()
-    finish(runner.RUNS / run_id)
-    return failures
+    return failures + _finished(runner.RUNS / run_id)
+
+
+def _finished(run_dir: Path) -> list[str]:
+    """Close the record; why that was refused, for a recovery does not stop for it."""
+    try:
+        finish(run_dir)
+    except EvidenceError as error:
+        return [str(error)]
+    return []
 
 
 def report(run_dir: Path, console: Console) -> int:

@@ -5,12 +5,16 @@ Each is a file or a line in the run's own record, so that the runbook sees it ho
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pgrescue import close, procedures, record, recovery
 from pgrescue.core import guards, journal, records, steering, windows
 from pgrescue.drill import checklist
+from pgrescue.evidence import reopening
+from pgrescue.evidence.settings import EvidenceError, Settings
 from pgrescue.manifest import MANIFEST
 
 PRECONDITION, REFUSED = 3, 4
@@ -24,11 +28,20 @@ class SteerError(Exception):
         self.code = code
 
 
-def tell(directory: Path, event: str, detail: str, step: str | None = None, status: str | None = None) -> None:
-    """Write one line into the run's timeline; the report of a run that was closed is written again."""
+@contextmanager
+def writing(directory: Path) -> Iterator[journal.Journal]:
+    """The run's timeline and its other files, to write into; a record that was closed is closed again.
+
+    Raises SteerError for a closed one that is not as it was sealed.
+    """
     closed = (directory / MANIFEST).exists()
-    writer = journal.Journal(str(directory / "timeline.jsonl"), recovery.operator())
-    writer.write(event, step=step, status=status, detail=detail)
+    if closed:
+        try:
+            reopening.reopen_held(directory, recovery.operator(), Settings.of(directory))
+        except EvidenceError as error:
+            raise SteerError(str(error), error.code) from error
+    with journal.Journal(str(directory / "timeline.jsonl"), recovery.operator()) as timeline:
+        yield timeline
     if closed:
         close.finish(directory)
 
@@ -64,8 +77,9 @@ def skip(directory: Path, step: str, reason: str) -> str:
     if any(one["step"] == step for one in before):
         return f"{step} was left out already; {procedure.skippable[step]}."
     one = {"step": step, "by": recovery.operator(), "at": journal.now(), "reason": reason}
-    records.write_json(str(directory / steering.SKIPS), [*before, one])
-    tell(directory, "decision", reason, step, "skipped")
+    with writing(directory) as timeline:
+        records.write_json(str(directory / steering.SKIPS), [*before, one])
+        timeline.write("decision", step=step, status="skipped", detail=reason)
     return f"{step} is left out of run {run.id}; {procedure.skippable[step]}. The report says so."
 
 
@@ -73,12 +87,16 @@ def note(directory: Path, text: str) -> str:
     """Put a sentence of a person's into the timeline."""
     if not text.strip():
         raise SteerError("A note needs words. Nothing was changed.", 2)
-    if checklist.tells_lessons(text.strip()):
+    lesson = checklist.tells_lessons(text.strip())
+    if lesson:
         try:
-            checklist.learnt(directory, text.strip(), recovery.operator(), datetime.now(UTC))
+            checklist.read(directory)
         except ValueError as error:
             raise SteerError(f"{checklist.FILE} cannot be read: {error}. Nothing was changed.") from error
-    tell(directory, "note", text.strip())
+    with writing(directory) as timeline:
+        if lesson:
+            checklist.learnt(directory, text.strip(), recovery.operator(), datetime.now(UTC))
+        timeline.write("note", detail=text.strip())
     return f"Noted in run {directory.name}."
 
 
@@ -122,6 +140,7 @@ def commit(directory: Path, reason: str) -> str:
         raise SteerError(f"Run {directory.name} opened no commit window. Nothing was changed.", PRECONDITION)
     if windows.state(window) == windows.CLOSED:
         return f"The commit window of run {directory.name} is closed already."
-    windows.write(str(directory), windows.closed(window, recovery.operator(), reason))
-    tell(directory, "decision", reason or "no reason given", "commit_window", "closed")
+    with writing(directory) as timeline:
+        windows.write(str(directory), windows.closed(window, recovery.operator(), reason))
+        timeline.write("decision", step="commit_window", status="closed", detail=reason or "no reason given")
     return f"The commit window of run {directory.name} is closed: {', '.join(window['old_side'])} may be used again."

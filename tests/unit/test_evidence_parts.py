@@ -12,7 +12,7 @@ from evidence_packs import approval, key_file, written
 from pgrescue import close, record, schemas
 from pgrescue.core import approvals
 from pgrescue.drill import checklist, samples, scenario, tape
-from pgrescue.evidence import deviations, findings, lessons, mapping, objectives, people, scope
+from pgrescue.evidence import deviations, findings, lessons, mapping, objectives, people, reopening, scope
 from pgrescue.evidence.settings import Settings
 from pgrescue.ledger import index
 from run_fixture import CHECKS, DIGEST, Synthetic, Timeline, failed_restore
@@ -82,6 +82,7 @@ def test_the_scope_of_an_attempt_is_kept_when_the_record_is_closed_again_later(c
     monkeypatch.setattr(scope, "_runbooks", lambda: scope.Runbooks(commit="f" * 40, dirty=True))
     close.finish(closed)
     assert loaded(closed, "scope.json") == before
+    reopening.reopen(closed, "lena@ctl")
     (closed / "scope.json").write_text(json.dumps({**before, "attempts": 1}))
     close.finish(closed)
     assert loaded(closed, "scope.json")["runbooks"]["commit"] == "f" * 40
@@ -395,6 +396,7 @@ def test_every_item_of_the_mapping_is_one_that_a_pack_can_hold(closed, tmp_path)
     from fnmatch import fnmatch
 
     drilled = ended(tmp_path / "drills").directory
+    reopening.reopen(drilled, "lena@ctl")
     (drilled / checklist.FILE).write_text("[]")
     close.finish(drilled)
     rows = list(csv.DictReader((drilled / "mapping.csv").read_text().splitlines()))

@@ -20,6 +20,7 @@ from pgrescue.files import write_json
 from pgrescue.manifest import verify_manifest
 from typer.testing import CliRunner
 
+RUN = "20261124T012044Z-shop-complete_loss"
 KEY = envelope.public_key(PUBLIC.encode())
 
 
@@ -35,7 +36,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def directory(made, tmp_path):
-    return shutil.copytree(made["signed"], tmp_path / "pack")
+    return shutil.copytree(made["signed"], tmp_path / RUN)
 
 
 def lines_of(directory):
@@ -45,6 +46,14 @@ def lines_of(directory):
 def rewritten(directory, lines):
     (directory / "timeline.jsonl").write_bytes(b"".join(lines))
     return verify(directory, [KEY])
+
+
+def remade(directory, key=None):
+    """Manifest, blocks and a seal, as whoever can write here makes them anew."""
+    names = [name for name in manifest.files(directory) if name != blocks.BLOCKS]
+    write_json(directory / blocks.BLOCKS, blocks.of_files(directory, names).dump())
+    manifest.write_manifest(directory)
+    seal.seal(directory, key, [])
 
 
 def chained(entries):
@@ -66,7 +75,7 @@ def test_an_untouched_pack_holds(made, kind, keys):
 @pytest.mark.parametrize(("kind", "keys"), [("signed", [KEY]), ("signed", []), ("unsigned", [])])
 def test_each_of_a_thousand_flipped_bits_is_found_where_it_is(made, tmp_path, kind, keys):
     """Over all files in turn, so that the small ones are hit as well as the large."""
-    directory = shutil.copytree(made[kind], tmp_path / "pack")
+    directory = shutil.copytree(made[kind], tmp_path / RUN)
     chance, files = random.Random(20261124), sorted(path for path in directory.iterdir())
     newest, wrong = max(path.name for path in files if path.name.startswith("seal-")), []
     for number in range(1000):
@@ -288,7 +297,8 @@ def test_a_run_that_is_gone_on_with_keeps_its_earlier_seals(tmp_path, monkeypatc
     entries = [json.loads(line) for line in lines_of(directory)]
     entries[4]["detail"] = "something else"
     (directory / "timeline.jsonl").write_bytes(b"".join(chained(entries)))
-    close.finish(directory)
+    (directory / "seal-3.dsse.json").unlink()
+    remade(directory)
     assert any("does not begin with" in one for one in verify(directory, [KEY]).problems)
 
 
@@ -302,10 +312,7 @@ def test_an_unsigned_seal_over_what_was_signed_is_found_without_a_key(tmp_path):
     directory = sealed(tmp_path, key_file(tmp_path))
     path = directory / "checks.json"
     path.write_text(path.read_text().replace('"failed"', '"passed"'))
-    names = [name for name in manifest.files(directory) if name != blocks.BLOCKS]
-    write_json(directory / blocks.BLOCKS, blocks.of_files(directory, names).dump())
-    manifest.write_manifest(directory)
-    seal.seal(directory, None, [])
+    remade(directory)
     found = verify(directory)
     assert (found.holds, found.changed) == (False, [])
     assert "seal-2.dsse.json is not signed and seal-1.dsse.json before it is" in found.problems[0]
@@ -352,9 +359,7 @@ def test_a_changed_record_is_neither_signed_off_nor_sealed(directory):
         lambda: pack.sign_off(directory, "Noor", "Read."),
         lambda: pack.seal_again(directory, Settings(), None),
     ):
-        with pytest.raises(
-            EvidenceError, match=r"not as its manifest says .checks\.json: differs.*Nothing was changed"
-        ):
+        with pytest.raises(EvidenceError, match=r"not as it was sealed .checks\.json: differs.*Nothing was changed"):
             call()
     with pytest.raises(EvidenceError, match="needs a name and a reason"):
         pack.sign_off(directory, "Noor", " ")
@@ -396,3 +401,15 @@ def test_signing_off_by_command(tmp_path):
     code, said = ask("evidence", "seal", directory, "--key-file", directory / "run.json")
     assert (code, "openssl genpkey" in said) == (3, True)
     assert ask("evidence", "sign-off", directory, "--by", "", "--reason", "x")[0] == 2
+
+
+def test_a_seal_of_a_stranger_s_key_over_another_is_found_without_a_key(tmp_path):
+    directory = sealed(tmp_path, key_file(tmp_path))
+    (directory / "checks.json").write_text("[]")
+    private, public = key_pair()
+    (tmp_path / "other").mkdir()
+    remade(directory, envelope.private_key(key_file(tmp_path / "other", private)))
+    (problem,) = verify(directory).problems
+    assert "seal-2.dsse.json is of another key" in problem
+    assert verify(directory, [envelope.public_key(public.encode())]).holds
+    assert not verify(directory, [KEY]).holds

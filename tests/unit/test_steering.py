@@ -24,6 +24,7 @@ from pgrescue import (
     schemas,
 )
 from pgrescue.core import controllers, guards, journal, records, steering, windows
+from pgrescue.evidence import reopening
 from run_fixture import Synthetic, Timeline, complete_loss, failed_restore
 from typer.testing import CliRunner
 
@@ -340,6 +341,7 @@ def test_giving_up_says_where_the_service_stands(tmp_path, monkeypatch):
     assert (code, closed) == (8, [directory.name])
     for words in ("SAFE STATE", "Restore the backup into a new data directory (x1)", "pgrescue recover complete_loss"):
         assert words in said
+    reopening.reopen(directory, "alice@bastion")
     records.write_json(str(directory / "run.json"), {**records.read_json(str(directory / "run.json")), "exit_code": 5})
     code, said = ask("abort", directory.name, "--json")
     assert (code, json.loads(said)["name"]) == (8, "recovered, not checked")

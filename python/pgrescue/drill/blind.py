@@ -24,6 +24,7 @@ from pgrescue.drill.play import CALLED_OFF, PRECONDITION, RECOVERED, REFUSED, pl
 from pgrescue.drill.record import FILE, Draw, Drill, Opened, Steady, Stopped
 from pgrescue.drill.sampling import Sampling, sampling
 from pgrescue.drill.scenario import Scenario
+from pgrescue.evidence import reopening
 from pgrescue.files import write_json
 from pgrescue.manifest import write_manifest
 from pgrescue.programme.plan import Programme
@@ -124,6 +125,7 @@ def _strike(
                       soft_wrap=True, markup=False, highlight=False)  # fmt: skip
         console.print(f"What is there: pgrescue triage -s {wish.service}", highlight=False)
         return CALLED_OFF
+    reopening.reopen(ended.directory, recovery.operator())
     _adopt(ended, state)
     sampled.keep(ended.directory, struck - BEFORE)
     return close.close(request, ended.directory, state, items, programme, ended.run.exit_code or 0, console)

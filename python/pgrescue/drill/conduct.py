@@ -21,6 +21,7 @@ from pgrescue.drill.play import CALLED_OFF, PRECONDITION, REFUSED, playbook, ste
 from pgrescue.drill.record import FILE, Drill, Steady, Stopped
 from pgrescue.drill.sampling import Sampling, sampling
 from pgrescue.drill.scenario import Scenario
+from pgrescue.evidence import reopening
 from pgrescue.files import write_json
 from pgrescue.programme.plan import Programme
 
@@ -102,6 +103,7 @@ def _carry_out(
     drill = drill.model_copy(update={"stopped": guard.stopped})
     if not (run_dir / "run.json").exists():
         return code
+    reopening.reopen(run_dir, recovery.operator())  # what the drill adds comes after the recovery's own close
     sampled.keep(run_dir)
     return close.close(request, run_dir, drill, items, programme, code, console)
 

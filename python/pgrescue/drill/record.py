@@ -86,6 +86,6 @@ class Drill(Model):
     owner: str | SkipJsonSchema[None] = None  # of what it shows to be wrong
 
     @property
-    def can_pass(self) -> bool:
-        """Whether its rules can tell a drill that passed: not where it is to fail."""
-        return self.scenario.fails_on_purpose is None
+    def judged(self) -> bool:
+        """Whether its rules told how it went: it has ended, and was not to fail, which no rules tell from passing."""
+        return self.state == "ended" and self.scenario.fails_on_purpose is None

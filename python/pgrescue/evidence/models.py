@@ -115,6 +115,7 @@ class SignOff(Model):
     schema_version: int = VERSION
     run: str
     by: str
+    typed_by: str | SkipJsonSchema[None] = None  # whose account it was typed in; `by` is anybody's word
     at: Instant
     reason: str
     manifest_sha256: Sha256
@@ -261,6 +262,7 @@ class SignOffState(Model):
 
     name: str
     by: str
+    typed_by: str | SkipJsonSchema[None] = None
     at: Instant
     current: bool
 
@@ -276,6 +278,18 @@ class TimestampState(Model):
     says: str
 
 
+class Between(Model):
+    """Which files of the record are not the same in two seals that follow each other, as after a run went on."""
+
+    earlier: str
+    later: str
+    files: list[str]
+
+    def __str__(self) -> str:
+        names = (name.removesuffix(".dsse.json") for name in (self.earlier, self.later))
+        return f"between {' and '.join(names)}: {', '.join(self.files)} changed"
+
+
 class Verification(Model):
     """What `pgrescue evidence verify --json` prints."""
 
@@ -286,6 +300,7 @@ class Verification(Model):
     changed: list[Changed] = Field(default_factory=list)
     timeline: ChainBreak | SkipJsonSchema[None] = None  # absent when the chain holds
     seals: list[SealState] = Field(default_factory=list)
+    between: list[Between] = Field(default_factory=list)  # no fault: for the reader to judge
     sign_offs: list[SignOffState] = Field(default_factory=list)
     timestamps: list[TimestampState] = Field(default_factory=list)
     problems: list[str] = Field(default_factory=list)  # what else is wrong, in sentences

@@ -7,15 +7,18 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 from cryptography.x509 import Certificate
 from pydantic import ValidationError
 
 from pgrescue.core import controllers
-from pgrescue.evidence import blocks, chain, envelope, seal, timestamp
+from pgrescue.evidence import blocks, chain, envelope, seal, sources, timestamp
 from pgrescue.evidence.envelope import Opened, PublicKey
 from pgrescue.evidence.models import (
+    Between,
     Blocks,
     ChainBreak,
     Changed,
@@ -40,6 +43,33 @@ def verify(directory: Path, keys: Sequence[PublicKey] = (), authorities: Sequenc
     if not (directory / MANIFEST).is_file():
         raise EvidenceError(f"{directory} holds no {MANIFEST}: the run is still open, or this is no record.")
     return _Examination(directory, keys, authorities).verdict()
+
+
+def unlike_sealed(directory: Path, keys: Sequence[PublicKey] | None) -> list[str]:
+    """What of a pack is not as its newest seal says, that seal being of one of the keys where it is signed.
+
+    `keys` None: whoever made it. What waits for the next seal is no difference, nor are secrets that a seal owns up to.
+    An unsigned seal over a signed one is none where only the timeline went on between them, as by a note.
+    """
+    found = _Examination(directory, keys or (), ())
+    verdict = found.verdict()
+    waiting = {path.name for path in seal.beside(directory)}
+    said = [str(one) for one in verdict.changed if not (one.kind == "extra" and one.path in waiting)]
+    said += [verdict.timeline.says] if verdict.timeline else []
+    said += [f"{one.name}: {one.says}" for one in verdict.seals if one.signature == "invalid"]
+    passed = {"secret"} | ({"unsigned", "signer"} if keys is None else set())
+    if found.newest and found.newest.opened.signer is None:
+        passed |= {"key", "unsigned"} if found.only_noted_unsigned() else {"key"}
+    stamps = list(found.timestamps())
+    return said + [one.says for one in found.problems(stamps) if one.kind not in passed]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Something that is wrong with the whole of a pack, and of which kind it is."""
+
+    kind: Literal["timestamp", "unsealed", "key", "unsigned", "signer", "secret", "timeline", "name"]
+    says: str
 
 
 @dataclass(frozen=True)
@@ -140,8 +170,8 @@ class _Examination:
 
     def verdict(self) -> Verification:
         changed, timeline = self._changed(), self._timeline()
-        states, stamps = [self._state(one) for one in self.seals], list(self._timestamps())
-        problems = list(self._problems(stamps))
+        states, stamps = [self._state(one) for one in self.seals], list(self.timestamps())
+        problems = [one.says for one in self.problems(stamps)]
         bad = any(state.signature == "invalid" for state in states)
         return Verification(
             run=seal.run_id(self.directory),
@@ -150,6 +180,7 @@ class _Examination:
             changed=changed,
             timeline=timeline,
             seals=states,
+            between=list(self._between()),
             sign_offs=list(self._sign_offs()),
             timestamps=stamps,
             problems=problems,
@@ -232,35 +263,68 @@ class _Examination:
             says=f"signed by key {keyid[:16]}, {words[fits]}",
         )
 
-    def _problems(self, stamps: Sequence[TimestampState]) -> Iterator[str]:
-        yield from (f"{one.name}: {one.says}." for one in stamps if not one.holds)
+    def problems(self, stamps: Sequence[TimestampState]) -> Iterator[_Problem]:
+        """What is wrong beside changed files."""
+        run, there = seal.run_id(self.directory), self.directory.resolve().name
+        if run != there:
+            yield _Problem("name", f"It is of {run} and its folder is called {there}: a run's folder is its id.")
+        yield from (_Problem("timestamp", f"{one.name}: {one.says}.") for one in stamps if not one.holds)
         if self.authorities and not stamps:
-            yield "No seal has a timestamp, so no authority can fit."
+            yield _Problem("timestamp", "No seal has a timestamp, so no authority can fit.")
         if self.newest is None:
             if self.keys:
-                yield "The pack has no seal, so no key can fit."
+                yield _Problem("key", "The pack has no seal, so no key can fit.")
             elif blocks.BLOCKS in self._sealed():
-                yield f"The pack is not sealed. Why, and to seal it: pgrescue evidence seal {self.directory}"
+                said = f"The pack is not sealed. Why, and to seal it: pgrescue evidence seal {self.directory}"
+                yield _Problem("unsealed", said)
             return
-        state = self._state(self.newest)
-        if state.key_fits is False:
-            yield f"{state.name}: the key that was given did not sign it."
-        signed = [one.name for one in self.seals[:-1] if one.opened.signer]
-        if self.newest.opened.signer is None and signed:
-            yield (
-                f"{self.newest.name} is not signed and {signed[-1]} before it is: whoever can write here could have "
-                f"made it. Where the key is: pgrescue evidence seal {self.directory}"
-            )
+        yield from self._of_the_signer(self.newest)
         unclean = self.newest.predicate.unclean if self.newest.predicate else None
         for leak in unclean.leaks if unclean else []:
-            yield f"It was sealed with a secret in {leak.file}, line {leak.line} ({leak.kind})."
+            yield _Problem("secret", f"It was sealed with a secret in {leak.file}, line {leak.line} ({leak.kind}).")
         content = self.content.get(chain.TIMELINE, b"")
         for one in self.seals[:-1]:
             earlier = one.predicate.timeline if one.predicate else None
             if earlier and not chain.begins_with(content, earlier):
-                yield f"{one.name} sealed a timeline that the present one does not begin with."
+                said = f"{one.name} sealed a timeline that the present one does not begin with."
+                yield _Problem("timeline", said)
 
-    def _timestamps(self) -> Iterator[TimestampState]:
+    def _of_the_signer(self, newest: _Seal) -> Iterator[_Problem]:
+        state = self._state(newest)
+        if state.key_fits is False:
+            yield _Problem("key", f"{state.name}: the key that was given did not sign it.")
+        others = [one for one in self.seals[:-1] if one.opened.signer not in (None, newest.opened.signer)]
+        if newest.opened.signer and others and not state.key_fits:
+            yield _Problem(
+                "signer",
+                f"{newest.name} is of another key ({newest.opened.signer[:16]}) than {others[-1].name} "
+                f"({(others[-1].opened.signer or '')[:16]}), and no key that was given made it: whoever can write here "
+                "could have. Whose it is, --key tells.",
+            )
+        signed = [one.name for one in self.seals[:-1] if one.opened.signer]
+        if newest.opened.signer is None and signed:
+            yield _Problem(
+                "unsigned",
+                f"{newest.name} is not signed and {signed[-1]} before it is: whoever can write here could have "
+                f"made it. Where the key is: pgrescue evidence seal {self.directory}",
+            )
+
+    def only_noted_unsigned(self) -> bool:
+        """Whether the newest seal is unsigned, one before it is signed, and only the timeline is another in it."""
+        signed = next((one for one in reversed(self.seals) if one.opened.signer), None)
+        if not signed or signed is self.newest or not signed.opened.statement or signed.opened.fault:
+            return False
+        return set(sources.changed(signed.opened.statement.digests, self._sealed())) <= {chain.TIMELINE}
+
+    def _between(self) -> Iterator[Between]:
+        for earlier, later in pairwise(self.seals):
+            if earlier.opened.statement and later.opened.statement:
+                names = sources.changed(earlier.opened.statement.digests, later.opened.statement.digests)
+                if names:
+                    yield Between(earlier=earlier.name, later=later.name, files=names)
+
+    def timestamps(self) -> Iterator[TimestampState]:
+        """What each timestamp is worth."""
         for name in (path.name for path in seal.timestamps(self.directory) if path.name in self.content):
             sealed = self.content.get(f"seal-{seal.number(Path(name))}.dsse.json")
             yield timestamp.examine(name, self.content[name], sealed, self.authorities)
@@ -272,7 +336,7 @@ class _Examination:
             except ValidationError:  # it is named among what was changed
                 continue
             current = said.manifest_sha256 == self._sha256(MANIFEST)
-            yield SignOffState(name=path.name, by=said.by, at=said.at, current=current)
+            yield SignOffState(name=path.name, by=said.by, typed_by=said.typed_by, at=said.at, current=current)
 
 
 def _with_signature(payload: bytes, content: bytes, key: PublicKey | None) -> bytes:

@@ -22,14 +22,15 @@ from pathlib import Path
 
 from pgrescue.incidents import FOLDER as INCIDENTS
 from pgrescue.ledger import attempts, reading
+from pgrescue.manifest import MANIFEST
 from pgrescue.watch.rehearsal import FOLDER as REHEARSALS
 
 NAME = "ledger.sqlite"
 FINDINGS = "findings"
-VERSION = 3  # of schema.sql and of what is read: an index of another one is made anew
+VERSION = 4  # of schema.sql and of what is read: an index of another one is made anew
 _YOUNG_NS = 2_000_000_000
 _WAIT_S = 600.0  # for another process that builds the index
-_RUN = re.compile(r"^\d{8}T\d{6}Z-")
+_RECORD = ("run.json", MANIFEST)  # a folder with neither is no run: a fault by hand, a standby that was rebuilt
 
 
 class LedgerError(Exception):
@@ -74,7 +75,7 @@ def asking(runs: Path) -> Iterator[sqlite3.Connection]:
     Raises LedgerError for what is no question, and for what would change anything.
     """
     try:
-        with closing(_connect(f"{(runs / NAME).absolute().as_uri()}?mode=ro")) as ledger:
+        with closing(connect(f"{(runs / NAME).absolute().as_uri()}?mode=ro")) as ledger:
             ledger.set_authorizer(_only_asks)
             ledger.execute("BEGIN")
             yield ledger
@@ -82,7 +83,8 @@ def asking(runs: Path) -> Iterator[sqlite3.Connection]:
         raise LedgerError(f"The ledger does not answer this: {error}. Nothing was changed.") from error
 
 
-def _connect(uri: str) -> sqlite3.Connection:
+def connect(uri: str) -> sqlite3.Connection:
+    """A connection that waits for who else is at work on the index; nothing is in a transaction."""
     ledger = sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None)
     ledger.row_factory = sqlite3.Row
     return ledger
@@ -100,7 +102,7 @@ def _only_asks(action: int, *_: str | None) -> int:
 
 
 def _up_to_date(path: Path, rebuild: bool) -> Refreshed:
-    with closing(_connect(path.absolute().as_uri())) as ledger:
+    with closing(connect(path.absolute().as_uri())) as ledger:
         ledger.execute("PRAGMA foreign_keys = on")  # rows go with their source
         ledger.execute("BEGIN IMMEDIATE")
         if rebuild or ledger.execute("PRAGMA user_version").fetchone()[0] != VERSION:
@@ -135,6 +137,12 @@ def _read_what_changed(ledger: sqlite3.Connection, runs: Path) -> Refreshed:
     return Refreshed(read, gone)
 
 
+def take(ledger: sqlite3.Connection, runs: Path, path: str, kind: str, mark: str) -> None:
+    """Read one source that is there anew, as of when it was last looked at from outside."""
+    settled = ledger.execute("SELECT settled FROM sources WHERE path = ?", (path,)).fetchone()[0]
+    _take(ledger, runs, _Seen(path, kind, mark, not settled))
+
+
 def _take(ledger: sqlite3.Connection, runs: Path, seen: _Seen) -> None:
     begun = reading.read(seen.kind, runs / seen.path)
     try:
@@ -164,7 +172,7 @@ def _sources(runs: Path) -> Iterator[tuple[str, str, str, bool]]:
         for entry in entries:
             if entry.name in others or not entry.is_dir(follow_symlinks=False):
                 continue
-            if _RUN.match(entry.name) or Path(entry.path, "run.json").exists():
+            if any(os.path.exists(os.path.join(entry.path, name)) for name in _RECORD):  # noqa: PTH110,PTH118 - for speed
                 touched = entry.stat(follow_symlinks=False).st_mtime_ns
                 yield entry.name, "run", str(touched), now - touched < _YOUNG_NS
     for kind, folder, pattern, inside in (

@@ -21,7 +21,7 @@ from pgrescue.incidents import Incident
 from pgrescue.ledger.attempts import Attempt
 from pgrescue.manifest import MANIFEST
 from pgrescue.models import Check, Instant, Measurement, Model, Plan, Run, rfc3339
-from pgrescue.record import read_part
+from pgrescue.record import misnamed, read_part
 from pgrescue.story import Story, fold
 
 _SAID_YES = ("approved", "ok")  # what passes a gate is another event of the same gate
@@ -73,6 +73,9 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
     if run is None:
         problems[:] = problems or ["run.json: there is none"]
         return
+    if wrong := misnamed(folder, run.id):
+        problems.append(wrong)
+        return
     measured = read_part(folder / "measurement.json", Measurement.model_validate, problems) or Measurement()
     plan = read_part(folder / "plan.json", Plan.model_validate, problems)
     checks = read_part(folder / "checks.json", _CHECKS.validate_python, problems) or []
@@ -84,7 +87,7 @@ def _run(folder: Path, problems: list[str]) -> Iterator[Row]:
     if story.started is None and stamp(folder.name) is None:
         problems.append("timeline.jsonl: nothing says when the run began, so that it belongs to no month")
     drill = read_part(folder / DRILL_FILE, Drill.model_validate, problems)
-    kind = "unjudged" if run.kind == "drill" and not (drill and drill.can_pass) else run.kind
+    kind = "unjudged" if run.kind == "drill" and not (drill and drill.judged) else run.kind
     yield "runs", _run_row(folder, run, kind, _detected(measured, run, drill), plan, lines, story, findings is not None)
     for name, seconds in measured.phases.items():
         budget, verdict = run.objectives.phases.get(name), measured.verdicts.phases.get(name)

@@ -13,7 +13,7 @@ CREATE INDEX problems_source ON problems (source);
 CREATE TABLE runs (
   source INTEGER PRIMARY KEY REFERENCES sources ON DELETE CASCADE,
   id TEXT NOT NULL, service TEXT NOT NULL,
-  kind TEXT NOT NULL,      -- incident, drill, proof; unjudged: called a drill, without rules that can tell whether it passed
+  kind TEXT NOT NULL,      -- incident, drill, proof; unjudged: a drill that has not ended, or without rules that can tell whether it passed
   procedure TEXT NOT NULL, scenario TEXT, operator TEXT,
   started TEXT, ended TEXT, result TEXT, exit_code INTEGER, sealed INTEGER NOT NULL,
   rto_s REAL, rpo_s REAL, rta_s REAL, rpa_s REAL, rto_verdict TEXT, rpo_verdict TEXT,

@@ -63,6 +63,8 @@ def _read(directory: Path) -> tuple[Past | None, list[str]]:
     problems: list[str] = []
     run = record.read_part(directory / "run.json", Run.model_validate, problems)
     drill = record.read_part(directory / FILE, Drill.model_validate, problems)
+    if run is not None and (copied := record.misnamed(directory, run.id)):
+        return None, [f"run.json: {copied.removeprefix('run.json is ')}"]
     if run is None or not run.result or (drill and drill.state != "ended"):
         return None, problems
     ended = Past(
@@ -76,7 +78,7 @@ def _read(directory: Path) -> tuple[Past | None, list[str]]:
         operator=run.operator,
         postgresql=run.versions.get("postgresql"),
         verified=drill.verified if drill else None,
-        judged=drill is not None and drill.can_pass,
+        judged=drill is not None and drill.judged,
     )
     return ended, problems
 

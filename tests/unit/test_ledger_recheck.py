@@ -1,0 +1,101 @@
+"""The month says what the records say, whatever somebody wrote into the index, and with which keys those are signed."""
+
+import json
+import sqlite3
+from datetime import UTC, datetime
+
+import pytest
+from drillings import ended
+from evidence_packs import PUBLIC, key_file
+from pgrescue import close
+from pgrescue.evidence import envelope
+from pgrescue.ledger import index, monthly
+from run_fixture import Synthetic, failed_restore
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+KEY = envelope.public_key(PUBLIC.encode())
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("PGRESCUE_EVIDENCE_KEY", str(key_file(tmp_path)))
+    monkeypatch.setattr(index, "_YOUNG_NS", 0)
+    ended(tmp_path / "runs", timeline=failed_restore())
+    index.refresh(tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def another(runs, name):
+    """A run that is not closed yet."""
+    directory = Synthetic().write(runs.parent / "other").rename(runs / name)
+    run = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps({**run, "id": name}))
+    return directory
+
+
+def month(runs, *keys):
+    index.refresh(runs)
+    return monthly.report(runs, "shop", "2026-11", NOW, keys)[0]
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE runs SET result = 'passed', exit_code = 0", "result passed, not failed"),
+        ("UPDATE runs SET started = '2025-01-01T00:00:00Z'", "started 2025-01-01T00:00:00Z, not 2026"),
+        ("UPDATE runs SET service = 'books'", "service books, not shop"),
+        ("UPDATE checks SET verdict = 'x'", "checks"),
+        ("DELETE FROM runs", "runs"),
+    ],
+)  # fmt: skip
+def test_what_was_written_into_the_index_is_named_and_made_anew(runs, statement, said):
+    before = month(runs)
+    with sqlite3.connect(runs / index.NAME) as ledger:
+        ledger.execute(statement)
+    found = month(runs)
+    assert any(said in one for one in found.problems), found.problems
+    assert found.sections == before.sections
+    assert month(runs).problems == before.problems == []
+
+
+def test_rows_of_no_record_are_taken_away(runs):
+    with sqlite3.connect(runs / index.NAME) as ledger:
+        ledger.execute("CREATE TEMP TABLE one AS SELECT * FROM runs")
+        ledger.execute("UPDATE one SET source = 1000, id = 'x', result = 'passed'")
+        ledger.execute("INSERT INTO runs SELECT * FROM one")
+    assert any("1 rows of runs were of no record" in one for one in month(runs).problems)
+    assert month(runs).problems == []
+
+
+def test_the_month_says_how_many_are_sealed_and_signed_and_with_which_keys(runs, tmp_path, monkeypatch):
+    by = KEY.keyid[:16]
+    assert month(runs, KEY).evidence.text == f"1 of 1 run as its manifest says; 1 sealed, 1 signed (key {by}: 1)"
+    monkeypatch.delenv("PGRESCUE_EVIDENCE_KEY")
+    directory = another(runs, "20261125T012044Z-shop-complete_loss")
+    close.finish(directory)
+    found = month(runs, KEY)
+    assert found.evidence.text.endswith(f"2 sealed, 1 signed (key {by}: 1)")
+    assert found.altered == [f"{directory.name}: seal-1.dsse.json: no key that was given signed it"]
+    (directory / "manifest.sha256").unlink()
+    found = month(runs)
+    assert (found.evidence.of, found.altered) == (1, [f"{directory.name}: it has a result (passed) and no manifest"])
+
+
+def test_a_seal_of_another_manifest_is_named(runs):
+    (directory,) = runs.glob("2026*")
+    listed = (directory / "manifest.sha256").read_text().splitlines(keepends=True)
+    (directory / listed[0].split("  ")[1].strip()).unlink()
+    (directory / "manifest.sha256").write_text("".join(listed[1:]))
+    assert f"{directory.name}: seal-1.dsse.json is of another manifest" in month(runs).altered
+    assert json.loads((directory / "run.json").read_text())["result"] == "failed"
+
+
+def test_a_folder_without_a_run_is_no_run_and_a_record_that_lost_its_run_is_named(runs):
+    by_hand = runs / "20261126T012044Z-shop-rejoin"
+    by_hand.mkdir()
+    (by_hand / "timeline.jsonl").write_text("")
+    assert month(runs).problems == []
+    (directory,) = runs.glob("20261124*")
+    (directory / "run.json").unlink()
+    another(runs, "20261127T012044Z-shop-complete_loss")
+    assert f"{directory.name}: run.json: there is none" in month(runs).problems

@@ -49,9 +49,7 @@ def taken_back(monkeypatch):
 
 def test_archiving_goes_on_past_a_segment_that_the_archive_has_from_another_server(taken_back, monkeypatch):
     made, old = taken_back
-    link = old.data.with_name(
-        "where-it-is-as-well"
-    )  # as a place and the link to it, by which the engine knows it
+    link = old.data.with_name("where-it-is-as-well")  # as a place and the link to it, by which the engine knows it
     link.symlink_to(old.data)
     spool = old.data.with_name("spool")
     spool.mkdir()

@@ -10,7 +10,7 @@ from drillings import ended
 from pgrescue import close, procedures, record, runner, steering
 from pgrescue.drill import checklist, conduct
 from pgrescue.drill.ready import BEFORE, Context, before, missing
-from pgrescue.evidence import findings, lessons
+from pgrescue.evidence import findings, lessons, reopening
 from pgrescue.evidence.settings import Settings
 from pgrescue.manifest import verify_manifest
 from pgrescue.programme import plan as plans
@@ -191,6 +191,7 @@ def test_what_the_machine_noted_and_what_nobody_did_is_not_done(tmp_path):
 
 def test_who_says_that_the_lessons_are_written_down_is_in_the_checklist(tmp_path):
     found = ended(tmp_path)
+    reopening.reopen(found.directory, "lena@ctl")
     (found.directory / "checklist.json").write_text(json.dumps([one.dump() for one in left(found).values()]))
     close.finish(found.directory)
     steering.note(found.directory, "Lessons: on page 12 of the wiki")

@@ -91,7 +91,9 @@ def attempt(module: AnsibleModule, repo: int, silent: "str | None", patience_s: 
     else:
         code, out, _err = pgbackrest.run(module, module.params["stanza"], "--repo=%d" % repo, "--output=json", "info")
         there = (
-            {"at": attempts.now(), "kind": module.params["type"]} if code else repository.newest(pgbackrest.read(out), repo)
+            {"at": attempts.now(), "kind": module.params["type"]}
+            if code
+            else repository.newest(pgbackrest.read(out), repo)
         )
         said = attempts.passed(repository=str(repo), duration_s=took_s, **there)
     try:

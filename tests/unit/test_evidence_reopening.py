@@ -207,13 +207,7 @@ def test_a_copy_of_a_drill_that_passed_counts_for_nothing_and_is_named(tmp_path,
     index.refresh(runner.RUNS)
     with index.asking(runner.RUNS) as asked:
         assert [row["id"] for row in asked.execute("SELECT id FROM runs")] == [true.name]
-<<<<<<< HEAD
-        assert [row["says"] for row in asked.execute("SELECT says FROM problems")] == [
-            f"run.json is of {true.name} and its folder is called {copy.name}: {COUNTS}"
-        ]
-=======
         assert [row["says"] for row in asked.execute("SELECT says FROM problems")] == [counts]
->>>>>>> 69e1f8fc98be1d98943cc55e562c42e0ce9fcf53
     (problem,) = verify(copy).problems
     assert "its folder is called" in problem
     (tmp_path / "link").symlink_to(true)

@@ -56,7 +56,7 @@ class SafeState:
 
 def reached(record: Record, predicted: Mapping[str, float] | None, *, given_up: bool = False) -> SafeState:
     """What the record shows; nothing counts as reached that it does not show."""
-    begun = [phase.name for phase in record.story.phases if phase.name not in LOOKING and _worked(record, phase.name)]
+    begun = _begun(record)
     name, says = _UNTOUCHED
     if begun:
         found = (entry[1:] for entry in _STATES if entry[0] in record.story.milestones)
@@ -67,9 +67,10 @@ def reached(record: Record, predicted: Mapping[str, float] | None, *, given_up: 
     return SafeState(name, says, tuple(_changed(record)), tuple(undo), tuple(choices[:MOST]))
 
 
-def _worked(record: Record, phase: str) -> bool:
-    """Whether a phase came further than to see whether it is over or somebody paused the run."""
-    return any(step.phase == phase and step.name not in GATES for step in record.story.steps)
+def _begun(record: Record) -> list[str]:
+    """Phases that may have changed something: more than seeing whether they are over or somebody paused the run."""
+    worked = {step.phase for step in record.story.steps if step.name not in GATES}
+    return [phase.name for phase in record.story.phases if phase.name not in LOOKING and phase.name in worked]
 
 
 def _changed(record: Record) -> list[str]:
@@ -110,8 +111,7 @@ def _choices(
 
 def _left_in_between(record: Record) -> bool:
     """Whether the old primary may be fenced and nobody was promoted, so that there is none to hand over again."""
-    milestones = record.story.milestones
-    return any(phase.name not in LOOKING for phase in record.story.phases) and "writable" not in milestones
+    return bool(_begun(record)) and "writable" not in record.story.milestones
 
 
 def _from_between(service: str, loses: str) -> list[Choice]:

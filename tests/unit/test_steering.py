@@ -313,8 +313,13 @@ def test_a_phase_that_somebody_paused_before_it_did_anything_has_not_begun(tmp_p
     for step in safe_state.GATES:
         timeline.event(9, "start", "prepare", step)
         timeline.event(9.1, "end", "prepare", step, status="failed", host="a1")
-    found = safe_state.reached(record.load(opened(tmp_path, timeline)), None)
+    directory = opened(tmp_path, timeline)
+    found = safe_state.reached(record.load(directory), None)
     assert (found.name, found.undo) == ("untouched", ())
+    run = records.read_json(str(directory / "run.json"))
+    records.write_json(str(directory / "run.json"), {**run, "procedure": "switchover"})
+    given_up = safe_state.reached(record.load(directory), None, given_up=True)
+    assert given_up.choices[0].command == "pgrescue recover switchover -s shop", "nothing was fenced"
 
 
 def test_the_steps_before_a_phase_are_those_that_the_runbooks_begin_with():

@@ -24,7 +24,10 @@ def judge(said: Mapping[str, Any]) -> Verdict:
     """What to tell of the facts that `status.facts` gathered."""
     now, situation = datetime.fromisoformat(said["at"]), said["situation"]
     code = max(LEVELS[situation["level"]], WARNING if said["degraded"] else OK)
-    words = [situation["says"], *said["degraded"][situation["level"] != "none" :]]
+    if situation["level"] == "none" and said["degraded"]:
+        words = ["clients are served", *said["degraded"]]  # its own sentence is that nothing is wrong
+    else:
+        words = [situation["says"], *said["degraded"][1:]]  # the first of them is the situation
     measured = []
     rpo_s = said["objectives"].get("rpo_s")
     if said["recoverable_to"] and rpo_s:

@@ -57,6 +57,13 @@ def test_each_state_of_a_service_has_its_code(facts, code):
     assert verdict.line.startswith(f"{check.WORDS[code]} shop: ")
 
 
+def test_nothing_is_said_to_be_well_beside_what_is_degraded():
+    well = {**said()["situation"], "says": "Nothing is wrong."}
+    assert "Nothing is wrong" in check.judge(said(situation=well)).line
+    line = check.judge(said(situation=well, degraded=["no backup was ever proven: pgrescue prove"])).line
+    assert line.startswith("WARNING shop: clients are served; no backup was ever proven: pgrescue prove |")
+
+
 def test_the_line_has_one_bar_and_measurements_that_can_be_drawn():
     for facts in ({}, {"situation": situation("page"), "degraded": ["x", "a | b"]}, {"repositories": SILENT}):
         line = check.judge(said(**facts)).line

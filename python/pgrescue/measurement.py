@@ -3,7 +3,8 @@
 Recovery time: from the last success before the outage to the first of two consecutive successes
 after it, over all four probes; of rows that were lost while the service went on, from the fault
 until they were back. Recovery point: held against the rows, from the newest acknowledged
-commit that survived to the last one acknowledged. What was not measured stays absent.
+commit that survived to the last one acknowledged; of rows that were brought back from a copy,
+from the instant that the copy is of to the fault. What was not measured stays absent.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ def measure(
     objectives: Objectives,
     witness: WitnessLog | None = None,
     reconciliation: Reconciliation | None = None,
+    copied: datetime | None = None,
 ) -> Measurement:
     """The figures of a run. Pure: the same records give the same measurement.
 
-    The journal's `clock` and `data` facts give the clock's offset and the amount of data.
+    The journal's `clock` and `data` facts give the clock's offset and the amount of data. `copied` is the
+    instant to which the plan has a copy recovered, where it names one.
     """
     seen = _Seen.of(story, witness)
-    time, loss = _time(seen, story), _loss(seen, reconciliation)
+    time, loss = _time(seen, story), {**_loss(seen, reconciliation), **_loss_of_rows(story, copied)}
     figures: dict[str, Any] = {
         **time,
         **loss,
@@ -133,6 +136,13 @@ def _loss(seen: _Seen, held: Reconciliation | None) -> dict[str, Any]:
         "recovery_point": newest.wall_end if newest else None,
         "rpa_s": _reach(seen, old, missing, before) if missing else 0.0,
     }
+
+
+def _loss_of_rows(story: Story, copied: datetime | None) -> dict[str, Any]:
+    """What a table was given between the instant of the copy and the fault does not come back from it."""
+    if "rows_back" not in story.milestones or story.fault is None or copied is None:
+        return {}
+    return {"recovery_point": copied, "rpa_s": round(max(0.0, (story.fault - copied).total_seconds()), 6)}
 
 
 def _acknowledged_before(seen: _Seen, held: Reconciliation, missing: set[int]) -> dict[int, Result]:

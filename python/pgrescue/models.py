@@ -173,6 +173,14 @@ class RecoveryTarget(Model):
     value: str | None = None
     inclusive: bool = True
 
+    @property
+    def instant(self) -> datetime | None:
+        """When that was; None where the target is none of time, or its value was changed into none."""
+        try:
+            return datetime.fromisoformat(self.value) if self.type == "time" and self.value else None
+        except ValueError:
+            return None
+
 
 class Way(Model):
     """A way back: what it loses at most, how long such a run usually took, and what it changes."""

@@ -151,7 +151,8 @@ def load(directory: Path) -> Record:
     if witness and witness.unreadable:
         problems.append(f"witness.jsonl: {witness.unreadable} unreadable lines were passed over")
     story = fold(journal.events)
-    measured = measure(story, run.objectives, witness, held)
+    target = plan.recovery_target if plan else None
+    measured = measure(story, run.objectives, witness, held, target.instant if target else None)
     return Record(directory, run, journal, story, tuple(checks or ()), plan, held, measured, tuple(problems), drill)
 
 

@@ -96,6 +96,8 @@ def loss_words(record: Record) -> str:
     allowed = f" of {span(objective)} allowed" if objective is not None else ""
     if measured.lost_acknowledged is None:
         return "loss not measured"
+    if "rows_back" in record.story.milestones and measured.rpa_s is not None and not measured.lost_acknowledged:
+        return f"rows as of {span(measured.rpa_s)}{allowed} before the fault, lost no acknowledged commit"
     if not measured.lost_acknowledged:
         return "lost no acknowledged commit"
     lost = f"lost {plural(measured.lost_acknowledged, 'acknowledged commit')}"

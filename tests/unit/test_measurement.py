@@ -1,4 +1,5 @@
 import json
+from datetime import timedelta
 from hashlib import sha256
 
 import pytest
@@ -122,6 +123,25 @@ def test_rows_that_were_lost_were_away_from_the_fault_until_they_were_back():
     timeline.milestone(59, "rows_back", "validate")
     calm = Witness().outage(down=999, up=999)
     assert measured(Synthetic(timeline=timeline, witness=calm)).rta_s == pytest.approx(57, abs=3)
+
+
+def copied(timeline: Timeline, *, before_fault_s: float, rpo_s: float | None = None):
+    story = fold(parse(timeline.bytes).events)
+    return measure(story, Objectives(rpo_s=rpo_s), copied=story.fault - timedelta(seconds=before_fault_s))
+
+
+def test_what_was_written_between_the_copy_and_the_fault_is_what_rows_brought_back_have_lost():
+    timeline = complete_loss()
+    timeline.milestone(59, "rows_back", "validate")
+    late = copied(timeline, before_fault_s=42, rpo_s=40)
+    assert (late.rpa_s, late.verdicts.rpo) == (42.0, "missed")
+    assert (fold(parse(timeline.bytes).events).fault - late.recovery_point).total_seconds() == 42
+    assert copied(timeline, before_fault_s=-1).rpa_s == 0.0
+    assert measure(fold(parse(timeline.bytes).events), Objectives()).rpa_s is None  # the target names no instant
+
+
+def test_the_instant_of_a_target_says_nothing_of_the_loss_of_a_recovery_as_a_whole():
+    assert copied(complete_loss(), before_fault_s=42).rpa_s is None
 
 
 def test_without_a_witness_nothing_is_guessed():

@@ -155,6 +155,18 @@ def test_a_missing_commit_is_named(recovered):
         recovered.psql("INSERT INTO pgrescue.witness VALUES (7), (8)")
 
 
+def test_a_missing_commit_of_a_service_that_nobody_stopped_is_told_and_stops_nothing(recovered):
+    held = module("hold_acknowledged")(**at(recovered, acknowledged=acknowledged((1, 50))))
+    assert (failed(held), held["changed"], held["reconciliation"]["acknowledged"]) == ([], False, 50)
+    recovered.psql("DELETE FROM pgrescue.witness WHERE token = 7")
+    try:
+        held = module("hold_acknowledged")(**at(recovered, acknowledged=acknowledged((1, 50))))
+        assert held["reconciliation"]["missing_before_recovery_point"] == [7]
+        assert [(check["verdict"], check["tier"]) for check in held["checks"]] == [("failed", "should")]
+    finally:
+        recovered.psql("INSERT INTO pgrescue.witness VALUES (7)")
+
+
 def test_an_invalid_index_and_another_system_are_found(recovered):
     recovered.psql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'things_pkey'::regclass")
     try:

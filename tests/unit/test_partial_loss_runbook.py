@@ -26,7 +26,7 @@ from rich.console import Console
 HOUSE = Path(__file__).parents[2]
 VERSION = int(programs().parent.name)
 RUN = "20261124T012050Z-test-partial_loss"
-LIVE = ("partial_staging", "row_difference", "merge_rows", "undo_merge")
+LIVE = ("partial_staging", "row_difference", "merge_rows", "undo_merge", "hold_acknowledged")
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,8 @@ def service():
     server = PostgresServer(settings={"max_connections": 30})
     with repositories_of(server) as made:
         server.psql("CREATE ROLE clerk")
+        server.psql("CREATE SCHEMA pgrescue")
+        server.psql("CREATE TABLE pgrescue.witness AS SELECT 1::bigint AS token")
         server.psql("CREATE DATABASE thirty")
         with psycopg.connect(server.dsn, dbname="thirty", autocommit=True) as connection:
             connection.execute(TABLES)
@@ -70,6 +72,7 @@ def runbook(service, tmp_path):
         "partial_loss_live": f"host={server.address} port={server.port}",
         "partial_loss_settings": {"shared_buffers": "16MB"},
         "record_stores": [],
+        "witness_journal": str(tmp_path),
         "ansible_connection": "local",
         "ansible_become": False,
         "ansible_python_interpreter": sys.executable,
@@ -80,6 +83,7 @@ def runbook(service, tmp_path):
     }
     named = {"hosts": {name: {} for name in hosts}}
     groups = {"test": {"hosts": hosts, "vars": said}, "postgres": named, "witness": {"hosts": {"live1": {}}}}
+    witnessed(tmp_path, 1)
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
     at = {"socket_directory": str(server.folder)}
     defaults = {f"pgrescue.runbooks.{name}": at for name in LIVE}
@@ -146,6 +150,14 @@ def restore(service, plan):
         return answer
 
     as_user(service.server.user, call)
+
+
+def witnessed(folder, token):
+    """One commit was acknowledged to the witness."""
+    now = datetime.now(UTC)
+    stamp = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    result = {"event": "result", "probe": "commit", "token": token, "ok": True, "start": stamp, "end": stamp}
+    (folder / now.strftime("%Y%m%dT%H.jsonl")).write_text(json.dumps(result, separators=(",", ":")) + "\n")
 
 
 def closed(run_dir):
@@ -217,6 +229,7 @@ def test_rows_come_back_from_a_backup_and_an_undo_takes_them_away_again(service,
     assert ask(service, "SELECT count(*) FROM events") == 900
     checks = json.loads((run_dir / "checks.json").read_text())
     assert {check["verdict"] for check in checks} == {"passed"}
+    assert json.loads((run_dir / "reconciliation.json").read_text())["acknowledged"] == 1
     assert closed(run_dir) == ("passed", 0)
     code, said = runbook("partial_loss", *going_on)
     assert (code, ask(service, "SELECT count(*) FROM payments")) == (0, 601), said

@@ -7,7 +7,7 @@ import pytest
 from pgrescue import close, record, report
 from pgrescue.drawing import meter
 from pgrescue.human import hms, moment, ranges, size, span
-from run_fixture import ZERO, Synthetic, Timeline, Witness, failed_restore
+from run_fixture import ZERO, Synthetic, Timeline, Witness, complete_loss, failed_restore, wall
 
 RUNS = {
     "passed": {},
@@ -53,6 +53,21 @@ def test_the_first_lines_give_verdict_and_figures(tmp_path):
     assert "lost 14 acknowledged commits, 7 s of 24 h allowed" in markdown
     assert "27-40" in html
     assert "does not match its checksum" in html
+
+
+def test_rows_that_came_back_say_how_long_before_the_fault_their_copy_is(tmp_path):
+    timeline = complete_loss()
+    timeline.milestone(59, "rows_back", "validate")
+    directory = Synthetic(timeline=timeline, witness=Witness().outage(up=0), lost=0).write(tmp_path)
+    plan = json.loads((directory / "plan.json").read_text())
+    before = wall(-3).replace("T", " ").replace("Z", "+00")
+    plan["recovery_target"] = {"type": "time", "value": before, "inclusive": False}
+    (directory / "plan.json").write_text(json.dumps(plan))
+    said = "rows as of 3 s of 24 h allowed before the fault, lost no acknowledged commit"
+    assert said in report.markdown(record.load(directory))
+    plan["recovery_target"]["value"] = "some day"
+    (directory / "plan.json").write_text(json.dumps(plan))
+    assert "lost no acknowledged commit" in report.markdown(record.load(directory))
 
 
 def test_unmeasured_says_so(tmp_path):

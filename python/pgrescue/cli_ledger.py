@@ -100,7 +100,7 @@ def report_month(
         path = out / f"{month}-{service}.{form.value}"
         files.write_bytes(path, content)
         typer.echo(str(path))
-    for said in [f"not as its manifest says: {one}" for one in found.altered] + found.problems:
+    for said in render.gathered(found.altered + found.problems):
         typer.echo(f"A record is not as it should be: {said}", err=True)
     raise typer.Exit(NOT_AS_IT_SHOULD_BE if found.altered or found.problems else 0)
 

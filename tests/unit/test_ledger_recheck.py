@@ -9,7 +9,7 @@ from drillings import ended
 from evidence_packs import PUBLIC, key_file
 from pgrescue import close
 from pgrescue.evidence import envelope
-from pgrescue.ledger import index, monthly
+from pgrescue.ledger import index, monthly, render
 from run_fixture import Synthetic, failed_restore
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -56,6 +56,23 @@ def test_what_was_written_into_the_index_is_named_and_made_anew(runs, statement,
     assert any(said in one for one in found.problems), found.problems
     assert found.sections == before.sections
     assert month(runs).problems == before.problems == []
+
+
+def test_a_record_that_is_being_closed_meanwhile_is_not_said_to_be_told_wrong(runs):
+    index.refresh(runs)
+    next(runs.glob("2*/findings.json")).unlink()  # touched after the index was brought up to date
+    said = monthly.report(runs, "shop", "2026-11", NOW, ())[0].problems
+    assert not [one for one in said if "the index said otherwise" in one]
+
+
+def test_what_many_records_have_in_common_is_said_once():
+    said = [f"run-{one}: seal-{one}.dsse.json: no key that was given signed it" for one in range(1, 6)]
+    other = "run-6: timeline.jsonl: differs"
+    assert render.gathered([*said[:3], other]) == [*said[:3], other]
+    assert render.gathered([*said, other]) == [
+        "5 records: seal.dsse.json: no key that was given signed it: run-1, run-2, run-3 and 2 more",
+        other,
+    ]
 
 
 def test_rows_of_no_record_are_taken_away(runs):

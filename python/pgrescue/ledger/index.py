@@ -164,6 +164,19 @@ def _put(ledger: sqlite3.Connection, seen: _Seen, begun: reading.Reading) -> Non
     ledger.executemany("INSERT INTO problems VALUES (?, ?)", ((source, said) for said in begun.problems))
 
 
+def _mark(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns}:{status.st_size}"
+
+
+def mark_of(runs: Path, path: str, kind: str) -> str:
+    """How a source looks from outside at this moment; empty where it is gone."""
+    try:
+        status = (runs / path).stat()
+    except FileNotFoundError:
+        return ""
+    return str(status.st_mtime_ns) if kind == "run" else _mark(status)
+
+
 def _sources(runs: Path) -> Iterator[tuple[str, str, str, bool]]:
     """Every source as it looks from outside: path, kind, mark, and whether it was touched just now."""
     now = time.time_ns()
@@ -188,5 +201,5 @@ def _sources(runs: Path) -> Iterator[tuple[str, str, str, bool]]:
             except FileNotFoundError:  # an incident that a crash left without one, or it went just now
                 yield path.relative_to(runs).as_posix(), kind, "", True
                 continue
-            mark = f"{status.st_mtime_ns}:{status.st_size}"
+            mark = _mark(status)
             yield path.relative_to(runs).as_posix(), kind, mark, now - status.st_mtime_ns < _YOUNG_NS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,6 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pgrescue import human
 from pgrescue.ledger.charts import Drawn
 from pgrescue.ledger.figures import Figure, Goal, Month, percent
+
+_NAMED = 3  # records of those of which the same is to be said
 
 DEFINITIONS = (
     (
@@ -63,6 +66,19 @@ def as_json(report: Month) -> str:
     return json.dumps(report.dump(), indent=2, ensure_ascii=False) + "\n"
 
 
+def gathered(said: Sequence[str]) -> list[str]:
+    """`RECORD: what is wrong` of each; what many have in common is one sentence, which names the first of them."""
+    alike: dict[str, list[str]] = {}
+    for one in said:
+        alike.setdefault(re.sub(r"seal-\d+\.", "seal.", one.partition(": ")[2]), []).append(one)
+    told = []
+    for what, ones in alike.items():
+        named = [one.partition(": ")[0] for one in ones[:_NAMED]]
+        many = f"{len(ones)} records: {what}: {', '.join(named)} and {len(ones) - _NAMED} more"
+        told += [many] if len(ones) > _NAMED else ones
+    return told
+
+
 def _environment(*, escape: bool) -> Environment:
     environment = Environment(
         loader=PackageLoader("pgrescue"),
@@ -71,7 +87,7 @@ def _environment(*, escape: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(moment=human.moment, inert=_inert, judged=_judged, percent=percent)
+    environment.filters.update(moment=human.moment, gathered=gathered, inert=_inert, judged=_judged, percent=percent)
     return environment
 
 

@@ -179,7 +179,7 @@ def _warm(request: Mapping[str, Any], restores: "list[dict[str, Any]]") -> "list
         if seen["role"] != "stopped" or host not in request["hosts"]:
             continue
         reasons = (
-            (request["target"] not in (None, host), "%s was asked for" % request["target"]),
+            (request["target"] and request["target"] != host, "%s was asked for" % request["target"]),
             (str(seen.get("system_identifier")) != system, "it is a copy of another database system"),
             (not seen.get("ready"), "its server is not configured to start where a restore is put"),
             (seen.get("tablespaces"), "it has tablespaces, whose places both copies would share"),

@@ -24,7 +24,8 @@ DEFINITIONS = (
     (
         "Recovery point",
         "every commit that a client was told had succeeded is held against the rows that came back. The "
-        "loss in seconds runs from the newest surviving one to the last one before the outage.",
+        "loss in seconds runs from the newest surviving one to the last one before the outage; of rows that were "
+        "brought back from a copy, from the instant of the copy to the fault.",
     ),
     (
         "Detection",

@@ -295,6 +295,7 @@ def test_what_a_bucket_takes_counts_what_no_listing_shows(aws):
 def test_with_every_host_down_it_says_that_it_saw_nothing(aws, tmp_path):
     code, _, out = played(aws, tmp_path, "publish_metrics", cloudwatch_namespace="down")
     assert code == 0, out
+    assert "rescued=1" not in out, "a host that is not asked is no failure"
     listed = aws.client("cloudwatch").list_metrics(Namespace="down")["Metrics"]
     assert [metric["MetricName"] for metric in listed] == ["CollectorSuccess"]
     assert stored(aws, "CollectorSuccess", "down", "all", "all") == [0.0]

@@ -404,7 +404,7 @@ def test_a_watch_exports_when_it_last_lived(tmp_path, monkeypatch):
 
 
 def test_the_units_run_the_command_as_who_keeps_the_records(monkeypatch):
-    """However it was started: `python -m pgrescue` is no program. And what root has indexed nobody else could index again."""
+    """However it was started, for `python -m pgrescue` is no program; what root has indexed nobody else could."""
     monkeypatch.setattr(sys, "argv", [str(HOUSE / "python/pgrescue/__main__.py"), "metrics"])
     said = CliRunner().invoke(cli.app, ["metrics", "--print-units"]).stdout
     program = Path(re.findall(r"^ExecStart=(\S+) metrics", said, re.MULTILINE)[0])

@@ -20,6 +20,12 @@ DEFAULTS: "dict[str, Any]" = {
     "timeout_min": 60,
     "spares_blocked_days": False,
 }
+OF_HOSTS = {
+    "jitter_min": 0,
+    "missed": "run",
+    "timeout_min": DEFAULTS["timeout_min"],
+    "tell": "nobody",
+}  # nothing else is heeded there
 KEYS = {
     "name",
     "says",
@@ -80,12 +86,14 @@ def _misfit(job: Mapping[str, Any]) -> str:
         return "every %s needs the key %s" % (job["every"], lacking[0])
     if idle:
         return "the key %s means nothing here" % idle[0]
-    if job["runs_on"] == "hosts" and (job["jitter_min"] or job["missed"] != "run" or works):
-        return "what hosts run themselves catches up, is not spread, and has no command or playbook"
-    if job["runs_on"] != "hosts" and not works:
+    if job["runs_on"] == "hosts":
+        other = works or any(job[key] != value for key, value in OF_HOSTS.items())
+        said = "what hosts run themselves catches up, is not spread, ends by itself, tells nobody, and has no command or playbook"
+        return said if other else ""
+    if not works:
         return "it has neither a command nor a playbook"
     # systemd begins no job that still runs; AWX would, and lets many services share a template
-    if job["runs_on"] != "hosts" and job["timeout_min"] + job["jitter_min"] >= PERIOD_MIN[job["every"]]:
+    if job["timeout_min"] + job["jitter_min"] >= PERIOD_MIN[job["every"]]:
         return "one that takes all its %d min would run into the next" % job["timeout_min"]
     return ""
 

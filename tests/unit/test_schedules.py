@@ -83,6 +83,8 @@ def test_model_and_core_know_the_same_keys():
         ({"at": "23:30", "jitter_min": 60}, "does not end within the day"),
         ({"time_zone": "Mars/Olympus"}, "no time zone"),
         ({"runs_on": "hosts"}, "has no command or playbook"),
+        ({"runs_on": "hosts", "command": "", "tell": "page"}, "tells nobody"),
+        ({"runs_on": "hosts", "command": "", "tell": "nobody", "timeout_min": 1440}, "ends by itself"),
         ({"command": ""}, "neither a command nor a playbook"),
         ({"timeout_min": 1440}, "would run into the next"),
         ({"command": "report month {lastmonth}"}, "'lastmonth'.*there are service"),

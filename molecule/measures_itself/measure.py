@@ -25,6 +25,7 @@ OF_RECORDS |= {
     "PgRescueRestoreTestMissing",
     "PgRescueRestoreTestOverdue",
     "PgRescueDrillOverdue",
+    "PgRescueDrillMissing",
     "PgRescueObjectiveMissed",
 }
 EXPORTER = "pgrescue-exporter@shop.service"

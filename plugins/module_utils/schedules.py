@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from datetime import date, datetime, time, timedelta
 from typing import Any, Iterable, Mapping, Sequence
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -19,6 +20,12 @@ DEFAULTS: "dict[str, Any]" = {
     "timeout_min": 60,
     "spares_blocked_days": False,
 }
+OF_HOSTS = {
+    "jitter_min": 0,
+    "missed": "run",
+    "timeout_min": DEFAULTS["timeout_min"],
+    "tell": "nobody",
+}  # nothing else is heeded there
 KEYS = {
     "name",
     "says",
@@ -34,6 +41,7 @@ KEYS = {
     *DEFAULTS,
 }
 PERIOD_MIN = {"hour": 60, "day": 1440, "week": 7 * 1440, "month": 28 * 1440, "quarter": 90 * 1440}
+FACTS = ("service", "inventory", "runs", "last_month")  # what a command may ask for, in braces
 AWX_PREFIX = "pgrescue "  # what the names of our schedules in AWX begin with
 LOOK_AHEAD = timedelta(days=3660)  # so far are changes of the clock looked for
 
@@ -65,7 +73,7 @@ def _wrong(said: str) -> Stop:
 
 
 def _problem(job: Mapping[str, Any], begins: date) -> str:
-    return _misfit(job) or _untimely(job, begins)
+    return _misfit(job) or _unclear(job) or _untimely(job, begins)
 
 
 def _misfit(job: Mapping[str, Any]) -> str:
@@ -78,14 +86,30 @@ def _misfit(job: Mapping[str, Any]) -> str:
         return "every %s needs the key %s" % (job["every"], lacking[0])
     if idle:
         return "the key %s means nothing here" % idle[0]
-    if job["runs_on"] == "hosts" and (job["jitter_min"] or job["missed"] != "run" or works):
-        return "what hosts run themselves catches up, is not spread, and has no command or playbook"
-    if job["runs_on"] != "hosts" and not works:
+    if job["runs_on"] == "hosts":
+        other = works or any(job[key] != value for key, value in OF_HOSTS.items())
+        said = "what hosts run themselves catches up, is not spread, ends by itself, tells nobody, and has no command or playbook"
+        return said if other else ""
+    if not works:
         return "it has neither a command nor a playbook"
     # systemd begins no job that still runs; AWX would, and lets many services share a template
-    if job["runs_on"] != "hosts" and job["timeout_min"] + job["jitter_min"] >= PERIOD_MIN[job["every"]]:
+    if job["timeout_min"] + job["jitter_min"] >= PERIOD_MIN[job["every"]]:
         return "one that takes all its %d min would run into the next" % job["timeout_min"]
     return ""
+
+
+def _unclear(job: Mapping[str, Any]) -> str:
+    """What is wrong with its command: told now, not at the hour at which it would run."""
+    try:
+        words(job.get("command") or "", dict.fromkeys(FACTS, ""))
+    except (LookupError, ValueError, AttributeError) as error:
+        return "its command cannot be understood (%s); in braces there are %s" % (error, ", ".join(FACTS))
+    return ""
+
+
+def words(command: str, facts: Mapping[str, str]) -> "list[str]":
+    """A command as its arguments; each stays one argument whatever is in it. Raises where it asks for what is none of the facts."""
+    return [word.format(**facts) for word in shlex.split(command)]
 
 
 def _untimely(job: Mapping[str, Any], begins: date) -> str:
@@ -291,13 +315,14 @@ def awx_schedules(
 ) -> "list[dict[str, Any]]":
     """A service's jobs as AWX has them: name, template, rule, variables, and the limit in seconds.
 
-    A job without a playbook of its own is run by `run_job.yml`, which calls the command.
+    A job without a playbook of its own is run by `run_job.yml`, which calls the command; one that spares blocked days as well.
     """
     found = []
     for job in (whole(one, zone) for one in of_service(jobs, service)):
         if job["runs_on"] == "hosts":
             continue
-        playbook = job.get("playbook")
+        # the runbook itself knows of no blocked day
+        playbook = None if job["spares_blocked_days"] else job.get("playbook")
         more = job.get("variables", {}) if playbook else {"job": job["name"], "schedule_inventory": inventory}
         found.append(
             {

@@ -30,6 +30,8 @@ def judge(
         there = sum(role == "standby" and regions[host] == region for host, role in roles.items())
         if there < int(count):
             said.append("%d of %d standbys in %s" % (there, int(count), region))
+    idle = sorted(host for host, role in roles.items() if role == "standby" and not states[host].get("streaming"))
+    said += ["%s streams from nobody" % host for host in idle]
     if archiver.get("failing"):
         said.append("WAL is not archived: %s" % (archiver.get("last_failed_wal") or "no segment is named"))
     for host in primaries:

@@ -11,6 +11,7 @@ from .times import moment
 
 PROBES = ("commit", "health", "products", "videos")
 LOSSES = "losses.jsonl"
+EVER = datetime.fromtimestamp(0, timezone.utc)
 
 
 def hourly_files(directory: str, since: datetime) -> "list[str]":
@@ -32,11 +33,13 @@ def texts(directory: str, since: datetime, containing: str) -> "Iterator[str]":
             yield from (line for line in journal if containing in line and line.endswith("}\n"))
 
 
-def last_successes(directory: str, before: datetime, probes: Iterable[str] = PROBES) -> "dict[str, datetime]":
-    """When each probe succeeded last before an instant; a probe that never did is left out."""
+def last_successes(
+    directory: str, before: datetime, probes: Iterable[str] = PROBES, since: datetime = EVER
+) -> "dict[str, datetime]":
+    """When each probe succeeded last before an instant, by the hours from `since` on; a probe that never did is left out."""
     found: "dict[str, datetime]" = {}
     wanted = set(probes)
-    for path in reversed(hourly_files(directory, datetime.fromtimestamp(0, timezone.utc))):
+    for path in reversed(hourly_files(directory, since)):
         with open(path, encoding="utf-8") as journal:
             newest_first = reversed(journal.readlines())
         for text in newest_first:
@@ -54,6 +57,20 @@ def last_successes(directory: str, before: datetime, probes: Iterable[str] = PRO
                 found[line["probe"]] = ended  # a result is written when it ends
                 wanted.remove(line["probe"])
     return found
+
+
+class Successes:
+    """The same, asked again and again: a probe that fails, or that nobody wants, makes no look read a week of journal, but the first."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory, self._read_to = directory, EVER
+        self._found: "dict[str, datetime]" = {}
+
+    def until(self, now: datetime) -> "dict[str, datetime]":
+        """When each probe succeeded last."""
+        self._found.update(last_successes(self._directory, now, since=self._read_to))
+        self._read_to = now
+        return dict(self._found)
 
 
 def accepted_losses(directory: str) -> "list[list[int]]":

@@ -153,7 +153,8 @@ def _from_file(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # every answer as it is written: to YAML the secret 0123 is a number
+        read = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - it makes text alone
     except (OSError, yaml.YAMLError) as error:
         refuse(f"{path} cannot be read: {error}. Nothing was written.", _USAGE)
     if not isinstance(read, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ Description=Metrics of pgrescue's records
 
 [Service]
 Type=oneshot
+User={user}
 ExecStart={program} metrics --textfile {folder}
 Environment=PGRESCUE_RUNS={runs}
 
@@ -49,7 +51,8 @@ def metrics(
     """Export what the records say: last proof and drill, every run of the last 400 days, open findings."""
     if print_units:
         where = folder or Path("/var/lib/prometheus/node-exporter")
-        typer.echo(UNITS.format(program=Path(sys.argv[0]).resolve(), folder=where, runs=runner.RUNS), nl=False)
+        program = Path(sys.executable).with_name("pgrescue")
+        typer.echo(UNITS.format(user=getpass.getuser(), program=program, folder=where, runs=runner.RUNS), nl=False)
         return
     try:
         if folder is None:

@@ -79,8 +79,7 @@ def service() -> dict[str, Any]:
         _share("Age of the last drill, of what is allowed", "pgrescue_drill_last_success_timestamp_seconds", "drill_age"),
         _panel("stat", "Hosts that take writes", (4, 4), "none", ONE_IS_WELL, (f"sum by (cluster) (pgrescue_server_primary{_HERE})", "primaries")),
         _panel("stat", "Standbys, of those that shall follow", (4, 4), "percentunit", _steps((0, "orange"), (1, "green")),
-               (f"count by (cluster) (pgrescue_server_running{_HERE} == 1 and on (cluster, host, instance) pgrescue_server_primary == 0)"
-                f" / on (cluster) (pgrescue_expected_standbys{_HERE} > 0)", "follow")),
+               (f"max by (cluster) (pgrescue_standbys_streaming{_HERE}) / on (cluster) (pgrescue_expected_standbys{_HERE} > 0)", "follow")),
         _panel("stat", "Segments missing in the archive", (4, 4), "none", NONE_IS_WELL, (f"max by (cluster) (pgrescue_wal_gap_segments{_HERE})", "missing")),
         _panel("stat", "Repositories that do not answer", (4, 4), "none", NONE_IS_WELL,
                (f"sum by (cluster) (1 - max by (cluster, repo) (pgrescue_repository_reachable{_HERE}))", "silent")),

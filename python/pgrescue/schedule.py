@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import yaml
 from dateutil.rrule import rrulestr
@@ -130,10 +130,10 @@ def blocked(job: dict[str, Any], today: date) -> str | None:
 
 
 def argv(job: dict[str, Any], service: str, inventory: str, today: date) -> list[str]:
-    """The arguments of the command that a job runs; each stays one argument whatever is in it."""
+    """The arguments of the command that a job runs."""
     last_month = (today.replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
     facts = {"service": service, "inventory": inventory, "runs": str(runner.RUNS), "last_month": last_month}
-    return [word.format(**facts) for word in shlex.split(job["command"])]
+    return schedules.words(job["command"], facts)
 
 
 def run(name: str, service: str, inventory: str, now: datetime, console: Console) -> int:
@@ -141,14 +141,15 @@ def run(name: str, service: str, inventory: str, now: datetime, console: Console
     found = load(inventory).job(name, service)
     if found["runs_on"] == "hosts":
         raise ScheduleError(f"{name} is run by the hosts themselves. Nothing was changed.", WRONG_USE)
-    why = blocked(found, now.date())
+    today = now.astimezone(ZoneInfo(found["time_zone"])).date()  # shortly after midnight UTC may be a day behind
+    why = blocked(found, today)
     if why:
-        console.print(f"{name} of {service} is left out on {now.date()}: {why}", markup=False, highlight=False)
+        console.print(f"{name} of {service} is left out on {today}: {why}", markup=False, highlight=False)
         return 0
     if not found.get("command"):
         return upkeep.play(found["playbook"], service, inventory, found.get("variables") or {}, console)
     program = [sys.executable, "-m", "pgrescue"]
-    return subprocess.run([*program, *argv(found, service, inventory, now.date())], check=False).returncode
+    return subprocess.run([*program, *argv(found, service, inventory, today)], check=False).returncode
 
 
 def tell_failure(name: str, service: str, inventory: str) -> delivery.Delivery:

@@ -51,7 +51,12 @@ def facts(service: str, inventory: str) -> dict[str, Any]:
 def last_drill(runs: Path, service: str) -> dict[str, Any] | None:
     """The newest drill of a service that ended: procedure, result, recovery time and when; None before one."""
     for directory in reversed(record.all_runs(runs)):
-        found = record.load(directory)
+        try:
+            found = record.load(directory)
+        except (
+            record.RecordError
+        ):  # `pgrescue metrics` counts it and `pgrescue ledger` says why: no reason to say nothing else
+            continue
         if found.run.service == service and found.run.kind == "drill" and found.run.result:
             at = datetime.strptime(directory.name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
             measured = {"rta_s": found.measurement.rta_s} if found.measurement.rta_s is not None else {}

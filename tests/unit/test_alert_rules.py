@@ -55,7 +55,9 @@ FAULTS: dict[str, tuple[Values, set[str]]] = {
         {series("repository_reachable", cluster="shop", repo=2, instance=of(host)["instance"]): "0x150"
          for host in ("db1", "db2")}, set()),
     "NoRepository": (every(WELL, "repository_reachable", "0x150"), {"RepositoryUnreachable"}),
-    "NoPrimary": (every(WELL, "server_primary", "0x150"), set()),
+    "NoPrimary": (
+        {**every(WELL, "server_primary", "0x150"), **every(WELL, "witness_last", "0+60x110 6600x40")},
+        {"WitnessSilent"}),
     "TwoPrimaries": (every(WELL, "server_primary", "1x150"), {"StandbyLost"}),
     "StandbyLost": ({series("server_running", **of("db2")): "0x150"}, set()),
     "StandbyLagging": (every(WELL, "standby_lag", "1e9x150"), set()),
@@ -63,9 +65,11 @@ FAULTS: dict[str, tuple[Values, set[str]]] = {
     "DiskFilling": (every(WELL, "disk_free_inodes", "1e6x150"), set()),
     "DiskFull": (every(WELL, "disk_free_bytes", "4.9e10-30000000x150"), set()),
     "WitnessSilent": (every(WELL, "witness_last", "0+60x110 6600x40"), set()),
+    "WitnessMissing": (gone(WELL, "witness_last"), set()),
     "RestoreTestOverdue": (every(WELL, "restore_test", "-700000x150"), set()),
     "RestoreTestMissing": (gone(WELL, "restore_test"), set()),
     "DrillOverdue": (every(WELL, "drill_last", "-9000000x150"), set()),
+    "DrillMissing": (gone(WELL, "drill_last"), set()),
     "ObjectiveMissed": (every(WELL, RUN, "4000x150"), set()),
     "ExporterDown": ({series("up", job="pgrescue", instance=INSTANCES[1]): "0x150"}, set()),
     "Blind": (every(WELL, "up{", "0x150"), {"ExporterDown"}),
@@ -109,6 +113,17 @@ def test_an_alert_fires_for_its_fault_and_others_only_where_they_follow(name, tm
 
 def test_a_service_with_no_telemetry_at_all_is_paged(tmp_path):
     assert firing(tmp_path, {}) >= {P + "Blind", P + "RecoveryPointMissing"}
+
+
+def test_nobody_is_paged_for_a_primary_whose_exporter_alone_is_gone(tmp_path):
+    values = gone(WELL, f'instance="{PRIMARY["instance"]}"')
+    values[series("up", job="pgrescue", instance=PRIMARY["instance"])] = "0x150"
+    assert firing(tmp_path, {**WELL, **values}) == {P + "ExporterDown"}
+
+
+def test_a_standby_that_runs_and_receives_nothing_is_lost_too(tmp_path):
+    values = {**every(WELL, "standbys_streaming", "0x150"), **gone(WELL, "standby_lag")}
+    assert firing(tmp_path, {**WELL, **values}) == {P + "StandbyLost"}
 
 
 def test_every_alert_says_what_it_is_and_what_to_type_next():

@@ -119,6 +119,16 @@ def test_every_schedule_launches_a_template_with_arguments_it_has():
     }
 
 
+def test_what_spares_blocked_days_is_launched_by_what_knows_them():
+    job = next(one for one in SCHEDULES["schedule_jobs"] if one["name"] == "restore_test")
+    for spares, launched in ((False, "prove"), (True, "run_job")):
+        (one,) = schedules.awx_schedules(
+            [{**job, "spares_blocked_days": spares}], "orders", "UTC", SCHEDULES["schedule_begins"], "inventories/prod"
+        )
+        assert one["playbook"] == launched
+        assert ("job" in one["variables"]) == spares
+
+
 @pytest.mark.parametrize(
     "rule",
     [

@@ -314,13 +314,20 @@ def test_a_server_that_is_there_and_does_not_answer_well_is_a_failure(repositori
     before = hba.read_text()
     hba.write_text("local all all reject\n" + before)
     server.psql("SELECT pg_reload_conf()")
+    taken = {"state": "taken", "ended": "2026-11-24T02:00:09Z"}
+    last = {"state": "passed", "repositories": {"1": taken, "2": taken}, "attempts": {"1": {"passed": 3, "failed": 1}}}
+    (repositories.folder / "result.json").write_text(json.dumps(last))
     attempted(repositories)
     try:
-        done, _result = run(repositories, installed)
+        done, result = run(repositories, installed)
+        assert run(repositories, installed, "--failed")[1] == result
     finally:
         hba.write_text(before)
         server.psql("SELECT pg_reload_conf()")
     assert done.returncode == 1
+    # what metrics and CloudWatch read of it is no longer the last night's word
+    assert [one["state"] for one in result["repositories"].values()] == ["failed", "failed"]
+    assert result["attempts"] == {"1": {"passed": 3, "failed": 2}, "2": {"passed": 0, "failed": 1}}
     assert "pg_hba.conf rejects" in done.stderr
     (said,) = attempted(repositories)
     assert "pg_hba.conf rejects" in said["reason"] and "repository" not in said

@@ -312,30 +312,46 @@ def test_a_copier_that_pauses_is_late(aws, pair):
     assert "NoSuchBucket" in lag((pair[0], {**pair[1], "bucket": "nowhere"}))["problem"]
 
 
+def played(folder, said):
+    """What ansible-playbook says of a service with these variables."""
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    hosts = {"localhost": here, "probe": {**here, **said}}
+    inventory = {
+        "all": {"hosts": hosts, "children": {"shop": {"hosts": {"probe": {}}}, "witness": {"hosts": {"probe": {}}}}}
+    }
+    (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/replicate_buckets.yml"]
+    return subprocess.run(
+        [*command, "-i", str(folder / "hosts.yml"), "-e", "service=shop"], cwd=HOUSE, capture_output=True, text=True,
+        env={**os.environ, "ANSIBLE_CONFIG": str(HOUSE / "ansible.cfg"), "ANSIBLE_SHOW_CUSTOM_STATS": "1"}, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("faithful")
+def test_a_store_that_refuses_tells_nobody_its_secret(aws, tmp_path):
+    """Ansible prints the item of a loop with what failed, and AWX keeps it."""
+    secret = "no-one-shall-read-it"
+    source = {**aws.bucket("refused-a"), "secret": secret, "bucket": "no name of a bucket"}
+    said = {"bucket_replication_source": source, "bucket_replication_destination": source}
+    done = played(tmp_path, {**said, "bucket_replication_role": ROLE})
+    assert done.returncode == 2, done.stdout
+    assert "Keep versions in both buckets" in done.stdout
+    assert secret not in done.stdout + done.stderr
+
+
 @pytest.mark.usefixtures("faithful")
 def test_the_playbook_turns_versions_on_writes_the_rule_and_measures(aws, tmp_path):
     """Through ansible-playbook, with amazon.aws and this collection's modules, against moto's server."""
     source, destination = aws.bucket("played-a"), aws.bucket("played-b")
     aws.s3.put_object(Bucket="played-a", Key="b/old", Body=b"x")
-    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     said = {
         "bucket_replication_source": source,
         "bucket_replication_destination": destination,
         "bucket_replication_role": ROLE,
         "bucket_replication_prefix": "b/",
     }
-    hosts = {"localhost": here, "probe": {**here, **said}}
-    inventory = {
-        "all": {"hosts": hosts, "children": {"shop": {"hosts": {"probe": {}}}, "witness": {"hosts": {"probe": {}}}}}
-    }
-    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/replicate_buckets.yml"]
-    env = {**os.environ, "ANSIBLE_CONFIG": str(HOUSE / "ansible.cfg"), "ANSIBLE_SHOW_CUSTOM_STATS": "1"}
     for changed in (2, 0):
-        done = subprocess.run(
-            [*command, "-i", str(tmp_path / "hosts.yml"), "-e", "service=shop"],
-            cwd=HOUSE, env=env, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = played(tmp_path, said)
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"changed={changed}" in done.stdout, done.stdout
         assert '"missing": [   "b/old"' in done.stdout

@@ -173,6 +173,17 @@ def test_a_drill_that_was_gone_on_with_is_said_to_measure_no_way(runs):
     assert drill is not None and drill["interrupted"]
 
 
+def test_one_record_that_cannot_be_read_does_not_keep_the_status_from_being_told(runs):
+    directory = Synthetic().write(runs)
+    run = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps({**run, "kind": "drill", "result": "passed", "exit_code": 0}))
+    broken = runs / "20991231T000000Z-shop-complete_loss"
+    broken.mkdir()
+    (broken / "run.json").write_text("{}")
+    drill = status.last_drill(runs, run["service"])
+    assert drill is not None and drill["result"] == "passed"
+
+
 @pytest.mark.parametrize(("problem", "words"), [("the store hangs", "not known"), (None, "never")])
 def test_what_could_not_be_listed_is_not_said_to_be_missing(problem, words):
     looks, known = next(iter(MATRIX))()

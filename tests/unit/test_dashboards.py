@@ -15,6 +15,7 @@ from pgrescue.core import series
 from pgrescue.metrics import textfile
 from postgres import until
 
+import monitoring
 from monitoring import HOUSE, Prometheus, promtool
 
 MADE = (dashboards.service(), dashboards.fleet())
@@ -118,6 +119,12 @@ def test_no_limit_of_a_promise_is_written_in_a_dashboard():
     text = json.dumps(MADE)
     for promised in ("86400", "3600", "93600", "691200"):
         assert promised not in text
+
+
+def test_a_standby_that_receives_nothing_does_not_follow(tmp_path: Path):
+    (expression,) = (one for title, _ref, one in expressions() if "Standbys" in title)
+    values = {**monitoring.well(), monitoring.series("standbys_streaming", **monitoring.of("db1")): "0x150"}
+    assert monitoring.judged(tmp_path, values, expression, [{"labels": '{cluster="shop"}', "value": 0}]) == ""
 
 
 def test_every_expression_is_one(tmp_path: Path):

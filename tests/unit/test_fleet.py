@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 WHOLE = collection("plugins.module_utils.wholeness")
 REGIONS = {"a": "paris", "b": "milan", "c": "milan"}
-PRIMARY, STANDBY = {"role": "primary", "settings": {"archive_mode": "on"}}, {"role": "standby"}
+PRIMARY, STANDBY = {"role": "primary", "settings": {"archive_mode": "on"}}, {"role": "standby", "streaming": True}
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ PRIMARY, STANDBY = {"role": "primary", "settings": {"archive_mode": "on"}}, {"ro
         ({"a": PRIMARY, "b": STANDBY}, {}, "whole", []),
         ({"a": PRIMARY, "c": {"role": "spare"}}, {}, "degraded", ["0 of 1 standbys in milan"]),
         ({"a": PRIMARY, "b": STANDBY, "c": {}}, {}, "degraded", ["c could not be looked at"]),
+        ({"a": PRIMARY, "b": {**STANDBY, "streaming": False}}, {}, "degraded", ["b streams from nobody"]),
         ({"a": PRIMARY, "b": PRIMARY, "c": STANDBY}, {}, "down", ["a and b both take writes"]),
         ({"b": STANDBY}, {}, "down", ["no primary is seen"]),
         (

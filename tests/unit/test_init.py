@@ -10,7 +10,7 @@ import guide
 import pytest
 import yaml
 from modules import HOUSE, collection
-from pgrescue import cli, schedule
+from pgrescue import cli, cli_adopt, schedule
 from pgrescue.adopt import detect, places, questions, write
 from pgrescue.adopt.places import Place
 from postgres import PostgresServer, until
@@ -271,6 +271,23 @@ def test_a_question_is_asked_only_when_it_matters_and_with_what_was_found():
     assert ("tls_ca", "/own/ca.crt") in asked
     assert not [name for name in names if name.startswith("endpoint_") and name != "endpoint_name"]
     assert said["endpoint_server"] is None
+
+
+def test_an_answer_stays_as_it_was_written(tmp_path):
+    """A secret of digits is no number, and one with a comma is one value also where braces are around it."""
+    (tmp_path / "answers.yml").write_text("store_secret: 0123456\nstore_key: yes\nrto_s: 3600\n")
+    assert cli_adopt._from_file(tmp_path / "answers.yml") == {
+        "store_secret": "0123456", "store_key": "yes", "rto_s": "3600",
+    }  # fmt: skip
+    for text in ("a,b", "a]b", "{a}", "a: b", "#a", "~", "0123", "yes"):
+        assert yaml.safe_load(f"{{key: {write._scalar(text)}, more: 1}}") == {"key": text, "more": 1}
+
+
+@pytest.mark.parametrize("url", ["postgres//clerk:s3cret@db/x", "postgresql://clerk:s3cret%zz@db/x"])
+def test_a_url_that_cannot_be_read_is_not_repeated(url, tmp_path):
+    said = init(tmp_path / "x", "--url", url, given={}, code=3)
+    assert "cannot be read" in said
+    assert "s3cret" not in said
 
 
 def test_hosts_are_read_as_people_write_them():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import pytest
 import yaml
 from backups import Repositories, repositories_of
 from pgrescue import cli, close, record, runner
-from pgrescue.core import collecting, series
+from pgrescue.core import collecting, series, witness_files
 from pgrescue.core.measures import archived_lsn, of_server
 from pgrescue.core.recovery_point import RecoveryPoint, Written
 from pgrescue.metrics import textfile
@@ -164,6 +165,25 @@ def test_a_value_that_is_old_or_failed_is_not_exported_and_its_collector_says_so
         assert set(told(collector, now)) == {"collector_success", "collector_last_run_timestamp_seconds"}
         assert told(collector, now)["collector_success"] == 0
     assert "server could not be measured: RuntimeError: gone" in capsys.readouterr().out
+
+
+def test_what_was_read_of_the_witness_once_is_not_read_again(tmp_path):
+    """A service whose application has no such page would have its journal of a week read every quarter of a minute."""
+
+    def line(hour, minute, probe):
+        return f'{{"event":"result","probe":"{probe}","ok":true,"end":"2026-12-01T{hour}:{minute}:00.000000Z"}}\n'
+
+    for hour in ("08", "11", "12"):
+        (tmp_path / f"20261201T{hour}.jsonl").write_text(line(hour, "10", "commit"))
+    with (tmp_path / "20261201T08.jsonl").open("a") as oldest:
+        oldest.write(line("08", "20", "health"))
+    asked = witness_files.Successes(str(tmp_path))
+    first = asked.until(datetime(2026, 12, 1, 12, 30, tzinfo=UTC))
+    assert {probe: at.hour for probe, at in first.items()} == {"commit": 12, "health": 8}
+    (tmp_path / "20261201T08.jsonl").write_text('this would be no journal"ok":true"videos"}\n')
+    (tmp_path / "20261201T13.jsonl").write_text(line("13", "00", "commit"))
+    later = asked.until(datetime(2026, 12, 1, 13, 1, tzinfo=UTC))
+    assert {probe: at.hour for probe, at in later.items()} == {"commit": 13, "health": 8}
 
 
 def test_a_collector_that_hangs_keeps_no_other_from_being_told():
@@ -381,6 +401,15 @@ def test_a_watch_exports_when_it_last_lived(tmp_path, monkeypatch):
     found = parsed((tmp_path / "pgrescue_watch_shop.prom").read_text())
     assert found["watch_last_run_timestamp_seconds"] == {("shop",): datetime(2026, 11, 27, 3, tzinfo=UTC).timestamp()}
     assert found["watch_state"] == {("shop", "well"): 1}
+
+
+def test_the_units_run_the_command_as_who_keeps_the_records(monkeypatch):
+    """However it was started, for `python -m pgrescue` is no program; what root has indexed nobody else could."""
+    monkeypatch.setattr(sys, "argv", [str(HOUSE / "python/pgrescue/__main__.py"), "metrics"])
+    said = CliRunner().invoke(cli.app, ["metrics", "--print-units"]).stdout
+    program = Path(re.findall(r"^ExecStart=(\S+) metrics", said, re.MULTILINE)[0])
+    assert (program.name, os.access(program, os.X_OK)) == ("pgrescue", True)
+    assert f"User={getpass.getuser()}\n" in said
 
 
 def test_without_records_the_command_says_so_and_writes_nothing(tmp_path, monkeypatch):

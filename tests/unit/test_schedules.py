@@ -20,6 +20,7 @@ from pgrescue import cli, runner, schedule
 from pgrescue.alerting import delivery, policy
 from pgrescue.core import schedules
 from pgrescue.watch import setting
+from rich.console import Console
 from timers import fires, instants
 from typer.testing import CliRunner
 
@@ -82,8 +83,12 @@ def test_model_and_core_know_the_same_keys():
         ({"at": "23:30", "jitter_min": 60}, "does not end within the day"),
         ({"time_zone": "Mars/Olympus"}, "no time zone"),
         ({"runs_on": "hosts"}, "has no command or playbook"),
+        ({"runs_on": "hosts", "command": "", "tell": "page"}, "tells nobody"),
+        ({"runs_on": "hosts", "command": "", "tell": "nobody", "timeout_min": 1440}, "ends by itself"),
         ({"command": ""}, "neither a command nor a playbook"),
         ({"timeout_min": 1440}, "would run into the next"),
+        ({"command": "report month {lastmonth}"}, "'lastmonth'.*there are service"),
+        ({"command": "report 'month"}, "No closing quotation"),
     ],
 )
 def test_what_could_not_be_run_once_at_each_of_its_times_is_refused(wrong, says):
@@ -367,6 +372,27 @@ def test_no_drill_is_begun_on_a_blocked_day(tmp_path, monkeypatch):
     assert "a sale" in done.stdout
     shutil.rmtree(tmp_path / "group_vars")
     assert len(ran(tmp_path, monkeypatch, {}, None)[1]) == 1, "another job is run all the same"
+
+
+def test_a_day_and_its_month_are_those_of_the_jobs_own_zone(tmp_path, monkeypatch):
+    """At half past midnight in Berlin the new year has begun, and UTC is a day behind."""
+    new_year = datetime(2027, 1, 1).date()
+    programme = type("Programme", (), {"why_blocked": lambda _self, on: "a holiday" if on == new_year else None})
+    monkeypatch.setattr(schedule.plans, "load", programme)
+    now = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
+    for job, ends in (({"command": "report month {last_month}"}, ["2026-12"]), ({"spares_blocked_days": True}, [])):
+        said = {**DAILY, "name": "job", "at": "00:30", "time_zone": "Europe/Berlin", **job}
+        known = schedule.Schedules(begins=BEGINS, time_zone="UTC", by="systemd", jobs=[said])
+        monkeypatch.setattr(schedule, "load", lambda _inventory, known=known: known)
+        called = []
+
+        def play(command, check, called=called):
+            called.append(command[-1])
+            return subprocess.CompletedProcess(command, 0)
+
+        monkeypatch.setattr(schedule.subprocess, "run", play)
+        assert schedule.run("job", "orders", str(tmp_path), now, Console()) == 0
+        assert called == ends
 
 
 def test_an_unknown_job_and_missing_schedules_are_refused(tmp_path):

@@ -70,6 +70,11 @@ def by_url(url: str) -> dict[str, Any]:
     """What a server says of itself in one read-only session. Raises DetectError when it cannot be asked."""
     try:
         where = conninfo_to_dict(url)
+    except psycopg.Error:  # it says what it could not read, and that may be the password
+        raise DetectError(
+            "The URL cannot be read: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for an @ in a password."
+        ) from None
+    try:
         with psycopg.connect(url, connect_timeout=10, autocommit=True, row_factory=dict_row,
                              options="-c default_transaction_read_only=on") as connection:  # fmt: skip
             found = dict(connection.execute(_QUESTION).fetchone() or {})

@@ -255,9 +255,10 @@ def _flow(value: Any) -> str:
 
 
 def _scalar(value: Any) -> str:
-    """As YAML has it; a text that spans lines, or that Ansible or YAML would read as something else, in quotes."""
+    """As YAML has it, within braces too; what spans lines, or would be read as something else, in quotes."""
     text = str(value)
     if "{{" in text or "{%" in text:
         return f"!unsafe {json.dumps(text, ensure_ascii=False)}"  # a secret is no template
     plain = yaml.safe_dump(text, width=2**31, allow_unicode=True).removesuffix("\n").removesuffix("\n...")
-    return json.dumps(text, ensure_ascii=False) if "\n" in text or plain[0] in "'\"" else plain
+    quoted = plain[0] in "'\"" or not set(text).isdisjoint("\n,[]{}")
+    return json.dumps(text, ensure_ascii=False) if quoted else plain

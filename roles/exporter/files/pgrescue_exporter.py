@@ -34,6 +34,7 @@ class Measuring:
         self._wanted = wanted
         self._cluster, self._host = wanted["cluster"], wanted["host"]
         self._point = RecoveryPoint()
+        self._successes = witness_files.Successes(wanted["collectors"].get("witness", {}).get("journal", ""))
 
     def collectors(self) -> "list[Collector]":
         """One for each part that is wanted."""
@@ -85,8 +86,7 @@ class Measuring:
             return []  # no backup was due here yet
 
     def _witness(self) -> "Sequence[Sample]":
-        journal = self._wanted["collectors"]["witness"]["journal"]
-        return measures.of_witness(self._cluster, witness_files.last_successes(journal, datetime.now(timezone.utc)))
+        return measures.of_witness(self._cluster, self._successes.until(datetime.now(timezone.utc)))
 
 
 def main() -> int:

@@ -193,6 +193,20 @@ def interrupted(policy: "dict[str, Any]", earlier: "dict[str, Any]", at: str) ->
         attempts.append(policy["attempts"], [said])
 
 
+def untried(policy: "dict[str, Any]", problem: str) -> None:
+    """Write down that no repository got its backup; else the last night's success would be told on."""
+    path = policy["result"]
+    earlier = records.read_json(path) if os.path.exists(path) else {}
+    if earlier.get("state") == "running":
+        interrupted(policy, earlier, "")
+    counts, done = earlier.get("attempts", {}), {"state": "failed", "problem": problem, "ended": now()}
+    numbers = [str(number) for number, _ in enumerate(policy["repositories"], 1)]
+    for number in numbers:
+        counts = counted(counts, number, "failed")
+    result = {"stanza": policy["stanza"], "state": "failed", "problem": problem, "started": now(), "finished": now()}
+    records.write_json(path, {**result, "repositories": dict.fromkeys(numbers, done), "attempts": counts})
+
+
 def main() -> int:
     """Back up to one repository after the other: one that fails does not keep the next from its backup."""
     with open(sys.argv[1], encoding="utf-8") as source:
@@ -216,6 +230,7 @@ def main() -> int:
         on_timeline = timeline(policy)
     except WRONG as error:
         attempts.append(policy["attempts"], [attempts.failed(str(error) or repr(error))])
+        untried(policy, str(error) or repr(error))
         raise
     if on_timeline is None:
         why = "its server is a standby" if listens(policy) else "no server runs"

@@ -621,7 +621,9 @@ def test_a_promoted_standby_must_have_all_that_it_had_received():
 )
 def test_every_check_of_a_restored_cluster_can_fail(changes):
     checks = validation.judge_cluster(cluster(**changes), plans.make(request(), "run-1"))
-    assert [check["verdict"] for check in checks].count("failed") == 1
+    (failed,) = [check for check in checks if check["verdict"] == "failed"]
+    # what the cluster was like before it was lost keeps no client from it
+    assert failed["tier"] == ("should" if {"data_checksums", "invalid_indexes"} & set(changes) else "must")
 
 
 def test_ranges_are_sets():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Iterable, Iterator, Mapping, Optional
 
+from . import network
+
 NAME = "main"  # what Debian calls a cluster, and the runbooks with it
 SNAKEOIL = "ssl-cert-snakeoil"  # the certificate that Debian makes for whoever has none
 # of these what ALTER SYSTEM or the command line says wins over what protect.yml writes
@@ -147,14 +149,15 @@ def _settings(one: Mapping[str, Any], wanted: Mapping[str, Any]) -> "Iterator[st
 
 
 def _before_a_restart(one: Mapping[str, Any], settings: Mapping[str, Any], current: str) -> "Iterator[str]":
-    """What only a restart takes up: the link that a restore moves to another place, and that WAL is archived at all."""
+    """What only a restart takes up: the link that a restore moves elsewhere, that others are let in, and that WAL is archived at all."""
     place = settings.get("data_directory")
     if place != current:
         yield "sudo ln -sfn %s %s" % (place, current)
         yield "sudo pg_conftool %d main set data_directory %s" % (one["version"], current)
-    if settings.get("archive_mode") == "off" or settings.get("wal_level") == "minimal":
-        lines = ("archive_mode = on", "archive_command = '/bin/true'", "wal_level = replica")
-        yield 'printf "%s\\n" | sudo tee %s/conf.d/10-archiving.conf' % ("\\n".join(lines), one["config"])
+    unarchived = settings.get("archive_mode") == "off" or settings.get("wal_level") == "minimal"
+    if unarchived or network.listens_alone(settings.get("listen_addresses")):
+        lines = ("listen_addresses = '*'", "archive_mode = on", "archive_command = '/bin/true'", "wal_level = replica")
+        yield 'printf "%s\\n" | sudo tee %s/conf.d/10-restart.conf' % ("\\n".join(lines), one["config"])
 
 
 def _certificates(settings: Mapping[str, Any], wanted: Mapping[str, Any]) -> "Iterator[str]":

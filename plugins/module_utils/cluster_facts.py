@@ -25,7 +25,7 @@ SELECT pg_is_in_recovery() AS in_recovery,
        CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END AS replay,
        (SELECT json_object_agg(name, setting) FROM pg_settings
          WHERE name IN ('archive_mode', 'archive_command', 'archive_timeout', 'data_checksums', 'ssl', 'primary_slot_name',
-                        'recovery_min_apply_delay'))
+                        'recovery_min_apply_delay', 'listen_addresses'))
            AS settings,
        (SELECT coalesce(json_agg(name), '[]') FROM pg_settings WHERE pending_restart) AS pending_restart
 """

@@ -15,6 +15,13 @@ from typing import Iterator, Mapping, Optional
 PATIENCE_S = 1.3
 
 
+def listens_alone(listen_addresses: "Optional[str]") -> bool:
+    """Whether a server that listens to these reaches nobody but its own host; not where that is unknown."""
+    if listen_addresses is None:
+        return False
+    return {name.strip() for name in listen_addresses.split(",")} <= {"", "localhost", "127.0.0.1", "::1"}
+
+
 def answers(address: str, port: int, timeout_s: float = PATIENCE_S, greeting: bytes = b"") -> bool:
     """Whether a TCP connection is accepted and, if asked for, greets as it should: a frozen host accepts too."""
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional, Sequence
 
+from . import network
 from .lsn import DEFAULT_SEGMENT_BYTES, parse_lsn, segment_number
 from .prediction import predict
 from .times import epoch_s
@@ -119,6 +120,10 @@ def _unfit(host: str, seen: Mapping[str, Any], request: Mapping[str, Any], newes
         ),
         (delay_ms and not asked_for, "it stays behind on purpose"),
         (seen.get("replay") not in (None, "not paused"), "its replay is paused"),
+        (
+            network.listens_alone((seen.get("settings") or {}).get("listen_addresses")),
+            "it listens to its own host alone, so that no client would reach it: set listen_addresses and restart it",
+        ),
     )
     return next((why for holds, why in reasons if holds), None)
 

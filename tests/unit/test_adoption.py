@@ -162,6 +162,7 @@ def changed(path, value):
         ("fixed", ["archive_command"], "ALTER SYSTEM RESET archive_command"),
         ("settings.archive_mode", "off", "archive_mode = on\\n"),
         ("settings.wal_level", "minimal", "restarted once"),
+        ("settings.listen_addresses", "localhost", "listen_addresses = '*'\\n"),
         ("pending_restart", ["max_connections"], "waits for a restart"),
         ("replicator", "other", "locked out"),
         ("settings.ssl_cert_file", "/own/db.crt", "Set postgres_tls_cert"),
@@ -179,6 +180,21 @@ def test_what_protecting_would_break_is_refused_for_all_hosts_at_once(path, valu
     answer = ask(found={"pg-a": FINE, "pg-b": changed(path, value)}, wanted=wanted)
     assert refused(answer, 3, "pg-b: ", words, "Nothing was changed on any host")
     assert "- pg-a: " not in answer["msg"]
+
+
+@pytest.mark.parametrize(
+    ("listens", "alone"),
+    [
+        ("", True),
+        ("localhost,::1", True),
+        ("*", False),
+        ("localhost, 192.0.2.11", False),
+        ("0.0.0.0", False),
+        (None, False),
+    ],
+)
+def test_a_server_that_nobody_else_reaches_is_known(listens, alone):
+    assert collection("plugins.module_utils.network").listens_alone(listens) == alone
 
 
 def test_where_protect_has_been_before_only_locales_are_asked():

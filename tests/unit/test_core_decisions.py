@@ -213,6 +213,7 @@ def test_of_two_that_received_as_much_the_preferred_region_is_taken():
     ("changes", "why"),
     [
         ({"settings": {"recovery_min_apply_delay": "3600000"}}, "on purpose"),
+        ({"settings": {"listen_addresses": "localhost"}}, "no client would reach it"),
         ({"replay": "paused"}, "paused"),
         ({"timeline": 2}, "follows timeline 2 and the service is on 3"),
     ],

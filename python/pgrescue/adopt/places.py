@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgrescue.core import adoption
+from pgrescue.core import adoption, network
 
 HOME = "home"  # the region of hosts for which none is named
 _PLACE = re.compile(
@@ -177,9 +177,9 @@ def _notes(hosts: Mapping[str, Host], there: Mapping[str, Mapping[str, Any]], pr
                 "-e postgres_replace_archive_command=true, and that tool's backups end there."
             )
         listen = one["settings"]["listen_addresses"]
-        if listen != "*":
+        if listen != "*" and not network.listens_alone(listen):
             notes.append(
-                f"{name}: it listens on {listen or 'no address'}; after its next restart on all. "
+                f"{name}: it listens on {listen}; after its next restart on all. "
                 f"To keep it: postgres_settings: {{listen_addresses: '{listen}'}} among the variables of this host."
             )
     for name, host in hosts.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pgrescue.close import finish
 from pgrescue.core import controllers
 from pgrescue.evidence import reopening
 from pgrescue.evidence.settings import EvidenceError
+from pgrescue.models import Measurement, Run
 from pgrescue.say import say
 
 WRONG_USE, REFUSED, GAVE_UP = 2, 4, 8
@@ -157,11 +157,14 @@ def report(run_dir: Path, console: Console) -> int:
 
 
 def predicted(procedure: str) -> dict[str, float] | None:
-    """Seconds each phase took in the last run of the procedure that passed; None before there is one."""
+    """Seconds each phase took in the last run of the procedure that passed; None before there is one.
+
+    A record that cannot be read is passed over: it must not end the recovery of tonight.
+    """
     for directory in reversed(record.all_runs(runner.RUNS)):
-        measured = directory / "measurement.json"
-        run = json.loads((directory / "run.json").read_text(encoding="utf-8"))
-        if run.get("procedure") == procedure and run.get("result") == "passed" and measured.exists():
-            phases: dict[str, float] = json.loads(measured.read_text(encoding="utf-8")).get("phases", {})
-            return phases
+        run = record.read_part(directory / "run.json", Run.model_validate, [])
+        if run and run.procedure == procedure and run.result == "passed":
+            measured = record.read_part(directory / "measurement.json", Measurement.model_validate, [])
+            if measured:
+                return measured.phases
     return None

@@ -3,7 +3,7 @@ import subprocess
 from datetime import UTC, datetime
 
 import pytest
-from pgrescue import close, record
+from pgrescue import close, record, recovery, runner
 from pgrescue.files import write_text
 from pgrescue.models import Run
 from pgrescue.verdict import verdict_line
@@ -206,3 +206,16 @@ def test_a_run_never_recovered_says_so(tmp_path):
     directory, _ = finished(tmp_path, timeline=failed_restore(), witness=Witness().outage(up=999), checks=None)
     line = verdict_line(record.load(directory))
     assert line.startswith("FAILED IN RESTORE - clients not back")
+
+
+def test_a_record_that_a_crash_tore_does_not_end_the_recovery_of_tonight(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "RUNS", tmp_path)
+    good = Synthetic().write(tmp_path)
+    close.finish(good)
+    torn = tmp_path / "20261125T012044Z-shop-complete_loss"
+    torn.mkdir()
+    for part in ("run.json", "measurement.json"):
+        (torn / part).write_bytes((good / part).read_bytes()[:40])
+    assert recovery.predicted("recover_complete_loss")["restore"] == pytest.approx(11.5)
+    (torn / "run.json").write_bytes((good / "run.json").read_bytes())
+    assert recovery.predicted("recover_complete_loss")["restore"] == pytest.approx(11.5)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pgrescue import runner, schedule
+from pgrescue import job_alerts, runner, schedule
 from pgrescue.core import schedules
 from pgrescue.options import LAB, Inventory, Json, Service, inventory_path, refuse
 from pgrescue.watch import setting
@@ -117,7 +117,8 @@ def run(job: Name, service: Service = "shop", inventory: Inventory = LAB) -> Non
 def failed(job: Name, service: Service = "shop", inventory: Inventory = LAB) -> None:
     """Tell people that a job failed, as its unit does; exit 1 when nobody could be told."""
     try:
-        told = schedule.tell_failure(job, service, inventory_path(inventory))
+        path = inventory_path(inventory)
+        told = job_alerts.failed(schedule.load(path).job(job, service), service, path)
     except (schedule.ScheduleError, setting.WatchError) as error:
         refuse(str(error), error.code)
     for reason in told.reasons:

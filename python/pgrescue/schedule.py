@@ -15,12 +15,9 @@ from dateutil.rrule import rrulestr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from rich.console import Console
 
-from pgrescue import incidents, runner, upkeep
-from pgrescue.alerting import delivery
-from pgrescue.alerting.message import Message
+from pgrescue import job_alerts, runner, upkeep
 from pgrescue.core import guards, schedules
 from pgrescue.programme import plan as plans
-from pgrescue.watch import setting
 
 FILE = "group_vars/all/schedules.yml"
 PREFIX = "schedule_"
@@ -146,33 +143,12 @@ def run(name: str, service: str, inventory: str, now: datetime, console: Console
     if why:
         console.print(f"{name} of {service} is left out on {today}: {why}", markup=False, highlight=False)
         return 0
-    if not found.get("command"):
-        return upkeep.play(found["playbook"], service, inventory, found.get("variables") or {}, console)
-    program = [sys.executable, "-m", "pgrescue"]
-    return subprocess.run([*program, *argv(found, service, inventory, today)], check=False).returncode
-
-
-def tell_failure(name: str, service: str, inventory: str) -> delivery.Delivery:
-    """Tell those whom the inventory names that a job failed: the first level for a page, its tickets otherwise.
-
-    Raises ScheduleError, and WatchError where the inventory cannot be read.
-    """
-    found = load(inventory).job(name, service)
-    policy = setting.read(service, inventory, False, lambda _said: None).alerts
-    page = found["tell"] == "page"
-    message = Message(
-        f"{service}-{name}",
-        "opened",
-        "critical" if page else "warning",
-        service,
-        f"The scheduled job {name} failed: {found['says']} is not known to hold.",
-        (f"It is due every {found['every']} at {found['at']} {found['time_zone']}.",),
-        (
-            f"journalctl -u {schedules.prefix(service)}{name}",
-            f"pgrescue schedule run {name} -s {service} -i {inventory}",
-        ),
-        incidents.now(),
-    )
-    if page and policy.levels:
-        return delivery.deliver_level(message, 0, policy, {})
-    return delivery.deliver(message, policy.tickets or [n for one in policy.levels for n in one.channels], policy, {})
+    if found.get("command"):
+        program = [sys.executable, "-m", "pgrescue"]
+        code = subprocess.run([*program, *argv(found, service, inventory, today)], check=False).returncode
+    else:
+        code = upkeep.play(found["playbook"], service, inventory, found.get("variables") or {}, console)
+    told = job_alerts.well(found, service, inventory) if code == 0 else None
+    if told and not told.delivered:
+        console.print(f"Nobody was told that {name} ran well again: {'; '.join(told.reasons)}", markup=False)
+    return code

@@ -408,31 +408,57 @@ def test_an_unknown_job_and_missing_schedules_are_refused(tmp_path):
     assert (done.exit_code, "misssed" in done.stderr) == (3, True)
 
 
+@pytest.fixture
+def sent(monkeypatch, tmp_path):
+    """What was told to whom; channels are a pager and a desk, unless `sent.alerts` is another policy."""
+    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
+    said = type("Sent", (list,), {"outcome": "delivered", "alerts": policy.read({
+        "channels": {name: {"kind": "webhook", "url": "http://127.0.0.1:9/"} for name in ("pager", "desk")},
+        "levels": [{"channels": ["pager"]}], "tickets": ["desk"],
+    })})()  # fmt: skip
+
+    def deliver(message, names, *_more, **_kept):
+        said.append((message, list(names)))
+        now = datetime.now(UTC)
+        return delivery.Delivery(tuple(delivery.Attempt(n, now, now, said.outcome, "down") for n in names))
+
+    monkeypatch.setattr(delivery, "deliver", deliver)
+    monkeypatch.setattr(setting, "read", lambda *_: type("S", (), {"alerts": said.alerts})())
+    return said
+
+
+def tell(verb, name):
+    return CliRunner().invoke(cli.app, ["schedule", verb, name, "-s", "orders", "-i", str(EXAMPLE)])
+
+
 @pytest.mark.parametrize(
     ("name", "channels", "told"), [("verify", ["desk"], 0), ("age_check", ["pager"], 0), ("verify", [], 1)]
 )
-def test_who_hears_of_a_failure(name, channels, told, monkeypatch):
+def test_who_hears_of_a_failure(name, channels, told, sent):
     """A page goes to the first level, a ticket to the tickets; nobody told is a failure too."""
-    sent = []
-
-    def deliver(message, names, *_more, **_kept):
-        sent.append((message, list(names)))
-        now = datetime.now(UTC)
-        return delivery.Delivery(tuple(delivery.Attempt(n, now, now, "delivered") for n in names))
-
-    hook = {"kind": "webhook", "url": "http://127.0.0.1:9/"}
-    alerts = policy.read(
-        {"channels": {"pager": hook, "desk": hook}, "levels": [{"channels": ["pager"]}], "tickets": ["desk"]}
-    )
     if not channels:
-        alerts = policy.read({})
-    monkeypatch.setattr(delivery, "deliver", deliver)
-    monkeypatch.setattr(setting, "read", lambda *_: type("S", (), {"alerts": alerts})())
-    done = CliRunner().invoke(cli.app, ["schedule", "failed", name, "-s", "orders", "-i", str(EXAMPLE)])
+        sent.alerts = policy.read({})
+    done = tell("failed", name)
     assert done.exit_code == told, done.output
     assert sent[0][1] == channels
     assert sent[0][0].severity == ("critical" if name == "age_check" else "warning")
     assert f"journalctl -u pgrescue-job.orders.{name}" in sent[0][0].commands
+
+
+def test_a_failure_that_was_told_is_resolved_once_by_the_next_run_that_is_well(sent, monkeypatch):
+    codes = iter((0, 1, 0, 0, 0))
+    monkeypatch.setattr(schedule.subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, next(codes)))
+    assert (tell("run", "verify").exit_code, sent) == (0, []), "nothing was open"
+    tell("failed", "verify")
+    assert tell("run", "verify").exit_code == 1
+    assert [message.kind for message, _to in sent] == ["opened"]
+    sent.outcome = "failed"
+    assert "Nobody was told that verify ran well again: desk: down" in " ".join(tell("run", "verify").output.split())
+    sent.outcome = "delivered"
+    assert tell("run", "verify").exit_code == 0
+    assert tell("run", "verify").exit_code == 0
+    assert [message.kind for message, _to in sent] == ["opened", "resolved", "resolved"]
+    assert len({(message.key, tuple(to)) for message, to in sent}) == 1, "the same incident, the same people"
 
 
 def test_the_command_lists_tells_and_renders_as_json():

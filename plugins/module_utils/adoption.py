@@ -106,6 +106,7 @@ def _of_host(seen: Mapping[str, Any], wanted: Mapping[str, Any]) -> "Iterator[st
         )
         return
     yield from _settings(one, wanted)
+    yield from _names(seen, wanted)
     yield from _files(seen, one, wanted)
 
 
@@ -158,6 +159,26 @@ def _before_a_restart(one: Mapping[str, Any], settings: Mapping[str, Any], curre
     if unarchived or network.listens_alone(settings.get("listen_addresses")):
         lines = ("listen_addresses = '*'", "archive_mode = on", "archive_command = '/bin/true'", "wal_level = replica")
         yield 'printf "%s\\n" | sudo tee %s/conf.d/10-restart.conf' % ("\\n".join(lines), one["config"])
+
+
+def _names(seen: Mapping[str, Any], wanted: Mapping[str, Any]) -> "Iterator[str]":
+    """Standbys and the witness verify whom they connect to; one that is turned away is known when it is too late."""
+    if seen.get("certified") is None:
+        return
+    lacking = [name for name in wanted.get("names") or [] if not any(_covers(one, name) for one in seen["certified"])]
+    if lacking:
+        yield (
+            "its certificate %s names %s and not %s, and who verifies it would turn away. Have one made that does, or give "
+            "the host the name it has: postgres_fqdn"
+            % (wanted["cert"], ", ".join(seen["certified"]) or "nobody", " and ".join(lacking))
+        )
+
+
+def _covers(certified: str, name: str) -> bool:
+    """Whether a name of a certificate, which may begin with C(*.), stands for this one; libpq compares the same way."""
+    if certified.startswith("*."):
+        return name.lower().partition(".")[2] == certified[2:].lower()
+    return name.lower() == certified.lower()
 
 
 def _certificates(settings: Mapping[str, Any], wanted: Mapping[str, Any]) -> "Iterator[str]":

@@ -10,6 +10,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import socket
 from typing import Any, Optional
 
@@ -72,6 +73,7 @@ class Finder:
             "clusters": there,
             "pgbackrest": _stanzas(),
             "unreadable": files if there else [],
+            "certified": self._certified(self.module.params["certificate"]),
         }
 
     def cluster(self, config: str) -> "Optional[dict[str, Any]]":
@@ -131,6 +133,17 @@ class Finder:
             return "absent"
         password = self.module.params["password"]
         return "same" if password and scram.is_of(verifier, "replicator", password) else "other"
+
+    def _certified(self, path: Optional[str]) -> "Optional[list[str]]":
+        """The names and addresses in a certificate; None where there is none, or nothing to read it with."""
+        if not path or not shutil.which("openssl"):
+            return None
+        asked = ["-noout", "-subject", "-nameopt", "RFC2253", "-ext", "subjectAltName", "-in", path]
+        code, out, _err = self.module.run_command(["openssl", "x509", *asked])
+        if code:
+            return None
+        # as libpq: the common name counts where there is no other one
+        return re.findall(r"(?:DNS|IP Address):([^,\s]+)", out) or re.findall(r"\bCN=([^,\s]+)", out)
 
     def _readable(self, path: str, owner: Optional[str]) -> bool:
         code, _out, _err = self.module.run_command([*_as(owner), "test", "-r", path])

@@ -17,6 +17,7 @@ options:
   command: {description: The archive command that is pgrescue's own., type: str, default: ''}
   password: {description: 'What the password of the account C(replicator) is held against.', type: str, default: ''}
   files: {description: Files that the owner of the cluster must be able to read., type: list, elements: path, default: []}
+  certificate: {description: The certificate that the server is to show., type: path}
 attributes:
   check_mode: {support: full, description: Changes nothing at any time.}
 author: [The pgrescue authors]
@@ -33,7 +34,8 @@ EXAMPLES = """
 RETURN = """
 found:
   description:
-    - C(name), C(system), C(locales), C(clusters), C(pgbackrest) (stanzas of somebody else), C(unreadable) (of C(files)).
+    - C(name), C(system), C(locales), C(clusters), C(pgbackrest) (stanzas of somebody else), C(unreadable) (of C(files)),
+      C(certified) (the names of O(certificate); null where they cannot be read).
     - Of a cluster that runs also C(role), C(upstream) of a standby, C(senders) of a primary, C(archived_by), C(fixed) (what wins over
       conf.d), C(replicator) (absent, same or other) and a few settings; of one that cannot be asked why, in C(problem).
   returned: always
@@ -54,6 +56,7 @@ def main() -> None:
             "command": {"type": "str", "default": ""},
             "password": {"type": "str", "default": "", "no_log": True},
             "files": {"type": "list", "elements": "path", "default": []},
+            "certificate": {"type": "path"},
         },
         supports_check_mode=True,
     )

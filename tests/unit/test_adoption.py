@@ -1,6 +1,7 @@
 """Clusters that somebody else made: they are found as they are, and nothing about them is changed or overwritten."""
 
 import copy
+import subprocess
 
 import pytest
 from modules import collection, module, refused
@@ -97,13 +98,17 @@ def test_what_its_owner_cannot_read_is_named(tmp_path):
 
 
 CURRENT = "/var/lib/postgresql/17/current"
-WANTED = {"version": 17, "port": 5432, "current": CURRENT, "cert": "/tls/db.crt", "ca": "/tls/ca.crt"}
+WANTED = {
+    "version": 17, "port": 5432, "current": CURRENT, "cert": "/tls/db.crt", "ca": "/tls/ca.crt",
+    "names": ["pg-a.example.org", "orders.example.org", "192.0.2.11"],
+}  # fmt: skip
 FINE = {
     "name": "pg-a",
     "system": "Debian",
     "locales": ["C", "C.utf8", "de_DE.utf8"],
     "pgbackrest": [],
     "unreadable": [],
+    "certified": ["*.example.org", "192.0.2.11"],
     "clusters": [
         {
             "version": 17,
@@ -171,6 +176,13 @@ def changed(path, value):
         ("includes_conf_d", False, "include_dir = 'conf.d'"),
         ("managed_by", "Puppet", "written by Puppet"),
         (".locales", ["C"], "sudo locale-gen"),
+        (".certified", ["*.example.org"], "not 192.0.2.11, and who verifies it would turn away"),
+        (
+            ".certified",
+            ["example.org", "*.a.example.org"],
+            "not pg-a.example.org and orders.example.org and 192.0.2.11",
+        ),
+        (".certified", [], "names nobody"),
     ],
 )
 def test_what_protecting_would_break_is_refused_for_all_hosts_at_once(path, value, words):
@@ -195,6 +207,19 @@ def test_what_protecting_would_break_is_refused_for_all_hosts_at_once(path, valu
 )
 def test_a_server_that_nobody_else_reaches_is_known(listens, alone):
     assert collection("plugins.module_utils.network").listens_alone(listens) == alone
+
+
+def test_the_names_of_a_certificate_are_read_and_one_that_is_not_there_is_none_to_judge(tmp_path):
+    for alternatives in ("DNS:*.example.org,DNS:orders.example.net,IP:192.0.2.11", ""):
+        more = ["-addext", f"subjectAltName={alternatives}"] if alternatives else []
+        made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=db", *more]
+        files = ["-keyout", tmp_path / "db.key", "-out", tmp_path / "db.crt"]
+        subprocess.run([*made, *files], check=True, capture_output=True)
+        seen = module("found_clusters")(root=str(tmp_path), certificate=str(tmp_path / "db.crt"))["found"]
+        assert seen["certified"] == (["*.example.org", "orders.example.net", "192.0.2.11"] if alternatives else ["db"])
+    assert module("found_clusters")(root=str(tmp_path), certificate="/not/there")["found"]["certified"] is None
+    unknown = {**FINE, "certified": None}
+    assert CORE.obstacles({"pg-a": unknown}, {"pg-a": WANTED}) == {}
 
 
 def test_where_protect_has_been_before_only_locales_are_asked():

@@ -29,7 +29,6 @@ def secret(name: str) -> str:
 
 def words() -> dict[str, str]:
     """What is there instead of what the page has for an example."""
-    tls = "/etc/pgrescue/tls"
     return {
         "192.0.2.11": "10.81.0.71",
         "192.0.2.12": "10.81.0.72",
@@ -42,16 +41,13 @@ def words() -> dict[str, str]:
         "endpoint_zone: example.org": "endpoint_zone: lab.test",
         "endpoint_key_name: pgrescue": "endpoint_key_name: lab",
         "c2VjcmV0": base64.b64encode(secret("tsig").encode()).decode(),
-        "/etc/orders/ca.crt": f"{tls}/ca.crt",
-        "/etc/orders/db.crt": f"{tls}/host.crt",
-        "/etc/orders/db.key": f"{tls}/host.key",
         "http://orders.example.org/health": "http://10.81.0.33:8080/health",
         "application_unit: orders@": "application_unit: shop@",
         "s3.paris.example.org": "store-east.east.lab.test",
         "store_region: paris": "store_region: east",
         "the-access-key": "lab-east",
         "its-secret": secret("store_east"),
-        "/etc/ssl/certs/ca-certificates.crt": f"{tls}/ca.crt",
+        "/etc/ssl/certs/ca-certificates.crt": "/etc/orders/ca.crt",
         "/17/": f"/{POSTGRES}/",
         " 17 ": f" {POSTGRES} ",
         "@17-": f"@{POSTGRES}-",

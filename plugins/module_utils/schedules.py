@@ -304,10 +304,13 @@ def gone(there: Iterable[str], wanted: Iterable[Mapping[str, str]], service: str
     return sorted(path for path in set(there) - {unit["path"] for unit in wanted} if ours.fullmatch(path))
 
 
-def awx_gone(there: Iterable[Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]]) -> "list[Mapping[str, Any]]":
-    """Schedules of ours that AWX has and that are not wanted any more."""
+def awx_gone(
+    there: Iterable[Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]], services: Iterable[str]
+) -> "list[Mapping[str, Any]]":
+    """Schedules of these services that AWX has and that are not wanted any more; others may be of another inventory."""
     names = {one["name"] for one in wanted}
-    return [one for one in there if one["name"].startswith(AWX_PREFIX) and one["name"] not in names]
+    ours = tuple("%s%s " % (AWX_PREFIX, service) for service in services)
+    return [one for one in there if one["name"].startswith(ours) and one["name"] not in names]
 
 
 def awx_schedules(

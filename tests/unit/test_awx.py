@@ -283,10 +283,12 @@ def test_what_is_applied_twice_changes_nothing_the_second_time(tmp_path):
         assert changed(apply(env, *some)) == 0
 
         store.make("schedules", {**made["pgrescue orders age_check"], "name": "pgrescue orders old"})
-        store.make("schedules", {**made["pgrescue orders age_check"], "name": "somebody else's"})
+        others = ("somebody else's", "pgrescue billing age_check")  # the second is of another inventory
+        for other in others:
+            store.make("schedules", {**made["pgrescue orders age_check"], "name": other})
         assert changed(apply(env, *some, "-e", "schedule_by=awx")) == 2, "tasks: some are enabled, one is removed"
         there = {one["name"]: one["enabled"] for one in store.all("schedules")}
-        assert there == {**dict.fromkeys(made, True), "somebody else's": False}
+        assert there == {**dict.fromkeys(made, True), **dict.fromkeys(others, False)}
 
 
 EE = load(AWX / "execution-environment.yml")

@@ -250,7 +250,7 @@ def test_a_report_shows_what_each_host_did_and_where_its_samples_end(tmp_path):
 
 
 def test_samples_that_cannot_be_read_are_said_and_stop_no_report(tmp_path):
-    found = ended(tmp_path)
+    found = record.load(Synthetic().write(tmp_path))
     (found.directory / samples.name("db1")).write_text("{}")
     close.finish(found.directory)
     assert "Samples of the hosts: cannot be read: samples-db1.json" in (found.directory / "report.md").read_text()

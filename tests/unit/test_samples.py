@@ -222,11 +222,13 @@ def host(name, seconds, **more):
     return Samples(host=name, samples=[Sample(at=one, cpu_busy_percent=50.0, load_1=0.5) for one in at], **more)
 
 
-def with_samples(root, *hosts):
+def with_samples(root, *hosts, torn=()):
     directory = Synthetic().write(root)
     (directory / "drill.json").write_text(json.dumps(drill().dump()))
     for one in hosts:
         (directory / samples.name(one.host)).write_text(json.dumps(one.dump()))
+    for name in torn:
+        (directory / samples.name(name)).write_text("{}")
     close.finish(directory)
     return record.load(directory)
 
@@ -250,9 +252,7 @@ def test_a_report_shows_what_each_host_did_and_where_its_samples_end(tmp_path):
 
 
 def test_samples_that_cannot_be_read_are_said_and_stop_no_report(tmp_path):
-    found = record.load(Synthetic().write(tmp_path))
-    (found.directory / samples.name("db1")).write_text("{}")
-    close.finish(found.directory)
+    found = with_samples(tmp_path, torn=["db1"])
     assert "Samples of the hosts: cannot be read: samples-db1.json" in (found.directory / "report.md").read_text()
 
 

@@ -66,9 +66,8 @@ def execute(request: Request, run_id: str, console: Console) -> int:
         for said in play.failures():
             say(console, said)
         play.forget()
-        if not busy(run_dir):
-            for said in _finished(run_dir):
-                console.print(said, soft_wrap=True, highlight=False, markup=False)
+        for said in close(request, run_id) if not busy(run_dir) else []:
+            say(console, said)
         return REFUSED
     if code:
         for said in close(request, run_id):
@@ -118,7 +117,11 @@ def close(request: Request, run_id: str) -> list[str]:
     """Measure and mirror a run that did not get that far itself; what could not be done, in sentences."""
     of_run = {"service": request.service, "run_id": run_id}
     more = {"takeover": "true"} if request.variables.get("takeover") else {}
-    playbook = "close_proof" if request.procedure.startswith(("prove", "verify", "last_good_moment")) else "close_run"
+    # a run that another one kept out has nothing to let go either, as a proof has not
+    holds_nothing = request.procedure.startswith(("prove", "verify", "last_good_moment")) or refused(
+        runner.RUNS / run_id
+    )
+    playbook = "close_proof" if holds_nothing else "close_run"
     play = runner.start(f"playbooks/{playbook}.yml", request.inventory, {**of_run, **more})
     play.wait()
     failures = play.failures()

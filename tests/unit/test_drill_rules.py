@@ -204,6 +204,22 @@ def test_a_drill_that_was_stopped_is_void_and_says_by_whom(tmp_path):
     assert (found.run.result, "stopped by ada: the other shop is down" in found.outcome.reason) == ("void", True)
 
 
+@pytest.mark.parametrize("kept_out", [True, False])
+def test_a_drill_in_which_nothing_was_broken_and_nobody_stopped_has_not_failed(tmp_path, kept_out):
+    """It was stopped before it changed anything, or another run held the service."""
+    timeline = Timeline()
+    timeline.start(0)
+    timeline.event(1, "start", "decide")
+    if kept_out:
+        timeline.event(2, "note", "decide", "refused", detail='{"held_by": "another"}')
+    timeline.event(3, "end", "decide", status="failed")
+    timeline.event(3, "end", status="failed", exit_code=4 if kept_out else 9)
+    stopped = None if kept_out else Stopped(by="ada", at=ZERO, reason="typed the wrong one")
+    found = ended(tmp_path, drill("switchover", stopped=stopped), timeline=timeline, checks=None, witness=None)
+    assert (found.run.result, found.run.exit_code) == ("void", 9)
+    assert ("another run held the service" if kept_out else "stopped by ada") in found.outcome.reason
+
+
 def test_a_run_that_stopped_half_way_keeps_its_own_code_when_the_drill_is_stopped(tmp_path):
     stopped = Stopped(by="ada", at=ZERO, reason="enough")
     found = ended(tmp_path, drill(stopped=stopped), timeline=failed_restore())

@@ -58,7 +58,9 @@ def count(judged: Sequence[Judged], tier: str) -> str:
 def overall(drill: Drill, seen: Seen) -> Outcome:
     """How the drill ended: void where its fault did not show or it was called off, failed where a must was not kept."""
     void = _void(drill, seen)
-    if void and (seen.outcome.exit_code in _BACK or drill.fault_failed or _unseen(drill, seen)):
+    # where nothing was broken and no client was stopped, nothing has failed
+    unbroken = not drill.scenario.fault and "traffic_stopped" not in seen.story.milestones
+    if void and (seen.outcome.exit_code in _BACK or drill.fault_failed or unbroken or _unseen(drill, seen)):
         return Outcome("void", NEEDS_PERSON, f"{void} The drill proves nothing.")
     if drill.state == "open" or seen.outcome.result != "passed":
         return seen.outcome
@@ -112,6 +114,8 @@ def _void(drill: Drill, seen: Seen) -> str:
         return "What was broken is not what was committed to before."
     if drill.stopped:
         return f"The drill was stopped by {drill.stopped.by}: {drill.stopped.reason}."
+    if not drill.scenario.fault and "refused" in seen.story.facts:
+        return "The procedure did not begin, for another run held the service."
     hidden = _hidden(seen) if drill.scenario.expects == "outage" else ""
     if not hidden and drill.scenario.fault and drill.fault is None and seen.story.fault is None:
         return "The record holds no fault."

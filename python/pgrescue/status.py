@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from pgrescue import incidents, record, runner, triage
+from pgrescue.core import controllers
 from pgrescue.human import moment, size, span
+from pgrescue.models import Run
+from pgrescue.outcome import LET_GO, PASSED
 from pgrescue.triage_view import headline
 
 NAMES = 17  # columns of a row's name
@@ -37,15 +41,37 @@ def run(service: str, inventory: str, as_json: bool, console: Console) -> int:
 def facts(service: str, inventory: str) -> dict[str, Any]:
     """All that is said of a service. Raises TriageError when its hosts cannot be looked at."""
     found = triage.look(service, inventory, more={"watch_list_limit_s": LIST_S})
+    held = holder(runner.RUNS, service)
     return {
         "service": service,
         "at": datetime.now(UTC).isoformat(),
         "situation": found["situation"],
         **found["standing"],
+        "degraded": found["standing"]["degraded"] + ([held] if held else []),
         "objectives": found["objectives"],
         "last_drill": last_drill(runner.RUNS, service),
         "incident": open_incident(service),
     }
+
+
+def holder(runs: Path, service: str) -> str | None:
+    """Which run of this machine holds the service, as a sentence; None where the newest that could has let it go."""
+    for directory in reversed(record.all_runs(runs)):
+        run = record.read_part(directory / "run.json", Run.model_validate, [])
+        if run is None or run.service != service or run.kind == "proof":
+            continue
+        # what a drill made of it says nothing of the service
+        code = record.load(directory).seen.outcome.exit_code if run.result == "void" else run.exit_code
+        if code == PASSED:  # it has had the service, so that no earlier one holds it
+            return None
+        if code in LET_GO:
+            continue
+        if controllers.others_at_work(str(directory), os.getpid()):
+            return f"run {run.id} is at work on it"
+        return (
+            f"run {run.id} stopped half way and holds the service: pgrescue resume {run.id}, or pgrescue abort {run.id}"
+        )
+    return None
 
 
 def last_drill(runs: Path, service: str) -> dict[str, Any] | None:

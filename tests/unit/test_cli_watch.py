@@ -200,3 +200,30 @@ def test_what_could_not_be_listed_is_not_said_to_be_missing(problem, words):
 def test_a_unit_for_this_machine_is_printed(runs):
     found = typed("watch", "--print-unit", "-i", "inventories/lab")
     assert found.exit_code == 0 and "ExecStart=" in found.output and "watch --service %i" in found.output
+
+
+def left(root, hour, **more):
+    """A record of a run that ended, or stopped, as told."""
+    name = f"20261124T{hour:02}0000Z-shop-complete_loss"
+    (root / name).mkdir()
+    said = {**Synthetic().run, "id": name, "kind": "incident", **more}
+    (root / name / "run.json").write_text(json.dumps(said))
+    return name
+
+
+def test_a_run_that_stopped_half_way_is_said_to_hold_the_service(tmp_path):
+    assert status.holder(tmp_path, "shop") is None
+    left(tmp_path, 1, result="passed", exit_code=0)
+    assert status.holder(tmp_path, "shop") is None
+    half = left(tmp_path, 2, result="failed", exit_code=9)
+    left(tmp_path, 3, result="failed", exit_code=4)  # another one was kept out by it
+    left(tmp_path, 4, result="passed", exit_code=0, kind="proof")
+    left(tmp_path, 5, result="failed", exit_code=5, service="books")
+    assert f"run {half} stopped half way and holds the service: pgrescue resume {half}" in status.holder(
+        tmp_path, "shop"
+    )
+    left(tmp_path, 6)  # nobody closed it
+    assert "T060000Z-shop-complete_loss stopped half way" in status.holder(tmp_path, "shop")
+    left(tmp_path, 7, result="failed", exit_code=7)
+    left(tmp_path, 8, result="passed", exit_code=0)
+    assert status.holder(tmp_path, "shop") is None

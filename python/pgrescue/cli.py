@@ -62,7 +62,7 @@ app.add_typer(cli_schedule.app, name="schedule")
 
 @app.command()
 def recover(
-    procedure: ProcedureName = "complete_loss",
+    procedure: ProcedureName,  # none is taken for granted: triage proposes
     service: Service = "shop",
     inventory: Inventory = LAB,
     confirm: Annotated[str | None, typer.Option(help="The service's name, instead of typing it when asked.")] = None,

@@ -27,6 +27,7 @@ from pgrescue.options import (
 )
 from pgrescue.options import runbook as known
 from pgrescue.options import variables as given
+from pgrescue.outcome import LET_GO
 from pgrescue.say import say
 
 
@@ -64,6 +65,11 @@ def approve(
     inventory, console = inventory_path(inventory), Console()
     directory = here(run, inventory)
     found = record.load(directory)
+    if found.run.result and found.run.exit_code in LET_GO:
+        refuse(
+            f"Run {found.run.id} has ended ({found.run.result}): nothing of it waits for anybody. Nothing was changed.",
+            4,
+        )
     if found.plan is None:
         refuse(f"Run {found.run.id} has no plan yet, so there is nothing to approve. Nothing was changed.", 4)
     if confirm is None and not deny:

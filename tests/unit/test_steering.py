@@ -436,6 +436,15 @@ def test_an_approval_is_refused_before_anything_is_started(tmp_path):
     (directory / "plan.json").unlink()
     code, said = ask("approve", directory.name, "--reason", "seen", "--confirm", "shop")
     assert (code, "has no plan yet" in said) == (4, True)
+    run = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps({**run, "result": "passed", "exit_code": 0}))
+    code, said = ask("approve", directory.name, "--reason", "seen")
+    assert (code, "has ended (passed)" in said) == (4, True)
+
+
+def test_nothing_is_recovered_that_nobody_named():
+    code, said = ask("recover")
+    assert (code, "Missing argument" in said) == (2, True)
 
 
 def test_every_undo_is_of_a_phase_that_there_is():

@@ -118,7 +118,9 @@ def test_an_open_run_says_how_to_go_on_and_proves_nothing(tmp_path):
     assert (code, "still open" in said) == (3, True)
 
 
-@pytest.mark.parametrize("wrong", [["recover", "no_such_runbook"], ["recover", "complete_loss", "-i", "/nowhere"], ["drill", "nothing"]])
+@pytest.mark.parametrize(
+    "wrong", [["recover", "no_such_runbook"], ["recover", "complete_loss", "-i", "/nowhere"], ["drill", "nothing"]]
+)
 def test_wrong_use_is_one_sentence(wrong):
     code, said = ask(*wrong)
     assert (code, len(said.strip().splitlines())) == (2, 1)

@@ -68,7 +68,7 @@ def lines(said: dict[str, Any]) -> list[str]:
         scenario = f" ({duty['scenario']})" if "scenario" in duty else ""
         told.append(f"{duty['state'].upper():<8} {duty['service']}: {duty['name']}{scenario}, every {duty['every']}")
         when = f"done by {duty['run']}" if "run" in duty else f"by {duty['by']}"
-        last = f"; last passed {duty['last_passed']}" if "last_passed" in duty else "; never passed"
+        last = f"; the last that passed was on {duty['last_passed']}" if "last_passed" in duty else "; never passed"
         told.append(f"         {duty['period']}: {when}{last if 'run' not in duty else ''}")
         if duty["missed"]:
             told.append(f"         not kept in {', '.join(duty['missed'])}")

@@ -116,7 +116,9 @@ def changes(then: Verified | None, now: Verified) -> list[str]:
         found.append("the playbook or its roles changed")
     if now.postgresql and then.postgresql != now.postgresql:
         found.append(f"PostgreSQL {then.postgresql or 'of an unknown version'} became {now.postgresql}")
-    if now.extensions is not None and then.extensions != now.extensions:
+    if now.extensions and then.extensions is None:
+        found.append("which extensions it has was not known then: no census had been taken")
+    elif now.extensions is not None and then.extensions != now.extensions:
         before = then.extensions or {}
         differing = sorted(name for name in {*before, *now.extensions} if before.get(name) != now.extensions.get(name))
         found.append(f"extensions changed: {', '.join(differing)}")

@@ -215,7 +215,8 @@ def test_a_procedure_is_verified_until_plan_version_or_extensions_change(house, 
         "needs verification",
         ["PostgreSQL 17 became 18", "extensions changed: shop.a"],
     )
-    put(house, ran(date(2026, 11, 3)), now.model_copy(update={"extensions": None, "postgresql": "18"}))
+    unseen = now.model_copy(update={"extensions": None, "postgresql": "18"})
+    put(house, ran(date(2026, 11, 3)), unseen, version="18")
     unknown = ["which extensions it has was not known then: no census had been taken"]
     assert states(house)["complete_loss"] == ("needs verification", unknown)
     monkeypatch.setattr(procedures, "digest", lambda _: DIGEST)

@@ -10,7 +10,7 @@ from evidence_packs import PUBLIC, key_file
 from pgrescue import close
 from pgrescue.evidence import envelope
 from pgrescue.ledger import index, monthly, render
-from run_fixture import Synthetic, failed_restore
+from run_fixture import Synthetic, Timeline, failed_restore
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 KEY = envelope.public_key(PUBLIC.encode())
@@ -56,6 +56,26 @@ def test_what_was_written_into_the_index_is_named_and_made_anew(runs, statement,
     assert any(said in one for one in found.problems), found.problems
     assert found.sections == before.sections
     assert month(runs).problems == before.problems == []
+
+
+def test_what_was_refused_before_it_changed_anything_is_no_recovery_that_failed(runs):
+    refused, late = Timeline(), Timeline()
+    for timeline in (refused, late):
+        timeline.start(0)
+        timeline.phase("detect", 1, 2, [])
+    late.phase("prepare", 3, 4, [])
+    for number, timeline in enumerate((refused, refused, late)):
+        timeline.step("decide", "Go on only when people want it", 4, 5, "failed", exit_code=4)
+        timeline.event(5, "end", status="failed", exit_code=4)
+        made = Synthetic(timeline=timeline, checks=None, witness=None, kind="incident").write(
+            runs.parent / f"x{number}"
+        )
+        run = json.loads((made / "run.json").read_text()) | {"id": f"20261125T0{number}2044Z-shop-switchover"}
+        (made / "run.json").write_text(json.dumps(run))
+        close.finish(made.rename(runs / run["id"]))
+    figures = {figure.name: figure for section in month(runs).review for figure in section.figures}
+    # the drill that failed, and the one that was refused with the service fenced
+    assert (figures["Recovery success rate"].count, figures["Recovery success rate"].of) == (0, 2)
 
 
 def test_a_record_that_is_being_closed_meanwhile_is_not_said_to_be_told_wrong(runs):

@@ -33,7 +33,11 @@ DEFINITIONS = (
         "the watch saw them served again. Of several incidents the longest.",
     ),
     ("Data Loss", "the hours before an incident of which commits did not come back. Of several incidents the most."),
-    ("Recovery success rate", "drills and incidents that were recovered and validated, in time or not."),
+    (
+        "Recovery success rate",
+        "drills and incidents that were recovered and validated, in time or not; what was refused before it "
+        "changed anything is no case.",
+    ),
     (
         "Automate 90%",
         "steps that runs did by themselves, of these, the steps left out, and the times somebody went on by hand.",

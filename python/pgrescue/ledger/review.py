@@ -14,6 +14,7 @@ from pgrescue.ledger.questions import Questions
 
 _RUNS = "service = :service AND started >= :since AND started < :until"
 _RECOVERIES = f"{_RUNS} AND kind IN ('incident', 'drill')"
+_REFUSED = "(exit_code = 4 AND source NOT IN (SELECT source FROM phases WHERE phase IN ('prepare', 'resume')))"
 _GOOD = "service = :service AND result = 'passed' AND at >= :since AND at < :until"
 _DAYS = timedelta(days=90)
 
@@ -49,7 +50,7 @@ def _metrics(asked: Questions, period: Period) -> list[Figure]:
     rpo = asked.objective("rpo_s", period)
     ended = (
         f"SELECT count(*) FILTER (WHERE exit_code IN (0, 7)), count(*) FROM runs"
-        f" WHERE {_RECOVERIES} AND result IN ('passed', 'failed')"
+        f" WHERE {_RECOVERIES} AND result IN ('passed', 'failed') AND NOT {_REFUSED}"
     )
     recovered, recoveries = asked.row(ended, period)
     fresh = asked.fresh_minutes(period, rpo) if rpo is not None else (0, 0)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgrescue import procedures
-from pgrescue.human import hms, plural, span
-from pgrescue.models import Run
+from pgrescue.human import hms, moment, plural, span
+from pgrescue.models import Run, Window
 from pgrescue.outcome import LET_GO
-from pgrescue.record import Record
+from pgrescue.record import Record, read_part
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def inventory_of(run: Run) -> str:
 
 def next_steps(record: Record) -> list[Advice]:
     """What is left to do, most urgent first."""
-    return [*_about_the_end(record), *_about_the_data(record), *_about_the_proof(record)]
+    return [*_about_the_end(record), *_about_the_window(record), *_about_the_data(record), *_about_the_proof(record)]
 
 
 def _about_the_end(record: Record) -> Iterator[Advice]:
@@ -54,6 +54,19 @@ def _about_the_end(record: Record) -> Iterator[Advice]:
             yield Advice("Or give the run up:", f"pgrescue abort {run.id}")
     elif run.result in ("void", "aborted"):
         yield Advice("Repeat the run before the objective counts as proven.")
+
+
+def _about_the_window(record: Record) -> Iterator[Advice]:
+    """While the old side is kept, somebody decides."""
+    window = read_part(record.directory / "window.json", Window.model_validate, [])
+    if record.run.result != "passed" or window is None or window.closed:
+        return
+    old, run = " and ".join(window.old_side), record.run
+    yield Advice(
+        f"Until {moment(window.closes)} it can be taken back; {old} is kept as it was, and does not follow:",
+        f"pgrescue rollback {run.id} -i {inventory_of(run)}",
+    )
+    yield Advice("Or keep it before that time, so that the old side may follow:", f"pgrescue commit {run.id}")
 
 
 def _about_the_data(record: Record) -> Iterator[Advice]:

@@ -70,6 +70,17 @@ def test_rows_that_came_back_say_how_long_before_the_fault_their_copy_is(tmp_pat
     assert "lost no acknowledged commit" in report.markdown(record.load(directory))
 
 
+def test_while_a_run_can_be_taken_back_its_report_says_how(tmp_path):
+    directory = Synthetic().write(tmp_path)
+    close.finish(directory)
+    window = {"run": directory.name, "opened": wall(40), "closes": wall(1840), "old_side": ["db1"], "rollback": []}
+    said = []
+    for more in ({}, {"closed": wall(60)}):
+        (directory / "window.json").write_text(json.dumps(window | more))
+        said.append(f"pgrescue rollback {directory.name}" in report.markdown(record.load(directory)))
+    assert said == [True, False]
+
+
 def test_unmeasured_says_so(tmp_path):
     html, markdown = page(tmp_path, witness=None)
     assert html.count("not measured") >= 5

@@ -24,7 +24,10 @@ OTHERS: "dict[str, tuple[str, str]]" = {
         "Start the primary's server again, where its data is.",
         "pgrescue recover restart -s {service} -i {inventory}",
     ),
-    "power_on": ("Start the host of the primary again.", "pgrescue triage -s {service} -i {inventory}"),
+    "power_on": (
+        "Start the host of the primary again, where it is run; then look anew.",
+        "pgrescue triage -s {service} -i {inventory}",
+    ),
     "free_disk": ("Make room on the disk; delete nothing below pg_wal.", "pgrescue lint -s {service} -i {inventory}"),
     "end_sessions": (
         "End the sessions that are idle, and find who leaves them open.",
@@ -38,7 +41,10 @@ OTHERS: "dict[str, tuple[str, str]]" = {
         "Point the service's name at its primary.",
         "ansible-playbook playbooks/protect.yml -i {inventory} -e service={service}",
     ),
-    "mend_names": ("Bring the name servers back; the database is well.", "pgrescue triage -s {service} -i {inventory}"),
+    "mend_names": (
+        "Bring the name servers back; the database is well. Then look anew.",
+        "pgrescue triage -s {service} -i {inventory}",
+    ),
     "mend_path": (
         "Mend the network between the clients and the primary.",
         "pgrescue triage -s {service} -i {inventory}",

@@ -79,9 +79,7 @@ def last_drill(runs: Path, service: str) -> dict[str, Any] | None:
     for directory in reversed(record.all_runs(runs)):
         try:
             found = record.load(directory)
-        except (
-            record.RecordError
-        ):  # `pgrescue metrics` counts it and `pgrescue ledger` says why: no reason to say nothing else
+        except record.RecordError:  # `pgrescue metrics` counts it, and `pgrescue ledger` says why
             continue
         if found.run.service == service and found.run.kind == "drill" and found.run.result:
             at = datetime.strptime(directory.name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)

@@ -22,7 +22,7 @@ _SIGNS = {
     "unreachable": "!!",
     "interrupted": "!!",
 }
-_STYLES = {"ok": "green", ">>": "bold", "!!": "bold red", "..": "dim"}
+_STYLES = {"ok": "green", ">>": "bold", "!!": "bold red", "..": "dim", "--": "dim"}
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ def _names(screen: Screen) -> list[str]:
 def _phase(screen: Screen, name: str, ascii_only: bool) -> Text:
     phase = screen.story.phase(name)
     budget = screen.objectives.phases.get(name)
-    sign = _SIGNS.get(phase.status, "ok") if phase else ".."
+    over_and_well = screen.story.ended and (screen.story.end_status or "ok") == "ok"  # then nothing is still to come
+    sign = _SIGNS.get(phase.status, "ok") if phase else "--" if over_and_well else ".."
     seconds = _active(screen, phase) if phase else None
     over = seconds is not None and budget is not None and seconds > budget
     text = Text.assemble((f" {sign}", _STYLES[sign]), " ", (f"{name:<9}", "" if phase else "dim"))

@@ -124,6 +124,17 @@ def test_over_budget_and_missed_are_words(tmp_path):
     assert "MISSED" in drawn
 
 
+def test_a_phase_that_a_run_never_had_is_still_to_come_until_it_ended_well(tmp_path):
+    for status, sign in (("ok", "--"), ("failed", "..")):
+        timeline = Timeline()
+        timeline.lines = []
+        timeline.start(0)
+        timeline.phase("detect", 1, 2, [])
+        timeline.event(3, "end", status=status)
+        drawn = render(screen(timeline, 4, tmp_path), 80).plain.splitlines()
+        assert next(line for line in drawn if " prepare" in line).startswith(f" {sign} prepare")
+
+
 def test_arrival_needs_a_prediction_for_every_phase_left(tmp_path):
     timeline = complete_loss()
     until = next(i for i, line in enumerate(timeline.lines) if b"Replay" in line) + 1

@@ -62,10 +62,11 @@ campaign: lab  ## each drill five times at random instants, the controller kille
 	for drill in complete_loss switchover failover rollback corruption partial_loss region_failure failback; do python tests/campaigns/kill_at_every_step.py $$drill --report; done
 	python tests/campaigns/regression_database.py
 
-campaign-watch: lab  ## what the watch concludes, how fast it pages, when it is quiet, what its predictions are worth (2 hours)
+campaign-watch: lab  ## what the watch concludes, how fast it pages, when it and the alerts are quiet, what its predictions are worth (3 hours)
 	python tests/campaigns/situations.py --report
 	python tests/campaigns/pages.py --report
 	python tests/campaigns/quiet.py --report
+	python tests/campaigns/health.py --report
 	python tests/campaigns/storm.py
 	python tests/campaigns/predictions.py --report
 

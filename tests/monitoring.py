@@ -1,4 +1,4 @@
-"""Prometheus' own programs, and series of a service that is well, to break in tests."""
+"""Prometheus' own programs, the lab's Prometheus, and series of a service that is well, to break in tests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ill_states import until
+from lab_hosts import variables
 from modules import collection
 from postgres import free_port
 from serving import Answers, served
@@ -152,6 +154,13 @@ def judged(
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
+def _asked(server: str, expression: str) -> list[Any]:
+    query = urllib.parse.urlencode({"query": expression})
+    with urllib.request.urlopen(f"{server}/api/v1/query?{query}", timeout=10) as answer:
+        found: list[Any] = json.load(answer)["data"]["result"]
+        return found
+
+
 class Served(Answers):
     """What an exporter would say, as text."""
 
@@ -189,10 +198,7 @@ class Prometheus:
 
     def ask(self, expression: str) -> list[Any]:
         """What an expression answers now; raises HTTPError for what is no expression."""
-        query = urllib.parse.urlencode({"query": expression})
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query?{query}", timeout=10) as answer:
-            found: list[Any] = json.load(answer)["data"]["result"]
-            return found
+        return _asked(f"http://127.0.0.1:{self.port}", expression)
 
     def answers(self, expression: str) -> bool:
         """Whether it answers with anything; not while it starts."""
@@ -213,3 +219,26 @@ class Prometheus:
         """End it."""
         self._process.terminate()
         self._process.wait(20)
+
+
+class LabPrometheus:
+    """The one on the lab's witness host, which lab/monitoring.yml runs."""
+
+    def __init__(self) -> None:
+        self._server = f"http://{variables('client1')['ansible_host']}:9090"
+
+    def ask(self, expression: str) -> list[Any]:
+        """What an expression answers now."""
+        return _asked(self._server, expression)
+
+    def firing(self) -> set[str]:
+        """The alerts that fire, but for the one that always does."""
+        asked = self.ask('ALERTS{alertstate="firing", alertname!="Watchdog"}')
+        return {one["metric"]["alertname"] for one in asked}
+
+    def until_measured(self) -> None:
+        """Wait until the rules are evaluated, every exporter is scraped, and it is known to when can be recovered."""
+        expected = 'pgrescue_expected_exporter{cluster="shop"}'
+        until("the rules are evaluated", lambda: self.ask(expected), 120)
+        until("every exporter is scraped", lambda: not self.ask(f"{expected} unless on (instance) (up == 1)"), 120)
+        until("the recovery point is known", lambda: self.ask("pgrescue:recovery_point_timestamp_seconds"), 180)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +12,10 @@ HOUSE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HOUSE / "tests"))
 
 from ill_states import Lab, until
-from lab_hosts import run, variables
+from lab_hosts import run
 from watching import Sink
+
+from monitoring import LabPrometheus
 
 ALERT_S, RESOLVED_S = 120, 240  # the rules' waits are 30 times shorter here; collectors and groups are not
 # what this machine's records say, or do not: no watch runs here, and how long ago a proof or a drill was is no matter
@@ -31,57 +30,23 @@ OF_RECORDS |= {
 EXPORTER = "pgrescue-exporter@shop.service"
 
 
-class Measured:
-    """The lab's Prometheus."""
-
-    def __init__(self) -> None:
-        self._url = f"http://{variables('client1')['ansible_host']}:9090/api/v1/query"
-
-    def ask(self, expression: str) -> list[dict[str, Any]]:
-        """What an expression answers now."""
-        with urllib.request.urlopen(
-            f"{self._url}?{urllib.parse.urlencode({'query': expression})}", timeout=10
-        ) as answer:
-            found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-            return found
-
-    def firing(self) -> set[str]:
-        """The alerts that fire, but for the one that always does."""
-        asked = self.ask('ALERTS{alertstate="firing", alertname!="Watchdog"}')
-        return {one["metric"]["alertname"] for one in asked}
-
-
-def told(sink: Sink, since: float, alert: str, action: str) -> bool:
-    """Whether the pager was told this of an alert; all that it was told must be as its schema wants it."""
-    found = [one for one in sink.received(since) if one["channel"] == "pagerduty"]
-    assert all(one["conforms"] is True for one in found), found
-    events = [one["payload"] for one in found]
-    raised = [one for one in events if one["event_action"] == "trigger"]
-    keys = {one["dedup_key"] for one in raised if one["payload"]["summary"].startswith(f"{alert}:")}
-    return any(one["event_action"] == action and one["dedup_key"] in keys for one in events)
-
-
 def reaches(sink: Sink, alerts: list[str], inject: Callable[[], Any], undo: Callable[[], Any]) -> None:
     """A fault is told as each of these alerts, and all are resolved when it is undone."""
     began = time.time()
     inject()
     for alert in alerts:
-        until(f"{alert} is told", lambda alert=alert: told(sink, began, alert, "trigger"), ALERT_S)
+        until(f"{alert} is told", lambda alert=alert: sink.heard(began, alert, "trigger"), ALERT_S)
         print(f"{alert} told after {time.time() - began:.1f} s", flush=True)
     undo()
     for alert in alerts:
-        until(f"{alert} is resolved", lambda alert=alert: told(sink, began, alert, "resolve"), RESOLVED_S)
+        until(f"{alert} is resolved", lambda alert=alert: sink.heard(began, alert, "resolve"), RESOLVED_S)
 
 
 def main() -> None:
     """One fault after the other; before each, nothing fires that would hide it."""
-    lab, sink, measured = Lab(), Sink(), Measured()
+    lab, sink, measured = Lab(), Sink(), LabPrometheus()
     lab.play("lab/monitoring.yml")
-    expected = 'pgrescue_expected_exporter{cluster="shop"}'
-    until("the rules are evaluated", lambda: measured.ask(expected), 120)
-    until("every exporter is scraped", lambda: not measured.ask(f"{expected} unless on (instance) (up == 1)"), 120)
-    point = "pgrescue:recovery_point_timestamp_seconds"
-    until("it is known to when it can be recovered", lambda: measured.ask(point), 180)
+    measured.until_measured()
     until("nothing fires that the lab's service could do something about", lambda: measured.firing() <= OF_RECORDS, 120)
 
     standby = lab.standbys[0]

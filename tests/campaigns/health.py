@@ -99,8 +99,8 @@ def hour(kept: Path, minutes: float) -> str:
     return (
         f"{minutes:.0f} minutes, {alerts()} alerts besides the one that always fires, which was evaluated {evaluated} "
         f"times, waits 30 times shorter than written: none fired, {len(told)} messages. True for a moment, shorter "
-        f"than its wait: {waited}. An exporter was stopped afterwards; its alert came {heard - stopped:.1f} s later, and "
-        "was resolved."
+        f"than its wait: {waited}. An exporter was stopped afterwards; its alert came {heard - stopped:.1f} s later "
+        "and was resolved."
     )
 
 

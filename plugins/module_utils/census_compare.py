@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 from . import census_digests
 from . import census_rules as rules
 from .census_rules import Census, Manner, differing, without
-from .validation import check
+from .validation import SHOULD, check
 
 NAMED = 10  # differences a check names
 
@@ -51,7 +51,7 @@ COMPARED = "everything was compared with a census"
 def compared(expected: Optional[Census]) -> "dict[str, Any]":
     """Say whether there was a census to compare with: without one rows and objects may be missing, and no check tells."""
     seen = "a census" if expected else "no census: what may be missing is not known"
-    return {**check(COMPARED, "a census", seen, bool(expected)), "tier": "should"}
+    return check(COMPARED, "a census", seen, bool(expected), tier=SHOULD)
 
 
 def compare(expected: Optional[Census], observed: Census, kind: str) -> "list[dict[str, Any]]":

@@ -13,7 +13,7 @@ from typing import Any, Iterable, Mapping, Optional
 
 from .guards import PRECONDITION, REFUSED, Stop
 from .times import moment
-from .validation import check
+from .validation import SHOULD, check
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.dsse.json"
@@ -352,7 +352,7 @@ def judge_copy(store: str, payload: Facts, seen: "Mapping[str, Facts]", floor: i
 def judge_usual(entry: Facts, earlier: "Iterable[Facts]") -> "dict[str, Any]":
     """Say whether a dump is like the ones before it: worth a look, no reason to refuse it."""
     said = anomalies(entry, earlier)
-    return {**check(USUAL, "within 30 %", "; ".join(said) or "within 30 %", not said), "tier": "should"}
+    return check(USUAL, "within 30 %", "; ".join(said) or "within 30 %", not said, tier=SHOULD)
 
 
 def _named(names: "list[str]", what: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 from . import census_compare, copy_checks, lsn, records
 from .guards import PRECONDITION, Stop, fail
-from .validation import check, switch_point
+from .validation import SHOULD, check, switch_point
 
 # What runs in a server that does nothing but answer.
 QUIET_BACKENDS = {
@@ -169,5 +169,6 @@ def archive_gained(
 def archive_unseen(before: "Mapping[str, Sequence[str]]", after: "Mapping[str, Sequence[str]]") -> "dict[str, Any]":
     """The check, worth a look and no more, that every archive that was listed before could be listed afterwards."""
     silent = ", ".join("repository %s is not known" % repo for repo in sorted(before) if not after.get(repo))
-    found = check("every archive could be compared", "each that answered before", silent or "all", not silent)
-    return {**found, "tier": "should"}
+    return check(
+        "every archive could be compared", "each that answered before", silent or "all", not silent, tier=SHOULD
+    )

@@ -10,7 +10,7 @@ from .lsn import contiguous_end, segment_number
 from .lsn import gaps as breaks
 from .repository import covers, off_the_line
 from .timelines import Line
-from .validation import check
+from .validation import SHOULD, check
 
 # How far the size of a backup may be from the median of the earlier ones of its type.
 SIZE_TOLERANCE = 0.3
@@ -62,8 +62,7 @@ def judge_line(repo: int, backups: "Sequence[Mapping[str, Any]]", line: Line) ->
     """No backup lies where a recovery to the newest timeline never comes by. One that was left behind on purpose may."""
     apart = ["%s: %s" % (b["label"], why) for b in backups for why in [off_the_line(b, line)] if why]
     named = "every backup in repository %d is on the way to the newest timeline" % repo
-    found = check(named, "all are", "; ".join(apart)[:600] or "all are", not apart)
-    return {**found, "tier": "should"}
+    return check(named, "all are", "; ".join(apart)[:600] or "all are", not apart, tier=SHOULD)
 
 
 def judge_size(repo: int, backups: "Sequence[Mapping[str, Any]]") -> "list[dict[str, Any]]":
@@ -78,5 +77,6 @@ def judge_size(repo: int, backups: "Sequence[Mapping[str, Any]]") -> "list[dict[
         "%d bytes +- 30 %%" % usual,
         "%d bytes" % newest,
         near,
+        tier=SHOULD,
     )
-    return [{**found, "tier": "should"}]
+    return [found]

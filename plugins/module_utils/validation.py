@@ -9,13 +9,17 @@ from .reconcile import Reconciliation
 from .timelines import forks
 from .ways import LOGICAL, PROMOTE, RETURN
 
+MUST, SHOULD = "must", "should"
 
-def check(name: str, expected: Any, observed: Any, passed: bool, duration_s: float = 0.0) -> "dict[str, Any]":
-    """One line of checks.json; one that must pass where nothing else is said."""
+
+def check(
+    name: str, expected: Any, observed: Any, passed: bool, duration_s: float = 0.0, tier: str = MUST
+) -> "dict[str, Any]":
+    """One line of checks.json; C(tier) says whether it must pass, or should: then it is worth a look and stops nothing."""
     verdict = "passed" if passed else "failed"
     return {
         "name": name,
-        "tier": "must",
+        "tier": tier,
         "expected": str(expected),
         "observed": str(observed),
         "verdict": verdict,
@@ -41,13 +45,9 @@ def judge_cluster(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dic
         check("every database can be read", "none unreadable", ", ".join(wrong) or "none unreadable", not wrong),
         check("a read-write transaction commits", True, seen["writable"], bool(seen["writable"])),
         # no recovery takes these away: they were so before, and clients were served
-        _should("data checksums are on", "on", seen["data_checksums"], seen["data_checksums"] == "on"),
-        _should("every index is valid", 0, seen["invalid_indexes"], int(seen["invalid_indexes"]) == 0),
+        check("data checksums are on", "on", seen["data_checksums"], seen["data_checksums"] == "on", tier=SHOULD),
+        check("every index is valid", 0, seen["invalid_indexes"], int(seen["invalid_indexes"]) == 0, tier=SHOULD),
     ]
-
-
-def _should(name: str, expected: Any, observed: Any, passed: bool) -> "dict[str, Any]":
-    return {**check(name, expected, observed, passed), "tier": "should"}
 
 
 def _judge_system(seen: Mapping[str, Any], plan: Mapping[str, Any]) -> "list[dict[str, Any]]":
@@ -92,7 +92,7 @@ def _reached(ended: int, segment_bytes: int, plan: Mapping[str, Any]) -> "dict[s
     return check(name, "segment %d" % archived, "segment %d" % replayed, replayed >= archived)
 
 
-def judge_tokens(found: Reconciliation, accepted: "list[int]") -> "dict[str, Any]":
+def judge_tokens(found: Reconciliation, accepted: "list[int]", tier: str = MUST) -> "dict[str, Any]":
     """No acknowledged commit from before the recovery point may be missing, unless a person gave it up by name."""
     lost = [token for token in found.missing_before_recovery_point if token not in accepted]
     before = found.acknowledged - len(found.missing_after_recovery_point)
@@ -106,4 +106,5 @@ def judge_tokens(found: Reconciliation, accepted: "list[int]") -> "dict[str, Any
         "0 missing",
         observed,
         bool(found.acknowledged) and not lost,
+        tier=tier,
     )

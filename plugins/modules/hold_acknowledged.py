@@ -51,7 +51,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     found = cluster_validation.tokens(module, module.params["acknowledged"])
-    judged = {**validation.judge_tokens(found, []), "tier": "should", "host": os.uname().nodename}
+    judged = {**validation.judge_tokens(found, [], validation.SHOULD), "host": os.uname().nodename}
     module.exit_json(changed=False, checks=[judged], reconciliation=found.as_dict())
 
 

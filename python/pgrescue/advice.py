@@ -43,7 +43,7 @@ def _about_the_end(record: Record) -> Iterator[Advice]:
         yield Advice("Find the slowest steps below and decide what would have kept the objective.")
     elif run.result == "failed" and run.exit_code == 9:  # noqa: PLR2004 - a person must decide
         yield Advice("Look at what it waits for, put it right, then go on:", f"pgrescue resume {run.id}")
-    elif run.result == "failed" and run.exit_code in LET_GO and record.story.phase("prepare") is None:
+    elif run.result == "failed" and run.exit_code in LET_GO and not record.story.begun:
         yield Advice(
             "Nothing was changed, and the service is not held. Do what the refusal says, then plan again:",
             f"pgrescue plan {run.procedure} -s {run.service} -i {inventory_of(run)}",

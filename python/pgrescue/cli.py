@@ -129,7 +129,7 @@ def abort(
     found = close.finish(directory, "aborted")
     # whoever gives it up may be another than the one who began it
     request = recovery.Request(found.procedure, found.service, inventory_path(inventory), {"takeover": "true"})
-    recovery.close(request, found.id)
+    recovery.close(request, found.id, kept_out=recovery.refused(directory))
     state = safe_state.reached(record.load(directory), recovery.predicted(found.procedure), given_up=True)
     if as_json:
         typer.echo(safe_state.as_json(state))

@@ -66,11 +66,11 @@ def execute(request: Request, run_id: str, console: Console) -> int:
         for said in play.failures():
             say(console, said)
         play.forget()
-        for said in close(request, run_id) if not busy(run_dir) else []:
+        for said in close(request, run_id, kept_out=True) if not busy(run_dir) else []:
             say(console, said)
         return REFUSED
     if code:
-        for said in close(request, run_id):
+        for said in close(request, run_id, kept_out=False):
             say(console, said)
     play.forget()
     return report(run_dir, console)
@@ -113,14 +113,14 @@ def busy(run_dir: Path) -> int | None:
     return controllers.others_at_work(str(run_dir), os.getpid())
 
 
-def close(request: Request, run_id: str) -> list[str]:
-    """Measure and mirror a run that did not get that far itself; what could not be done, in sentences."""
+def close(request: Request, run_id: str, *, kept_out: bool) -> list[str]:
+    """Measure and mirror a run that did not get that far itself; what could not be done, in sentences.
+
+    One that another run kept out of the service has nothing to let go, as a proof has not.
+    """
     of_run = {"service": request.service, "run_id": run_id}
     more = {"takeover": "true"} if request.variables.get("takeover") else {}
-    # a run that another one kept out has nothing to let go either, as a proof has not
-    holds_nothing = request.procedure.startswith(("prove", "verify", "last_good_moment")) or refused(
-        runner.RUNS / run_id
-    )
+    holds_nothing = kept_out or request.procedure.startswith(("prove", "verify", "last_good_moment"))
     playbook = "close_proof" if holds_nothing else "close_run"
     play = runner.start(f"playbooks/{playbook}.yml", request.inventory, {**of_run, **more})
     play.wait()

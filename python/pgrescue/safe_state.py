@@ -15,7 +15,6 @@ from pgrescue.models import PHASES
 from pgrescue.record import Record
 
 MOST = 3
-GATES = ("Go on when this phase is over", "Stop here when somebody has paused the run")  # the first steps of a phase
 _STATES = (  # the last that the timeline shows is the one that was reached
     ("service_healthy", "served", "clients are served by the recovered database"),
     ("application_resumed", "clients back", "the application is back on the recovered database, not watched yet"),
@@ -56,7 +55,7 @@ class SafeState:
 
 def reached(record: Record, predicted: Mapping[str, float] | None, *, given_up: bool = False) -> SafeState:
     """What the record shows; nothing counts as reached that it does not show."""
-    begun = _begun(record)
+    begun = record.story.begun
     name, says = _UNTOUCHED
     if begun:
         found = (entry[1:] for entry in _STATES if entry[0] in record.story.milestones)
@@ -65,12 +64,6 @@ def reached(record: Record, predicted: Mapping[str, float] | None, *, given_up: 
     undo = [f"{phase}: {procedure.undo[phase]}" for phase in reversed(begun) if phase in procedure.undo]
     choices = _choices(record, procedure, predicted, given_up)
     return SafeState(name, says, tuple(_changed(record)), tuple(undo), tuple(choices[:MOST]))
-
-
-def _begun(record: Record) -> list[str]:
-    """Phases that may have changed something: more than seeing whether they are over or somebody paused the run."""
-    worked = {step.phase for step in record.story.steps if step.name not in GATES}
-    return [phase.name for phase in record.story.phases if phase.name not in LOOKING and phase.name in worked]
 
 
 def _changed(record: Record) -> list[str]:
@@ -111,7 +104,7 @@ def _choices(
 
 def _left_in_between(record: Record) -> bool:
     """Whether the old primary may be fenced and nobody was promoted, so that there is none to hand over again."""
-    return bool(_begun(record)) and "writable" not in record.story.milestones
+    return bool(record.story.begun) and "writable" not in record.story.milestones
 
 
 def _from_between(service: str, loses: str) -> list[Choice]:

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pgrescue.core.journal import LOOKING
 from pgrescue.models import PHASES, Event
 
+GATES = ("Go on when this phase is over", "Stop here when somebody has paused the run")  # the first steps of a phase
 _FAILED = ("failed", "unreachable")
 # of names the database's counts, which is the first that is moved; the application's may follow
 _FIRST_COUNTS = ("declared", "traffic_stopped", "endpoint_switched")
@@ -133,6 +135,12 @@ class Story:
     def human_wait_s(self) -> float:
         """Seconds spent waiting for a person's approval."""
         return sum(wait.duration.seconds for wait in self.waits)
+
+    @property
+    def begun(self) -> tuple[str, ...]:
+        """Phases that may have changed something of the service: they did more than see whether to go on."""
+        worked = {step.phase for step in self.steps if step.name not in GATES}
+        return tuple(phase.name for phase in self.phases if phase.name not in LOOKING and phase.name in worked)
 
     @property
     def said(self) -> tuple[Event, ...]:

@@ -52,7 +52,7 @@ def test_a_run_is_given_up_by_its_services_name_and_without_a_terminal_by_its_id
     still = {k: v for k, v in run.items() if k not in ("result", "exit_code")}
     records.write_json(str(directory / "run.json"), {**still, "procedure": "complete_loss"})
     before, closed = contents(directory), []
-    monkeypatch.setattr(recovery, "close", lambda request, run_id: closed.append(run_id))
+    monkeypatch.setattr(recovery, "close", lambda request, run_id, kept_out: closed.append(run_id))
     code, said = ask("abort", "--yes")
     assert (code, "Nobody is here to ask which run" in said) == (2, True)
     monkeypatch.setattr(gate, "can_ask", lambda console: True)

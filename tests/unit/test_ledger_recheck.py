@@ -63,7 +63,7 @@ def test_what_was_refused_before_it_changed_anything_is_no_recovery_that_failed(
     for timeline in (refused, late):
         timeline.start(0)
         timeline.phase("detect", 1, 2, [])
-    late.phase("prepare", 3, 4, [])
+    late.phase("prepare", 3, 4, [("Fence the old primary", 0.5, "changed")])
     for number, timeline in enumerate((refused, refused, late)):
         timeline.step("decide", "Go on only when people want it", 4, 5, "failed", exit_code=4)
         timeline.event(5, "end", status="failed", exit_code=4)

@@ -27,7 +27,7 @@ from pgrescue.watch.rehearsal import FOLDER as REHEARSALS
 
 NAME = "ledger.sqlite"
 FINDINGS = "findings"
-VERSION = 4  # of schema.sql and of what is read: an index of another one is made anew
+VERSION = 5  # of schema.sql and of what is read: an index of another one is made anew
 _YOUNG_NS = 2_000_000_000
 _WAIT_S = 600.0  # for another process that builds the index
 _RECORD = ("run.json", MANIFEST)  # a folder with neither is no run: a fault by hand, a standby that was rebuilt

@@ -147,6 +147,7 @@ def _run_row(
         "standby_ready": any(way.method == "promote" and way.closed is None for way in ways) if ways else None,
         "backup": candidate.label if candidate else None,
         "repository": candidate.repo if candidate else None,
+        "begun": bool(story.begun),
         "steps": sum(step.status != "skipped" for step in story.steps),
         "approvals": len({event.step for event in events if event.event == "approval" and event.status in _SAID_YES}),
         "skipped": sum(event.event == "decision" and event.status == "skipped" for event in events),

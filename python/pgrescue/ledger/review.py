@@ -14,7 +14,7 @@ from pgrescue.ledger.questions import Questions
 
 _RUNS = "service = :service AND started >= :since AND started < :until"
 _RECOVERIES = f"{_RUNS} AND kind IN ('incident', 'drill')"
-_REFUSED = "(exit_code = 4 AND source NOT IN (SELECT source FROM phases WHERE phase IN ('prepare', 'resume')))"
+_REFUSED = "(exit_code = 4 AND NOT begun)"
 _GOOD = "service = :service AND result = 'passed' AND at >= :since AND at < :until"
 _DAYS = timedelta(days=90)
 

@@ -21,6 +21,7 @@ CREATE TABLE runs (
   human_wait_s REAL, acknowledged INTEGER, lost INTEGER, lost_before_recovery_point INTEGER,
   data_bytes INTEGER, fetched_bytes REAL, fetch_s REAL, replayed_bytes REAL, replay_s REAL,
   method TEXT, standby_ready INTEGER, backup TEXT, repository INTEGER,
+  begun INTEGER NOT NULL,  -- whether a phase that may change something of the service began
   steps INTEGER NOT NULL,
   approvals INTEGER NOT NULL, -- gates at which somebody, or the policy, said yes
   skipped INTEGER NOT NULL, resumed INTEGER NOT NULL,

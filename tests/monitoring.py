@@ -24,6 +24,7 @@ RULES = HOUSE / "monitoring/rules/pgrescue.yml"
 NOW_S = 7200  # two hours after the epoch, which is where promtool's time begins
 OBJECTIVES = {"rto_s": 3600, "rpo_s": 86400, "phases": {"detect": 300, "restore": 2220}}
 MORE = {"response_s": 1800, "backup_age_s": 93600, "restore_test_age_s": 691200, "drill_age_s": 8640000}
+HOSTS = {"databases": 2, "standbys": 1}
 INSTANCES = ["10.0.0.1:9188", "10.0.0.2:9188", "10.0.0.9:9188"]
 Values = dict[str, str | None]
 STARTING = 503  # what it answers until it is ready
@@ -32,7 +33,7 @@ FOLLOWS = "0+60x150"  # an instant that is always now
 
 def inventory_rules(**more: Any) -> dict[str, Any]:
     """The rules that the inventory becomes."""
-    wanted = {"objectives": OBJECTIVES, "more": MORE, "standbys": 1, "instances": INSTANCES, **more}
+    wanted = {"objectives": OBJECTIVES, "more": MORE, "hosts": HOSTS, "instances": INSTANCES, **more}
     made: dict[str, Any] = collection("plugins.module_utils.alert_rules").inventory_rules("shop", **wanted)
     return made
 
@@ -117,9 +118,35 @@ def well() -> Values:
     return found
 
 
-def write_rules(folder: Path) -> list[str]:
+def well_dumped() -> Values:
+    """The same of a service of which there is nothing but a URL: a host takes its dumps into two stores."""
+    here = {"cluster": "shop", "instance": INSTANCES[0]}
+    dumped = {**here, "engine": "dump"}
+    found: Values = {
+        series("up", job="pgrescue", instance=INSTANCES[0]): "1x150",
+        series("collector_success", collector="dumps", host="dump1", **here): "1x150",
+        series("recovery_point_timestamp_seconds", by="dump", **dumped): "-7200x150",
+        series("recovery_window_start_timestamp_seconds", **dumped): "-600000x150",
+        series("restore_test_last_success_timestamp_seconds", cluster="shop", engine="dump"): "-86400x150",
+        series("watch_last_run_timestamp_seconds", cluster="shop"): FOLLOWS,
+        series("records_problems"): "0x150",
+        series("node_textfile_mtime_seconds", file="/var/lib/x/pgrescue_records.prom"): FOLLOWS,
+    }
+    for store in ("east", "west"):
+        where = {**dumped, "repo": store}
+        found[series("backup_last_success_timestamp_seconds", type="dump", **where)] = "-4800x150"
+        found[series("backup_last_duration_seconds", type="dump", **where)] = "2400x150"
+        found[series("repository_reachable", repo=store, **here)] = "1x150"
+        found[series("backup_unusable", repo=store, **here)] = "0x150"
+        records = {"cluster": "shop", "engine": "dump", "repo": store, "instance": "controller:9100"}
+        found[series("backup_last_attempt_timestamp_seconds", **records)] = "-4800x150"
+        found[series("backup_last_attempt_success", **records)] = "1x150"
+    return found
+
+
+def write_rules(folder: Path, **inventory: Any) -> list[str]:
     """The rules and what the inventory becomes, in a folder; their names."""
-    (folder / "inventory.yml").write_text(yaml.safe_dump(inventory_rules()))
+    (folder / "inventory.yml").write_text(yaml.safe_dump(inventory_rules(**inventory)))
     (folder / "pgrescue.yml").write_text(RULES.read_text())
     return ["inventory.yml", "pgrescue.yml"]
 
@@ -131,13 +158,14 @@ def judged(
     expected: list[dict[str, Any]],
     at: str = "2h",
     slow: Sequence[str] = (),
+    **inventory: Any,
 ) -> str:
-    """What promtool has against an expression having these samples; empty when nothing.
+    """What promtool has against an expression having these samples; empty when nothing. `inventory` as for its rules.
 
     With `slow` only the rules that record these are there, and an hour is the step instead of a minute.
     """
     step = "1h" if slow else "1m"
-    rules = write_rules(folder)
+    rules = write_rules(folder, **inventory)
     if slow:
         groups = yaml.safe_load(RULES.read_text())["groups"]
         kept = [rule for group in groups for rule in group["rules"] if rule.get("record") in slow]

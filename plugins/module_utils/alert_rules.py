@@ -13,16 +13,21 @@ _WAITS = ("for", "keep_firing_for")
 
 
 def inventory_rules(
-    service: str, objectives: Mapping[str, Any], more: Mapping[str, float], standbys: int, instances: Iterable[str]
+    service: str,
+    objectives: Mapping[str, Any],
+    more: Mapping[str, float],
+    hosts: "Mapping[str, int]",
+    instances: Iterable[str],
 ) -> "dict[str, Any]":
     """A rule file that says what is promised and expected of a service.
 
-    `objectives` as the inventory has them; `more`: C(response_s), and further ages in seconds as C(NAME_s); `instances`: host and port
-    of each exporter.
+    `objectives` as the inventory has them; `more`: C(response_s), and further ages in seconds as C(NAME_s); `hosts`: how many
+    C(databases) and C(standbys) there shall be; `instances`: host and port of each exporter.
     """
     found = [
         _constant("expected_cluster", 1, cluster=service),
-        _constant("expected_standbys", standbys, cluster=service),
+        _constant("expected_database_hosts", hosts["databases"], cluster=service),
+        _constant("expected_standbys", hosts["standbys"], cluster=service),
     ]
     found += [_constant("expected_exporter", 1, cluster=service, instance=instance) for instance in sorted(instances)]
     promised = {name[:-2]: objectives[name] for name in ("rto_s", "rpo_s")}

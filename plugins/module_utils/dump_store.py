@@ -10,6 +10,15 @@ from . import buckets, dumps, records, signing
 from .guards import PRECONDITION, REFUSED, Stop
 
 
+class NoAnswer(Stop):
+    """No store answers; C(said) is what went wrong with each."""
+
+    def __init__(self, service: str, said: "Mapping[str, str]") -> None:
+        told = "; ".join("%s: %s" % item for item in sorted(said.items())) or "no store was named"
+        super().__init__("No store can be asked about the dumps of %s (%s)." % (service, told), PRECONDITION)
+        self.said = dict(said)
+
+
 def payload(bucket: buckets.Bucket, service: str, dump: str, public_keys: "list[str]") -> "dict[str, Any]":
     """The manifest of a dump in one store, once its signature and its place are right."""
     said = signing.parse(bucket.get_bytes(dumps.folder(service, dump) + dumps.MANIFEST))
@@ -57,8 +66,7 @@ def observe(stores: "Iterable[Mapping[str, Any]]", service: str, public_keys: "l
 
     answers, unreachable = buckets.each([buckets.Bucket(store) for store in stores], ask)
     if not answers:
-        said = "; ".join("%s: %s" % item for item in sorted(unreachable.items())) or "no store was named"
-        raise Stop("No store can be asked about the dumps of %s (%s)." % (service, said), PRECONDITION)
+        raise NoAnswer(service, unreachable)
     return {
         "copies": [copy for answer in answers.values() for copy in answer["copies"]],
         "uploads": [

@@ -1,4 +1,4 @@
-"""What is measured, as samples: of a server, of the repositories, of the scheduled backup, of the witness. Pure."""
+"""What is measured, as samples: of a server, of the repositories, of the dumps, of the scheduled backup, of the witness. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .lsn import segment_number
 from .series import Sample, sample
 from .times import epoch_s
 
-ENGINE = "pgbackrest"
+ENGINE, DUMP = "pgbackrest", "dump"
 
 
 def of_server(cluster: str, host: str, seen: Mapping[str, Any]) -> "list[Sample]":
@@ -74,6 +74,37 @@ def _of_backup(backup: Mapping[str, Any], labels: "tuple[Any, ...]") -> "list[Sa
     found += sample("backup_last_duration_seconds", ended - epoch_s(backup["started"]), *labels)
     found += sample("backup_last_size_bytes", backup["size_bytes"], *labels)
     return found + sample("backup_last_repo_size_bytes", backup.get("stored_bytes"), *labels)
+
+
+def of_dumps(cluster: str, seen: Mapping[str, Any], stores: Iterable[str]) -> "list[Sample]":
+    """Of what C(dumps.catalog) offers of each store, and of C(unreachable) ones. A dump is of the instant at which it began."""
+    found: "list[Sample]" = []
+    for store in stores:
+        found += sample("repository_reachable", store not in seen["unreachable"], cluster, store)
+        if store in seen["unreachable"]:
+            continue
+        here = [one for one in seen["dumps"] if store in one["stores"]]
+        good = [one for one in here if not _disproven(one, store)]
+        refused = [one for one in seen["refused"] if one["store"] == store]
+        found += sample("backup_unusable", len(refused) + len(here) - len(good), cluster, store)
+        if good:
+            newest = max(good, key=lambda one: epoch_s(one["started"]))
+            labels = (cluster, DUMP, store, DUMP)
+            found += sample("backup_last_success_timestamp_seconds", epoch_s(newest["finished"]), *labels)
+            found += sample("backup_last_duration_seconds", newest["duration_s"], *labels)
+            found += sample("backup_last_size_bytes", newest["size_bytes"], *labels)
+            found += sample("backup_last_repo_size_bytes", newest["dump_bytes"], *labels)
+        proofs = [one["proof"] for one in good if one["proof"].get("store") == store]
+        proven = [epoch_s(proof["at"]) for proof in proofs if proof["state"] == "validated"]
+        found += sample("backup_proven_timestamp_seconds", max(proven, default=None), cluster, DUMP, store)
+    begun = [epoch_s(one["started"]) for one in seen["dumps"] if one["proof"]["state"] != "failed"]
+    found += sample("recovery_window_start_timestamp_seconds", min(begun, default=None), cluster, DUMP)
+    return found + sample("recovery_point_timestamp_seconds", max(begun, default=None), cluster, DUMP, DUMP)
+
+
+def _disproven(dump: Mapping[str, Any], store: str) -> bool:
+    """Whether the dump was restored and did not pass, or did from another store and not from this one."""
+    return dump["proof"]["state"] == "failed" or store in (dump["proof"].get("failed_in") or [])
 
 
 def archived_lsn(catalog: Mapping[str, Any]) -> "Optional[int]":

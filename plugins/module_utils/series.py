@@ -81,6 +81,7 @@ TABLE = tuple(
         ("records_problems", (), "Records that cannot be read.", "records"),
         ("expected_cluster", _CLUSTER, "1 for each service of the inventory.", "rules"),
         ("expected_exporter", ("cluster", "instance"), "1 for each exporter that the inventory has.", "rules"),
+        ("expected_database_hosts", _CLUSTER, "How many database hosts the inventory has: none where there is nothing but a URL.", "rules"),
         ("expected_standbys", _CLUSTER, "How many standbys the inventory wants.", "rules"),
         ("objective_seconds", ("cluster", "objective"), "What the inventory promises; phases as C(phase_NAME).", "rules"),
         ("response_seconds", _CLUSTER, "How long a person takes to put right what was paged.", "rules"),

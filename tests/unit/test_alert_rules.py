@@ -10,14 +10,27 @@ import yaml
 from modules import collection
 from pgrescue.core import series as table
 
-from monitoring import FOLLOWS, HOUSE, INSTANCES, RULES, Values, inventory_rules, judged, of, promtool, series, well
+from monitoring import (
+    FOLLOWS,
+    HOUSE,
+    INSTANCES,
+    RULES,
+    Values,
+    inventory_rules,
+    judged,
+    of,
+    promtool,
+    series,
+    well,
+    well_dumped,
+)
 
 FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
 
 
-def firing(folder: Any, values: Values) -> set[str]:
+def firing(folder: Any, values: Values, **inventory: Any) -> set[str]:
     """The alerts that fire after two hours, in promtool's own words."""
-    said = judged(folder, values, f"{FIRING} * 0", [{"labels": '{alertname="none"}', "value": 0}])
+    said = judged(folder, values, f"{FIRING} * 0", [{"labels": '{alertname="none"}', "value": 0}], **inventory)
     assert "got:" in said, said
     got = said.split("got:")[1]
     return {part.split('"')[1] for part in got.split("alertname=")[1:]} - {"Watchdog"}
@@ -199,6 +212,36 @@ def test_one_failure_in_thirty_is_96_7_percent_and_a_day_left_out_shows(tmp_path
         name = expression if expression.endswith(":30d") and "/" not in expression else ""
         expected = [{"labels": f'{name}{{cluster="shop"}}', "value": value}]
         assert judged(tmp_path, values, expression, expected, "30d12h", slow) == ""
+
+
+DUMPED = well_dumped()
+# what is promised of it, less the time to put it right and to dump once more: 86400 - 1800 - 2400
+DUMP_FAULTS: dict[str, tuple[Values, set[str]]] = {
+    "RecoveryPointStale": (every(DUMPED, "recovery_point", "-75600x150"), {"RecoveryPointAging"}),
+    "RecoveryPointAging": (every(DUMPED, "recovery_point", "-60000x150"), set()),
+    "RecoveryPointMissing": (gone(DUMPED, "recovery_point"), set()),
+    "BackupOverdue": (every(DUMPED, "backup_last_success", "-90000x150"), set()),
+    "BackupTelemetryMissing": (gone(DUMPED, "backup_last_success"), set()),
+    "BackupFailed": (every(DUMPED, "backup_last_attempt_success", "0x150"), set()),
+    "BackupUnusable": (every(DUMPED, "backup_unusable", "1x150"), set()),
+    "NoRepository": (every(DUMPED, "repository_reachable", "0x150"), {"RepositoryUnreachable"}),
+    "RestoreTestOverdue": (every(DUMPED, "restore_test", "-700000x150"), set()),
+    "Blind": (every(DUMPED, "up{", "0x150"), {"ExporterDown"}),
+    "CollectorFailing": (every(DUMPED, "collector_success", "0x150"), set()),
+}
+ONLY_DUMPED: dict[str, Any] = {"hosts": {"databases": 0, "standbys": 0}, "instances": INSTANCES[:1]}
+
+
+def test_of_a_service_with_nothing_but_a_url_no_witness_and_no_drill_is_missed(tmp_path):
+    assert firing(tmp_path, DUMPED, **ONLY_DUMPED) == set()
+    with_hosts = {**ONLY_DUMPED, "hosts": {"databases": 1, "standbys": 0}}
+    assert firing(tmp_path, DUMPED, **with_hosts) == {P + "WitnessMissing", P + "DrillMissing"}
+
+
+@pytest.mark.parametrize("name", DUMP_FAULTS)
+def test_its_alerts_fire_for_their_faults_as_those_of_any_service(name, tmp_path):
+    values, others = DUMP_FAULTS[name]
+    assert firing(tmp_path, {**DUMPED, **values}, **ONLY_DUMPED) == {P + one for one in (name, *others)}
 
 
 def test_waits_are_shortened_for_tests_and_limits_are_not():

@@ -6,7 +6,6 @@ import getpass
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,31 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from backups import Repositories, repositories_of
+from exporting import Told, measured_once, parsed, program
 from pgrescue import cli, close, record, runner
 from pgrescue.core import collecting, series, witness_files
 from pgrescue.core.measures import archived_lsn, of_server
 from pgrescue.core.recovery_point import RecoveryPoint, Written
 from pgrescue.metrics import textfile
 from postgres import free_port, until
-from prometheus_client.parser import text_string_to_metric_families
 from run_fixture import Synthetic
 from typer.testing import CliRunner
 
 HOUSE = Path(__file__).resolve().parents[2]
-Told = dict[tuple[str, ...], float]
-
-
-def parsed(text: str) -> dict[str, Told]:
-    """Each series by name, its samples by the values of their labels in the order of the table."""
-    found: dict[str, Told] = {}
-    for family in text_string_to_metric_families(text):
-        for one in family.samples:
-            labels = tuple(one.labels[name] for name in series.BY_NAME[one.name].labels)
-            found.setdefault(one.name.removeprefix("pgrescue_"), {})[labels] = one.value
-    return found
-
 
 # --- the table
 
@@ -60,7 +46,7 @@ def test_the_table_keeps_the_conventions():
         "problems",
         "unusable",
     }
-    counted |= {"streaming", "failures", "standbys", "inodes"}
+    counted |= {"streaming", "failures", "standbys", "inodes", "hosts"}
     names = [one.name for one in series.TABLE]
     assert len(set(names)) == len(names)
     for one in series.TABLE:
@@ -211,17 +197,6 @@ def made():
         yield repositories
 
 
-def program(folder: Path) -> Path:
-    """The exporter with the part of the core that the role lays down beside it, and nothing else."""
-    core = folder / "pgrescue_core"
-    if not core.exists():
-        core.mkdir()
-        tasks = yaml.safe_load((HOUSE / "roles/exporter/tasks/export.yml").read_text())
-        for name in next(t["vars"]["exporter_core"] for t in tasks if "vars" in t):
-            shutil.copy(HOUSE / f"plugins/module_utils/{name}", core)
-    return Path(shutil.copy(HOUSE / "roles/exporter/files/pgrescue_exporter.py", folder))
-
-
 def configured(made: Repositories, folder: Path, every_s: float = 60, **more: Any) -> Path:
     connection = {"version": made.server.version, "port": made.server.port, "socket_directory": str(made.server.folder)}
     journal = folder / "witness"
@@ -251,11 +226,7 @@ def environment(made: Repositories) -> dict[str, str]:
 
 
 def once(made: Repositories, folder: Path, **more: Any) -> tuple[int, dict[str, Told], str]:
-    command = [sys.executable, str(program(folder)), str(configured(made, folder, **more)), "--once"]
-    done = subprocess.run(command, env=environment(made), capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr, done.stderr
-    lines = [line for line in done.stdout.splitlines() if "could not be measured" not in line]
-    return done.returncode, parsed("\n".join(lines) + "\n"), done.stdout
+    return measured_once(folder, configured(made, folder, **more), environment(made))
 
 
 def archived(made, tmp_path):

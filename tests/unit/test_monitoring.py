@@ -53,6 +53,23 @@ def test_the_runbook_writes_rules_and_targets_that_prometheus_takes(tmp_path):
     assert (tmp_path / "textfile").is_dir()
 
 
+def test_a_service_with_nothing_but_a_url_is_seen_on_the_host_that_takes_its_dumps(tmp_path):
+    variables = {"service_name": "orders", "postgres_version": 17, "dump_stores": [], "dump_public_keys": []}
+    variables["objectives"] = {"rto_s": 14400, "rpo_s": 86400, "phases": {"detect": 300}}
+    hosts = {"dump1": {"ansible_host": "192.0.2.41"}}
+    groups = {"orders": {"hosts": hosts, "vars": variables}, "dump": {"hosts": {"dump1": {}}}}
+    local = {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": local, "children": groups}}))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/monitor.yml", "-e", "service=orders"]
+    command += ["-i", str(tmp_path / "hosts.yml"), "--limit", "localhost", "-e", f"exporter_output={tmp_path}"]
+    done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "targets/pgrescue_orders.json").read_text()) == [{"targets": ["192.0.2.41:9188"]}]
+    (group,) = yaml.safe_load((tmp_path / "rules/pgrescue_orders.yml").read_text())["groups"]
+    said = {rule["record"]: rule["expr"] for rule in group["rules"]}
+    assert (said["pgrescue_expected_database_hosts"], said["pgrescue_expected_standbys"]) == ("vector(0.0)",) * 2
+
+
 def test_an_exporter_is_expected_where_it_is_scraped():
     exporters = collection("plugins.filter.monitoring").exporters
     hosts = {"a": {"ansible_host": "10.0.0.1"}, "b": {"exporter_address": "10.9.0.2", "exporter_port": 9200}, "c": {}}
@@ -61,7 +78,10 @@ def test_an_exporter_is_expected_where_it_is_scraped():
 
 def test_the_core_that_is_laid_down_is_all_that_the_exporter_needs():
     tasks = yaml.safe_load((HOUSE / "roles/exporter/tasks/export.yml").read_text())
-    laid = {name.removesuffix(".py") for name in next(t["vars"]["exporter_core"] for t in tasks if "vars" in t)}
+    laid = {
+        name.removesuffix(".py")
+        for name in next(t["vars"]["exporter_core"] for t in tasks if "exporter_core" in t.get("vars", {}))
+    }
     needed: set[str] = set()
     waiting = [HOUSE / "roles/exporter/files/pgrescue_exporter.py"]
     while waiting:

@@ -1,4 +1,4 @@
-"""What the records say of jobs that ended, as samples: the last proof and drill, every run, open findings."""
+"""What the records say of jobs that ended, as samples: the last proof, dump and drill, every run, open findings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def samples(runs: Path, now: datetime) -> list[Sample]:
     index.refresh(runs)
     with index.asking(runs) as ledger:
         since = (now.astimezone(UTC) - KEPT).strftime("%Y-%m-%dT%H:%M:%S")
-        found = [*_proofs(ledger), *_drills(ledger), *_runs(ledger, since), *_findings(ledger)]
+        found = [*_proofs(ledger), *_dumps(ledger), *_drills(ledger), *_runs(ledger, since), *_findings(ledger)]
         (problems,) = ledger.execute("SELECT count(*) FROM problems").fetchone()
         return found + sample("records_problems", problems)
 
@@ -36,6 +36,17 @@ def _proofs(ledger: sqlite3.Connection) -> Iterator[Sample]:
         took = epoch_s(row["ended"]) - epoch_s(row["started"])
         yield from sample("restore_test_last_duration_seconds", took, *labels)
         yield from sample("restore_test_last_bytes", row["data_bytes"], *labels)
+
+
+def _dumps(ledger: sqlite3.Connection) -> Iterator[Sample]:
+    """Attempts to dump, which are made from here, unlike those to back up. One without a store failed for all."""
+    for row in ledger.execute(_DUMPED):
+        labels = (row["service"], "dump", row["repository"])
+        took_s = row["duration_s"] if row["result"] == "passed" else 0  # one that passed is noted by when it began
+        yield from sample("backup_last_attempt_timestamp_seconds", epoch_s(row["at"]) + took_s, *labels)
+        yield from sample("backup_last_attempt_success", row["result"] == "passed", *labels)
+        for result in ("passed", "failed"):
+            yield from sample("backup_attempts_total", row[result], *labels, result)
 
 
 def _drills(ledger: sqlite3.Connection) -> Iterator[Sample]:
@@ -70,6 +81,14 @@ def _findings(ledger: sqlite3.Connection) -> Iterator[Sample]:
         yield from sample("finding_open", number, service, severity)
 
 
+_DUMPED = """
+WITH dumped AS (SELECT service, repository, at, result, duration_s FROM attempts WHERE kind = 'dump')
+SELECT store.service, store.repository, max(a.at) AS at, a.result, a.duration_s,
+  count(*) FILTER (WHERE a.result = 'passed') AS passed, count(*) FILTER (WHERE a.result = 'failed') AS failed
+FROM (SELECT DISTINCT service, repository FROM dumped WHERE repository IS NOT NULL) store
+JOIN dumped a ON a.service = store.service AND coalesce(a.repository, store.repository) = store.repository
+GROUP BY store.service, store.repository
+"""
 _OPEN = """
 SELECT service, severity, count(*) FILTER (WHERE coalesce(
   (SELECT state FROM finding_events e WHERE e.service = f.service AND e.id = f.id AND e.state IS NOT NULL

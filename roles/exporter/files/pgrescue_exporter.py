@@ -4,7 +4,7 @@
     pgrescue_exporter.py /etc/pgrescue/metrics-shop.json         measure and serve until told to stop
     pgrescue_exporter.py /etc/pgrescue/metrics-shop.json --once  measure once and print; 1 when something could not be measured
 
-Only looks. It asks the server on this host, lists what the repositories hold, and reads what the scheduled backup and the witness wrote.
+Only looks. It asks the server on this host, lists what repositories and stores hold, and reads what the scheduled backup and the witness wrote.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ import time
 from datetime import datetime, timezone
 from typing import Any, Callable, Sequence
 
-from pgrescue_core import catalogs, guards, look_server, measures, pgbackrest, records, witness_files
+from pgrescue_core import catalogs, dump_store, dumps, guards, look_server, measures, pgbackrest, records, witness_files
 from pgrescue_core.collecting import Collector, Exported
 from pgrescue_core.host_program import Host
 from pgrescue_core.lsn import parse_lsn
 from pgrescue_core.recovery_point import RecoveryPoint, Written
 from pgrescue_core.series import Sample
+from pgrescue_core.stores import label
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+
+STALE_DAYS = 30  # after which a proof is stale; nothing that is measured here asks
 
 
 class Measuring:
@@ -40,6 +43,7 @@ class Measuring:
         """One for each part that is wanted."""
         known: "dict[str, Callable[[], Sequence[Sample]]]" = {
             "server": self._server, "repository": self._repository, "backup": self._backup, "witness": self._witness,
+            "dumps": self._dumps,
         }  # fmt: skip
         return [Collector(name, part["every_s"], known[name]) for name, part in self._wanted["collectors"].items()]
 
@@ -84,6 +88,19 @@ class Measuring:
             return measures.of_job(self._cluster, records.read_json(path))
         except FileNotFoundError:
             return []  # no backup was due here yet
+
+    def _dumps(self) -> "Sequence[Sample]":
+        part = self._wanted["collectors"]["dumps"]
+        stores = records.read_json(
+            part["stores"]
+        )  # in a file of its own, for whoever measures alone: it has their keys
+        names = [label(store) for store in stores]
+        try:
+            seen = dump_store.observe(stores, self._cluster, part["public_keys"])
+        except dump_store.NoAnswer as stop:
+            seen = {"copies": [], "unreachable": stop.said}
+        found = dumps.catalog(seen["copies"], datetime.now(timezone.utc), STALE_DAYS)
+        return measures.of_dumps(self._cluster, {**found, "unreachable": seen["unreachable"]}, names)
 
     def _witness(self) -> "Sequence[Sample]":
         return measures.of_witness(self._cluster, self._successes.until(datetime.now(timezone.utc)))

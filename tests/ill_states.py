@@ -43,7 +43,7 @@ class Lab:
         """Let the superuser of a host's server say something."""
         return on(host or self.primary, f"psql -XAtqd {database} <<'SQL'\n{statement}\nSQL")
 
-    def play(self, path: str, **more: str) -> None:
+    def play(self, path: str, **more: Any) -> None:
         """Run a playbook of the lab."""
         run("ansible-playbook", "-i", INVENTORY, "-e", json.dumps({"service": "shop", **more}), path)
 

@@ -38,12 +38,12 @@ class Sink:
         return [one for one in there if one["payload"].get("event_action") == "trigger"]
 
     def heard(self, since_s: float, alert: str, action: str) -> bool:
-        """Whether the pager was told this of one of Prometheus' alerts; all it was told must conform."""
+        """Whether the pager was told this of an alert, named as its summary begins; all it was told must conform."""
         found = [one for one in self.received(since_s) if one["channel"] == "pagerduty"]
         assert all(one["conforms"] is True for one in found), found
         events = [one["payload"] for one in found]
         raised = [one for one in events if one["event_action"] == "trigger"]
-        keys = {one["dedup_key"] for one in raised if one["payload"]["summary"].startswith(f"{alert}:")}
+        keys = {one["dedup_key"] for one in raised if one["payload"]["summary"].startswith(alert)}
         return any(one["event_action"] == action and one["dedup_key"] in keys for one in events)
 
     def answer(self, channel: str, what: Any, times: int, **more: Any) -> None:

@@ -46,7 +46,11 @@ def main() -> None:
     """One fault after the other; before each, nothing fires that would hide it."""
     lab, sink, measured = Lab(), Sink(), LabPrometheus()
     lab.play("lab/monitoring.yml")
+    run("pgrescue", "backup", "-s", "ledger")
+    see_dumps(lab)
     measured.until_measured()
+    dumps = 'pgrescue:recovery_point_timestamp_seconds{cluster="ledger"}'
+    until("it is known to when the other service can be recovered", lambda: measured.ask(dumps), 180)
     until("nothing fires that the lab's service could do something about", lambda: measured.firing() <= OF_RECORDS, 120)
 
     standby = lab.standbys[0]
@@ -64,18 +68,37 @@ def main() -> None:
 
     reaches(sink, ["PgRescueArchiverFailing"], lambda: archiver("false"), lambda: reset_archiver(lab, archive))
 
-    age = float(measured.ask("time() - pgrescue:backup_last_success_timestamp_seconds")[0]["value"][1])
+    def limit(service: str) -> int:
+        asked = f'time() - pgrescue:backup_last_success_timestamp_seconds{{cluster="{service}"}}'
+        return round(float(measured.ask(asked)[0]["value"][1])) + 60
+
     reaches(
-        sink, ["PgRescueBackupOverdue"],
-        lambda: lab.play("lab/monitoring.yml", exporter_backup_age_s=round(age) + 60),
+        sink, ["PgRescueBackupOverdue: The newest backup of shop"],
+        lambda: lab.play("lab/monitoring.yml", exporter_backup_age_s=limit("shop")),
         lambda: run("pgrescue", "backup", "-s", "shop", "-e", "pgbackrest_backup_type=incr"),
     )  # fmt: skip
     lab.play("lab/monitoring.yml")
+    reaches(
+        sink, ["PgRescueBackupOverdue: The newest backup of ledger"],
+        lambda: see_dumps(lab, exporter_backup_age_s=limit("ledger")),
+        lambda: run("pgrescue", "backup", "-s", "ledger"),
+    )  # fmt: skip
+    see_dumps(lab)
 
-    region = ["PgRescueExporterDown", "PgRescueRepositoryUnreachable", "PgRescueStandbyLost"]
+    region = ["PgRescueExporterDown", "PgRescueStandbyLost"]
+    region += [
+        "PgRescueRepositoryUnreachable: Repository 2 of shop",
+        "PgRescueRepositoryUnreachable: Repository https:",
+    ]
     reaches(
         sink, region, lambda: lab.play("lab/faults/cut_region.yml", cut_region="west"), lambda: lab.play("lab/heal.yml")
     )
+
+
+def see_dumps(lab: Lab, **more: Any) -> None:
+    """Let the same Prometheus see the service of which there is nothing but a URL."""
+    there = {"monitor_on": "client1", "exporter_output": "/etc/prometheus/pgrescue", "exporter_hurry": 30}
+    lab.play("playbooks/monitor.yml", service="ledger", exporter_reload="prometheus.service", **there, **more)
 
 
 def reset_archiver(lab: Lab, before: str) -> None:

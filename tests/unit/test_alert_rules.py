@@ -244,6 +244,31 @@ def test_its_alerts_fire_for_their_faults_as_those_of_any_service(name, tmp_path
     assert firing(tmp_path, {**DUMPED, **values}, **ONLY_DUMPED) == {P + one for one in (name, *others)}
 
 
+@pytest.mark.parametrize(
+    ("repo", "command"), [("1", "journalctl -u pgrescue-backup@shop"), ("https://s3/dumps", "pgrescue lint -s shop")]
+)
+def test_what_is_typed_after_a_failed_backup_is_there_to_be_typed(tmp_path, repo, command):
+    labels = {"cluster": "shop", "repo": repo}
+    values = {name: f"{value}x150" for name, value in (("attempt_timestamp_seconds", 60), ("attempt_success", 0))}
+    summary = f"The last backup of shop to repository {repo} failed"
+    alert = {
+        "exp_labels": {**labels, "severity": "ticket"},
+        "exp_annotations": {"summary": summary, "command": command},
+    }
+    test = {
+        "interval": "1m",
+        "input_series": [
+            {"series": series(f"backup_last_{name}", instance="x", **labels), "values": value}
+            for name, value in values.items()
+        ],
+        "alert_rule_test": [{"eval_time": "10m", "alertname": P + "BackupFailed", "exp_alerts": [alert]}],
+    }
+    document = {"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [test]}
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(document))
+    done = promtool("test", "rules", "test.yml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_waits_are_shortened_for_tests_and_limits_are_not():
     rules = yaml.safe_load(RULES.read_text())
     shorter = collection("plugins.module_utils.alert_rules").hurried(rules, 60)

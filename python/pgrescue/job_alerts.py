@@ -63,7 +63,7 @@ def _tell(
     page = job["tell"] == "page"
     due = f"It is due every {job['every']} at {job['at']} {job['time_zone']}."
     severity: Severity = "critical" if page else "warning"
-    message = Message(f"{service}-{job['name']}", kind, severity, service, says, (due,), commands, incidents.now())
+    message = Message(f"job:{service}:{job['name']}", kind, severity, service, says, (due,), commands, incidents.now())
     if page and policy.levels:
         return delivery.deliver_level(message, 0, policy, {})
     return delivery.deliver(message, policy.tickets or [n for one in policy.levels for n in one.channels], policy, {})

@@ -52,7 +52,7 @@ def kinds(sink, key):
 
 def test_what_is_overdue_says_what_was_promised_since_when_and_what_to_type():
     (late,) = overdue(SEPTEMBER)
-    assert late.key == "programme-shop-full_drill-2026-10"
+    assert late.key == "programme:shop:full_drill:2026-10"
     assert late.title == "full_drill did not happen in 2026-10"
     assert "It last passed on 2026-09-30." in late.lines
     assert late.commands == ("pgrescue drill -s shop", "pgrescue programme -s shop")
@@ -62,7 +62,7 @@ def test_what_is_overdue_says_what_was_promised_since_when_and_what_to_type():
 
 
 def test_each_is_told_once_for_its_period_and_resolved_once_when_it_is_done(tmp_path, sink):
-    key, later = "programme-shop-full_drill-2026-10", "programme-shop-full_drill-2026-11"
+    key, later = "programme:shop:full_drill:2026-10", "programme:shop:full_drill:2026-11"
     assert tell(tmp_path, overdue(SEPTEMBER), sink).said == [
         "Told through team: shop: full_drill did not happen in 2026-10"
     ]
@@ -90,6 +90,13 @@ def test_the_end_of_what_was_told_is_tried_again_when_nobody_took_it(tmp_path, s
     nowhere = {"channels": {"team": {"kind": "webhook", "url": "http://127.0.0.1:9/x"}}}
     assert tell(tmp_path, [], sink, **nowhere).failed
     assert tell(tmp_path, [], sink).said == ["Told through team: shop: Over: full_drill did not happen in 2026-10"]
+
+
+def test_no_two_services_share_a_key():
+    """A service's name may hold what is between names elsewhere, and two services may have findings of one name."""
+    named = [FINDING.model_copy(update={"service": service}) for service in ("shop", "orders")]
+    keys = [one.key for one in overdue(findings=named)]
+    assert len(set(keys)) == len(keys) == 3
 
 
 def test_another_service_s_alerts_are_left_alone(tmp_path, sink):

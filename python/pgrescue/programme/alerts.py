@@ -75,7 +75,7 @@ def late(duties: Sequence[Duty], findings: Sequence[Finding], today: date) -> li
         last = f"It last passed on {duty.last_passed}." if duty.last_passed else "It never passed."
         found.append(
             Late(
-                f"programme-{duty.service}-{duty.name}-{duty.missed[-1]}",
+                f"programme:{duty.service}:{duty.name}:{duty.missed[-1]}",
                 duty.service,
                 duty.name,
                 f"{duty.name} did not happen in {duty.missed[-1]}",
@@ -86,7 +86,16 @@ def late(duties: Sequence[Duty], findings: Sequence[Finding], today: date) -> li
     for one in (one for one in findings if one.overdue(today)):
         lines = (one.title, f"It was due on {one.due}. Owner: {one.owner}.")
         done = f'pgrescue findings done {one.id} --reason "..."'
-        found.append(Late(f"finding-{one.id}", one.service, one.id, f"A finding is overdue: {one.id}", lines, (done,)))
+        found.append(
+            Late(
+                f"finding:{one.service}:{one.id}",
+                one.service,
+                one.id,
+                f"A finding is overdue: {one.id}",
+                lines,
+                (done,),
+            )
+        )
     return found
 
 

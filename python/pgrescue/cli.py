@@ -29,10 +29,10 @@ from pgrescue import (
     safe_state,
     upkeep,
 )
+from pgrescue.drill import conduct, tape
 from pgrescue.evidence import reopening
 from pgrescue.options import (
     LAB,
-    RECOVERED,
     Extra,
     Inventory,
     Json,
@@ -47,6 +47,7 @@ from pgrescue.options import (
     variables,
 )
 from pgrescue.outcome import LET_GO
+from pgrescue.programme import plan as plans
 from pgrescue.say import say
 
 app = typer.Typer(cls=panels.Grouped, no_args_is_help=True, add_completion=False, help=(
@@ -91,15 +92,17 @@ def resume(
     directory = here(run, inventory)
     idle(directory)
     found = record.load(directory)
-    protect = found.story.phase("protect")
-    if found.run.result == "aborted" or (found.run.exit_code in RECOVERED and protect and protect.status == "ok"):
+    drilled = conduct.goes_on(found)
+    if found.run.result == "aborted" or (recovery.over(found) and not drilled):
         recovery.report(directory, Console())
         say(Console(), "The run has ended; there is nothing to go on with. Nothing was changed.")
         raise typer.Exit(0)
-    console = Console()
+    console = Console(file=tape.Tape(sys.stdout)) if drilled else Console()
     wanted = {**gate.variables(confirm, console), **variables(extra)}
     if takeover:
         wanted["takeover"] = "true"
+    if drilled:
+        raise typer.Exit(conduct.resume(directory, inventory, wanted, plans.load, console))
     raise typer.Exit(recovery.resume(directory, inventory, wanted, console))
 
 

@@ -26,7 +26,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the record.")]
 ProcedureName = Annotated[str, typer.Argument(help=f"The runbook: {', '.join(procedures.recoveries())}.")]
 LAB = "inventories/lab"
-RECOVERED = (0, 7)
 
 
 def refuse(sentence: str, code: int) -> NoReturn:

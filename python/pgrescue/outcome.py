@@ -11,6 +11,7 @@ from pgrescue.story import Story
 
 PASSED, STEP_FAILED, VALIDATION_FAILED, OBJECTIVE_MISSED, ABORTED, NEEDS_PERSON = 0, 5, 6, 7, 8, 9
 REFUSED = 4
+RECOVERED = (PASSED, OBJECTIVE_MISSED)
 LET_GO = (PASSED, 3, REFUSED, OBJECTIVE_MISSED, ABORTED)  # exit codes of runs that do not hold their service any more
 _LET_BACK_IN = ("endpoint_switched", "application_resumed", "traffic_kept")
 _IN_PLACE = (

@@ -17,6 +17,7 @@ from pgrescue.core import controllers
 from pgrescue.evidence import reopening
 from pgrescue.evidence.settings import EvidenceError
 from pgrescue.models import Measurement, Run
+from pgrescue.outcome import RECOVERED
 from pgrescue.say import say
 
 WRONG_USE, REFUSED, GAVE_UP = 2, 4, 8
@@ -101,6 +102,12 @@ def resume(directory: Path, inventory: str, more: Mapping[str, Any], console: Co
     undone = {"rollback_run": plan.undoes} if plan and plan.undoes else {}  # what its runbook cannot do without
     wanted = {**undone, **more, "run_kind": found.kind, "run_scenario": found.scenario or ""}
     return execute(Request(found.procedure, found.service, inventory, wanted), found.id, console)
+
+
+def over(found: record.Record) -> bool:
+    """Whether nothing is left to go on with: it recovered, and protected what it recovered."""
+    protect = found.story.phase("protect")
+    return found.run.exit_code in RECOVERED and protect is not None and protect.status == "ok"
 
 
 def refused(run_dir: Path) -> bool:

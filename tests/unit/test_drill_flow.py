@@ -1,6 +1,7 @@
 """A drill from its checklist to its sealed record, and one that nobody knows the scenario of; the lab is played."""
 
 import json
+import shutil
 import subprocess
 import threading
 from dataclasses import dataclass, field
@@ -20,9 +21,10 @@ from pgrescue.drill.tape import Tape
 from pgrescue.evidence import envelope, reopening
 from pgrescue.evidence.verify import verify
 from pgrescue.manifest import verify_manifest
+from pgrescue.models import Run
 from pgrescue.programme import plan as plans
 from rich.console import Console
-from run_fixture import Synthetic, Witness
+from run_fixture import Synthetic, Witness, complete_loss, failed_restore
 from typer.testing import CliRunner
 
 FAULT = "lab/faults/destroy_hosts.yml"
@@ -53,6 +55,7 @@ class Lab:
         return code if isinstance(code, Played) else Played(code, "it said so" if code else "", results)
 
     def execute(self, request, run_id, console):
+        shutil.rmtree(runner.RUNS / "made", ignore_errors=True)
         made = Synthetic(**self.parts).write(runner.RUNS / "made")
         there = runner.RUNS / run_id
         there.mkdir(exist_ok=True)
@@ -181,6 +184,91 @@ def test_a_fault_that_took_no_effect_makes_the_drill_void_and_everything_is_put_
     assert "The fault did not take effect: it said so" in found.outcome.reason
     assert "playbooks/protect.yml" in lab.played
     assert verify(found.directory).holds
+
+
+class KilledError(Exception):
+    """What a kill is here: nothing after it is done."""
+
+
+PUT_BACK = ["lab/replace_hosts.yml", "playbooks/protect.yml", "lab/steady_state.yml", "playbooks/mirror_run.yml"]
+
+
+def resumed(there):
+    return CliRunner().invoke(cli.app, ["resume", there.name], catch_exceptions=False)
+
+
+def protected():
+    """A recovery that is over, protection included."""
+    timeline = complete_loss()
+    timeline.phase("protect", 31, 33, [("Take a backup", 1.5, "changed")])
+    timeline.event(33.1, "end", status="ok", exit_code=0)
+    return {"timeline": timeline}
+
+
+def killed_within(lab, tmp_path, monkeypatch):
+    """The record of a drill whose controller died while it recovered."""
+
+    def dies(request, run_id, _console):
+        began = Run(id=run_id, kind="drill", procedure=request.procedure, service="shop", scenario="complete_loss")
+        (runner.RUNS / run_id / "run.json").write_text(json.dumps(began.dump()))
+        raise KilledError
+
+    with monkeypatch.context() as until_then:
+        until_then.setattr(recovery, "execute", dies)
+        with pytest.raises(KilledError):
+            run(tmp_path, console())
+    lab.played.clear()
+    lab.parts = protected()
+    return newest(tmp_path).directory
+
+
+def test_whoever_goes_on_with_a_drill_whose_controller_died_puts_everything_back_and_has_it_judged(
+    lab, tmp_path, monkeypatch
+):
+    there = killed_within(lab, tmp_path, monkeypatch)
+    assert record.load(there).drill.state == "open"
+    told = resumed(there)
+    assert (told.exit_code, lab.played) == (0, PUT_BACK), told.output
+    assert "DRILL complete_loss PASSED" in told.output.replace("\n", " ")
+    found = record.load(there)
+    assert (found.drill.state, found.drill.cleaned_up, found.drill.steady_after.held) == ("ended", True, True)
+    assert {one.phase for one in checklist.read(there)} == {"before", "during", "after"}
+    assert verify(there).holds
+    assert (resumed(there).exit_code, lab.played) == (0, PUT_BACK), "it has ended"
+
+
+def test_a_drill_that_does_not_recover_goes_on_and_nothing_is_put_back(lab, tmp_path, monkeypatch):
+    there = killed_within(lab, tmp_path, monkeypatch)
+    with monkeypatch.context() as until_then:
+        until_then.setattr(recovery, "resume", lambda *_: 5)
+        assert resumed(there).exit_code == 5
+    assert (lab.played, record.load(there).drill.state) == ([], "open")
+    assert (resumed(there).exit_code, lab.played) == (0, PUT_BACK)
+
+
+def test_a_drill_that_died_while_it_was_put_back_is_not_recovered_again(lab, tmp_path, monkeypatch):
+    def dies(path, *_arguments, **_more):
+        raise KilledError(path)
+
+    lab.parts = protected()
+    with monkeypatch.context() as until_then:
+        until_then.setattr(drill_close, "playbook", dies)
+        with pytest.raises(KilledError):
+            run(tmp_path, console())
+    there = newest(tmp_path).directory
+    lab.played.clear()
+    monkeypatch.setattr(recovery, "execute", lambda *_: pytest.fail("it has recovered"))
+    assert (resumed(there).exit_code, lab.played) == (0, PUT_BACK)
+    assert verify(there).holds
+
+
+def test_a_drill_that_failed_goes_on_as_one_that_died(lab, tmp_path, monkeypatch):
+    lab.parts = {"timeline": failed_restore()}
+    assert run(tmp_path, console()) == 5
+    there, went = newest(tmp_path).directory, []
+    assert record.load(there).drill.state == "ended"
+    monkeypatch.setattr(conduct, "resume", lambda directory, *_: went.append(directory) or 0)
+    assert (resumed(there).exit_code, went) == (0, [there])
 
 
 def test_what_has_no_repair_is_not_said_to_be_put_back_where_its_fault_failed(lab, tmp_path):

@@ -20,13 +20,14 @@ from pgrescue.drill import close, draw, halt, scenario
 from pgrescue.drill.checklist import Item
 from pgrescue.drill.conduct import Wish, called_off, prepared
 from pgrescue.drill.halt import Watched
-from pgrescue.drill.play import CALLED_OFF, PRECONDITION, RECOVERED, REFUSED, playbook, steady
+from pgrescue.drill.play import CALLED_OFF, PRECONDITION, REFUSED, playbook, steady
 from pgrescue.drill.record import FILE, Draw, Drill, Opened, Steady, Stopped
 from pgrescue.drill.sampling import Sampling, sampling
 from pgrescue.drill.scenario import Scenario
 from pgrescue.evidence import reopening
 from pgrescue.files import write_json
 from pgrescue.manifest import write_manifest
+from pgrescue.outcome import RECOVERED
 from pgrescue.programme.plan import Programme
 from pgrescue.record import Record
 

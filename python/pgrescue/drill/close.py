@@ -12,12 +12,13 @@ from pgrescue import record, recovery, runner
 from pgrescue.close import finish
 from pgrescue.drill import checklist, rules, tape
 from pgrescue.drill.checklist import Item
-from pgrescue.drill.play import RECOVERED, STEP_FAILED, VOID, playbook
+from pgrescue.drill.play import STEP_FAILED, VOID, playbook
 from pgrescue.drill.record import FILE, Drill, Next, Steady
 from pgrescue.evidence import findings
 from pgrescue.evidence.settings import Settings
 from pgrescue.files import write_json
 from pgrescue.models import Run
+from pgrescue.outcome import RECOVERED
 from pgrescue.programme import due, past
 from pgrescue.programme.plan import Programme
 from pgrescue.record import Record

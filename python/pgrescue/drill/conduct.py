@@ -7,15 +7,16 @@ which nobody knows the scenario.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from pgrescue import recovery, runner
-from pgrescue.drill import close, halt, notice, ready
+from pgrescue import record, recovery, runner
+from pgrescue.drill import checklist, close, halt, notice, ready
 from pgrescue.drill.checklist import Item
 from pgrescue.drill.play import CALLED_OFF, PRECONDITION, REFUSED, playbook, steady
 from pgrescue.drill.record import FILE, Drill, Steady, Stopped
@@ -23,7 +24,9 @@ from pgrescue.drill.sampling import Sampling, sampling
 from pgrescue.drill.scenario import Scenario
 from pgrescue.evidence import reopening
 from pgrescue.files import write_json
+from pgrescue.outcome import RECOVERED
 from pgrescue.programme.plan import Programme
+from pgrescue.record import Record
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def _carry_out(
             return close.without_recovery(request, run_dir, failed, items, programme, console)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_json(run_dir / FILE, drill.dump())
+    write_json(run_dir / checklist.FILE, [one.dump() for one in items])  # for whoever goes on with it
     with halt.Guard(watched, run_dir) as guard:
         code = recovery.execute(request, run_id, console)
     drill = drill.model_copy(update={"stopped": guard.stopped})
@@ -106,6 +110,32 @@ def _carry_out(
     reopening.reopen(run_dir, recovery.operator())  # what the drill adds comes after the recovery's own close
     sampled.keep(run_dir)
     return close.close(request, run_dir, drill, items, programme, code, console)
+
+
+def goes_on(found: Record) -> bool:
+    """Whether this is the record of a drill that was not put back yet; of a blind one its own command does that."""
+    drill = found.drill
+    return drill is not None and drill.blind is None and (drill.state == "open" or drill.steady_after is None)
+
+
+def resume(
+    directory: Path, inventory: str, more: Mapping[str, Any], load: Callable[[], Programme], console: Console
+) -> int:
+    """Go on with a drill that was interrupted: recover, where that is not over, put everything back, judge.
+
+    Nothing stops or samples it any more: the service comes first. The programme is loaded when that is well again.
+    """
+    found = record.load(directory)
+    code = found.run.exit_code if recovery.over(found) else recovery.resume(directory, inventory, more, console)
+    found = record.load(directory)
+    if code not in RECOVERED or found.drill is None:
+        return recovery.GAVE_UP if code is None else code
+    reopening.reopen(directory, recovery.operator())
+    what, run = found.drill.scenario, found.run
+    known = {"run_kind": "drill", "run_scenario": what.name, **what.variables, **more}
+    request = recovery.Request(run.procedure, run.service, inventory, known)
+    items = [one for one in checklist.read(directory) if one.phase == "before"]
+    return close.close(request, directory, found.drill, items, load(), code, console)
 
 
 def called_off(stopped: Stopped, console: Console) -> int:

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from pgrescue import recovery, runner
 
-RECOVERED = (0, 7)
 PRECONDITION, REFUSED, STEP_FAILED, CALLED_OFF, VOID = 3, 4, 5, 8, 9
 
 

@@ -11,11 +11,10 @@ from pgrescue.drill.record import Draw, Drill
 from pgrescue.drill.scenario import BY_PHASE, PROMISED, Rule
 from pgrescue.human import span
 from pgrescue.models import Check, Measurement, Run
-from pgrescue.outcome import NEEDS_PERSON, OBJECTIVE_MISSED, PASSED, Outcome
+from pgrescue.outcome import NEEDS_PERSON, OBJECTIVE_MISSED, RECOVERED, Outcome
 from pgrescue.story import Story
 
 Kept = Literal["kept", "missed", "not measured"]
-_BACK = (PASSED, OBJECTIVE_MISSED)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def overall(drill: Drill, seen: Seen) -> Outcome:
     void = _void(drill, seen)
     # where nothing was broken and no client was stopped, nothing has failed
     unbroken = not drill.scenario.fault and "traffic_stopped" not in seen.story.milestones
-    if void and (seen.outcome.exit_code in _BACK or drill.fault_failed or unbroken or _unseen(drill, seen)):
+    if void and (seen.outcome.exit_code in RECOVERED or drill.fault_failed or unbroken or _unseen(drill, seen)):
         return Outcome("void", NEEDS_PERSON, f"{void} The drill proves nothing.")
     if drill.state == "open" or seen.outcome.result != "passed":
         return seen.outcome
@@ -88,7 +87,7 @@ def first_line(drill: Drill, seen: Seen) -> str:
 
 def fails_as_meant(drill: Drill, seen: Seen) -> bool:
     """Whether a drill that fails on purpose failed by its rules; one that did not even recover failed otherwise."""
-    meant = drill.scenario.fails_on_purpose is not None and seen.outcome.exit_code in _BACK
+    meant = drill.scenario.fails_on_purpose is not None and seen.outcome.exit_code in RECOVERED
     return meant and overall(drill, seen).result == "failed"
 
 
@@ -165,7 +164,7 @@ def _timed(name: str, tier: Literal["must", "nice"], limit: float | None, observ
 
 
 def _recovered(_: Drill, seen: Seen) -> tuple[str, Kept]:
-    back = seen.outcome.exit_code in _BACK
+    back = seen.outcome.exit_code in RECOVERED
     return ("clients are served" if back else seen.outcome.reason.rstrip(".") or "no"), ("kept" if back else "missed")
 
 

@@ -145,8 +145,9 @@ def well_dumped() -> Values:
 
 
 def write_rules(folder: Path, **inventory: Any) -> list[str]:
-    """The rules and what the inventory becomes, in a folder; their names."""
-    (folder / "inventory.yml").write_text(yaml.safe_dump(inventory_rules(**inventory)))
+    """The rules and what the inventory becomes, or has become (`rules`), in a folder; their names."""
+    made = inventory.pop("rules", None) or inventory_rules(**inventory)
+    (folder / "inventory.yml").write_text(yaml.safe_dump(made))
     (folder / "pgrescue.yml").write_text(RULES.read_text())
     return ["inventory.yml", "pgrescue.yml"]
 

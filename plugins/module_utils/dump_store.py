@@ -10,15 +10,6 @@ from . import buckets, dumps, records, signing
 from .guards import PRECONDITION, REFUSED, Stop
 
 
-class NoAnswer(Stop):
-    """No store answers; C(said) is what went wrong with each."""
-
-    def __init__(self, service: str, said: "Mapping[str, str]") -> None:
-        told = "; ".join("%s: %s" % item for item in sorted(said.items())) or "no store was named"
-        super().__init__("No store can be asked about the dumps of %s (%s)." % (service, told), PRECONDITION)
-        self.said = dict(said)
-
-
 def payload(bucket: buckets.Bucket, service: str, dump: str, public_keys: "list[str]") -> "dict[str, Any]":
     """The manifest of a dump in one store, once its signature and its place are right."""
     said = signing.parse(bucket.get_bytes(dumps.folder(service, dump) + dumps.MANIFEST))
@@ -66,7 +57,8 @@ def observe(stores: "Iterable[Mapping[str, Any]]", service: str, public_keys: "l
 
     answers, unreachable = buckets.each([buckets.Bucket(store) for store in stores], ask)
     if not answers:
-        raise NoAnswer(service, unreachable)
+        said = "; ".join("%s: %s" % item for item in sorted(unreachable.items())) or "no store was named"
+        raise Stop("No store can be asked about the dumps of %s (%s)." % (service, said), PRECONDITION)
     return {
         "copies": [copy for answer in answers.values() for copy in answer["copies"]],
         "uploads": [
@@ -75,6 +67,18 @@ def observe(stores: "Iterable[Mapping[str, Any]]", service: str, public_keys: "l
         "holds": {name: answer["hold"] for name, answer in answers.items()},
         "unreachable": unreachable,
     }
+
+
+def offered(
+    stores: "Iterable[Mapping[str, Any]]", service: str, public_keys: "list[str]"
+) -> "tuple[list[dict[str, Any]], dict[str, str]]":
+    """The copies in all stores, and what went wrong with the others: what an account sees that may list and read, and no more."""
+    prefix = dumps.service_prefix(service)
+    answers, unreachable = buckets.each(
+        [buckets.Bucket(store) for store in stores],
+        lambda bucket: copies(bucket, service, public_keys, bucket.sizes(prefix)),
+    )
+    return [{**copy, "holds": []} for found in answers.values() for copy in found], unreachable
 
 
 def hold(

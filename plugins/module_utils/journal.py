@@ -13,6 +13,7 @@ from typing import Any, Iterator, Optional
 
 GENESIS = "0" * 64
 LOOKING = ("detect", "decide")  # phases that change nothing of the service
+GATES = ("Go on when this phase is over", "Stop here when somebody has paused the run")  # the first steps of a phase
 
 
 def now() -> str:
@@ -124,8 +125,9 @@ def attempts(path: str) -> "list[str]":
 
 
 def has_begun(path: str) -> bool:
-    """Whether a phase was started that changes the service."""
-    return any(e["event"] == "start" and not e["step"] and e["phase"] not in (None, *LOOKING) for e in events(path))
+    """Whether a phase that changes the service did more than see whether to go on."""
+    begun = [e for e in events(path) if e["event"] == "start" and e["phase"] not in (None, *LOOKING)]
+    return any(e["step"] and e["step"] not in GATES for e in begun)
 
 
 def events(path: str) -> "list[dict[str, Any]]":

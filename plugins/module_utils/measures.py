@@ -77,7 +77,7 @@ def _of_backup(backup: Mapping[str, Any], labels: "tuple[Any, ...]") -> "list[Sa
 
 
 def of_dumps(cluster: str, seen: Mapping[str, Any], stores: Iterable[str]) -> "list[Sample]":
-    """Of what C(dumps.catalog) offers of each store, and of C(unreachable) ones. A dump is of the instant at which it began."""
+    """Of the C(copies) in each store, what C(dumps.catalog) makes of them, and C(unreachable). A dump is of when it began."""
     found: "list[Sample]" = []
     for store in stores:
         found += sample("repository_reachable", store not in seen["unreachable"], cluster, store)
@@ -94,8 +94,9 @@ def of_dumps(cluster: str, seen: Mapping[str, Any], stores: Iterable[str]) -> "l
             found += sample("backup_last_duration_seconds", newest["duration_s"], *labels)
             found += sample("backup_last_size_bytes", newest["size_bytes"], *labels)
             found += sample("backup_last_repo_size_bytes", newest["dump_bytes"], *labels)
-        proofs = [one["proof"] for one in good if one["proof"].get("store") == store]
-        proven = [epoch_s(proof["at"]) for proof in proofs if proof["state"] == "validated"]
+        names = {one["id"] for one in good}
+        proofs = [one["proof"] or {} for one in seen["copies"] if one["store"] == store and one["id"] in names]
+        proven = [epoch_s(proof["at"]) for proof in proofs if proof.get("state") == "validated"]
         found += sample("backup_proven_timestamp_seconds", max(proven, default=None), cluster, DUMP, store)
     begun = [epoch_s(one["started"]) for one in seen["dumps"] if one["proof"]["state"] != "failed"]
     found += sample("recovery_window_start_timestamp_seconds", min(begun, default=None), cluster, DUMP)

@@ -41,9 +41,9 @@ TABLE = tuple(
         ("backup_last_repo_size_bytes", (*_REPO, "type"), "What that backup added to its repository.", "exporter"),
         ("backup_last_duration_seconds", (*_REPO, "type"), "How long that backup took.", "exporter"),
         ("backup_proven_timestamp_seconds", _REPO, "When a backup that is there was last proven.", "exporter"),
-        ("backup_last_attempt_timestamp_seconds", _REPO, "When the last scheduled attempt ended.", "exporter"),
+        ("backup_last_attempt_timestamp_seconds", _REPO, "When the last attempt ended.", "exporter"),
         ("backup_last_attempt_success", _REPO, "Whether it took a backup.", "exporter"),
-        ("backup_attempts_total", (*_REPO, "result"), "Scheduled attempts on this host, each retry one more.", "exporter"),
+        ("backup_attempts_total", (*_REPO, "result"), "Attempts, each retry one more: by a host's timer, or to dump.", "exporter"),
         ("recovery_point_timestamp_seconds", ("cluster", "engine", "by"), "The newest commit that could be recovered now.", "exporter"),
         ("recovery_window_start_timestamp_seconds", ("cluster", "engine"), "The oldest moment that could be recovered to.", "exporter"),
         ("wal_gap_segments", _CLUSTER, "Segments that are missing within the archive.", "exporter"),
@@ -85,7 +85,7 @@ TABLE = tuple(
         ("expected_standbys", _CLUSTER, "How many standbys the inventory wants.", "rules"),
         ("objective_seconds", ("cluster", "objective"), "What the inventory promises; phases as C(phase_NAME).", "rules"),
         ("response_seconds", _CLUSTER, "How long a person takes to put right what was paged.", "rules"),
-        ("rpo_reaction_seconds", _CLUSTER, "How long before the objective is lost somebody must know: that, and the longest dump.", "rules"),
+        ("rpo_reaction_seconds", _CLUSTER, "How long before the objective is lost somebody must know: that, and the longest dump where there is nothing else.", "rules"),
     )
 )  # fmt: skip
 BY_NAME = {series.name: series for series in TABLE}

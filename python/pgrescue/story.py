@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pgrescue.core.journal import LOOKING
+from pgrescue.core.journal import GATES, LOOKING
 from pgrescue.models import PHASES, Event
 
-GATES = ("Go on when this phase is over", "Stop here when somebody has paused the run")  # the first steps of a phase
 _FAILED = ("failed", "unreachable")
 # of names the database's counts, which is the first that is moved; the application's may follow
 _FIRST_COUNTS = ("declared", "traffic_stopped", "endpoint_switched")

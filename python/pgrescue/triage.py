@@ -10,16 +10,17 @@ from typing import Any
 from rich.console import Console
 
 from pgrescue import runner
+from pgrescue.outcome import STEP_FAILED
 from pgrescue.triage_view import render
 
-FINE, WRONG = 0, 1
+FINE, WRONG, NOT_SEEN = 0, 1, 3
 LIMIT_S = 60.0  # a host that hangs must not keep whoever waits for an answer
 
 
 class TriageError(Exception):
     """The service could not be looked at; the message says why."""
 
-    def __init__(self, message: str, code: int = 3) -> None:
+    def __init__(self, message: str, code: int = NOT_SEEN) -> None:
         super().__init__(message)
         self.code = code
 
@@ -46,12 +47,13 @@ def look(
     }
     play = runner.start(f"playbooks/{'decide' if decide else 'observe'}.yml", inventory, variables)
     failed = play.wait(LIMIT_S)
-    found, said, code = play.results(), play.failures(), play.exit_code() if failed else 0
+    found, said, code = play.results(), play.failures(), play.exit_code() if failed else NOT_SEEN
+    code = NOT_SEEN if code == STEP_FAILED else code  # a look changes nothing: it could only not be made
     output = "" if said else play.output()
     play.forget()
     if "situation" not in found or (decide and "proposed" not in found):
         why = "; ".join(said) or output
-        raise TriageError(why if why.endswith("Nothing was changed.") else f"{why} Nothing was changed.", code or 3)
+        raise TriageError(why if why.endswith("Nothing was changed.") else f"{why} Nothing was changed.", code)
     return {"service": service, "took_s": round(time.monotonic() - began, 1), **found}
 
 

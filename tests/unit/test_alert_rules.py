@@ -14,6 +14,7 @@ from monitoring import (
     FOLLOWS,
     HOUSE,
     INSTANCES,
+    MORE,
     RULES,
     Values,
     inventory_rules,
@@ -110,7 +111,7 @@ def test_prometheus_takes_the_rules_and_what_the_inventory_becomes(tmp_path):
 
 
 def test_every_alert_but_the_one_that_always_fires_has_its_fault():
-    assert {P + name for name in FAULTS} | {"Watchdog"} == set(alerts())
+    assert {P + name for name in (*FAULTS, "DumpOverdue")} | {"Watchdog"} == set(alerts())
 
 
 def test_while_all_is_well_nothing_fires_but_the_watchdog(tmp_path):
@@ -161,16 +162,17 @@ def test_every_series_that_a_rule_asks_for_is_exported():
 
 
 def test_a_person_is_told_before_the_objective_is_lost(tmp_path):
-    """Of a dump that takes long as much earlier as it takes."""
+    """Where there are only dumps as much earlier as the longest takes."""
     slow = {
         series("backup_last_success_timestamp_seconds", cluster="shop", engine="dump", repo=1, type="dump"): "0x150",
         series("backup_last_duration_seconds", cluster="shop", engine="dump", repo=1, type="dump"): "2400x150",
     }
-    for values, seconds in ((WELL, 86400 - 1800), ({**WELL, **slow}, 86400 - 1800 - 2400)):
+    told = ((WELL, 86400 - 1800, {}), ({**WELL, **slow}, 86400 - 1800, {}), (DUMPED, 86400 - 1800 - 2400, ONLY_DUMPED))
+    for values, seconds, inventory in told:
         expected = [{"labels": 'pgrescue:reachable_rpo_seconds{cluster="shop"}', "value": seconds}]
-        assert judged(tmp_path, values, "pgrescue:reachable_rpo_seconds", expected) == ""
+        assert judged(tmp_path, values, "pgrescue:reachable_rpo_seconds", expected, **inventory) == ""
         wrong = [{**expected[0], "value": seconds + 1}]
-        assert judged(tmp_path, values, "pgrescue:reachable_rpo_seconds", wrong) != ""
+        assert judged(tmp_path, values, "pgrescue:reachable_rpo_seconds", wrong, **inventory) != ""
 
 
 def test_the_word_of_a_host_that_was_primary_once_is_not_taken_for_the_last(tmp_path):
@@ -234,8 +236,54 @@ ONLY_DUMPED: dict[str, Any] = {"hosts": {"databases": 0, "standbys": 0}, "instan
 
 def test_of_a_service_with_nothing_but_a_url_no_witness_and_no_drill_is_missed(tmp_path):
     assert firing(tmp_path, DUMPED, **ONLY_DUMPED) == set()
-    with_hosts = {**ONLY_DUMPED, "hosts": {"databases": 1, "standbys": 0}}
-    assert firing(tmp_path, DUMPED, **with_hosts) == {P + "WitnessMissing", P + "DrillMissing"}
+    bare = gone(WELL, "witness_last", "drill_last")
+    assert firing(tmp_path, {**WELL, **bare}) == {P + "WitnessMissing", P + "DrillMissing"}
+
+
+def test_an_inventory_that_was_rendered_before_has_every_alert(tmp_path):
+    """The rules are shared: they are new for a service whose own file is not yet."""
+    rules = inventory_rules()
+    (group,) = rules["groups"]
+    group["rules"] = [rule for rule in group["rules"] if rule["record"] != "pgrescue_expected_database_hosts"]
+    bare = {**WELL, **gone(WELL, "witness_last", "drill_last", "repository_reachable", "backup_last_success")}
+    said = judged(tmp_path, bare, f"{FIRING} * 0", [{"labels": '{alertname="none"}', "value": 0}], rules=rules)
+    got = {part.split('"')[1] for part in said.split("got:")[1].split("alertname=")[1:]} - {"Watchdog"}
+    assert got == {P + "WitnessMissing", P + "DrillMissing", P + "BackupTelemetryMissing"}
+
+
+BOTH: dict[str, Any] = {"more": {**MORE, "dump_age_s": 93600}}
+BACKED_UP = {**DUMPED, **WELL, series("up", job="pgrescue", instance=INSTANCES[0]): "1x150"}
+REPOSITORIES = {name: "0x150" for name in WELL if "repository_reachable" in name}
+
+
+@pytest.mark.parametrize(
+    ("values", "fires"),
+    [
+        ({}, set()),
+        (every(WELL, "backup_last_success", "-90000x150"), {"BackupOverdue"}),
+        (gone(WELL, "backup_last_success"), {"BackupTelemetryMissing"}),
+        (gone(WELL, "recovery_point"), {"RecoveryPointMissing"}),
+        (REPOSITORIES, {"NoRepository", "RepositoryUnreachable"}),
+        (every(DUMPED, "backup_last_success", "-90000x150"), {"DumpOverdue"}),
+        (gone(DUMPED, "backup_last_success"), {"DumpOverdue"}),
+        (every(DUMPED, "repository_reachable", "0x150"), {"RepositoryUnreachable"}),
+        (every(DUMPED, "backup_last_duration", "86000x150"), set()),
+    ],
+)  # fmt: skip
+def test_beside_backups_dumps_neither_hide_what_is_lost_nor_shorten_what_is_promised(tmp_path, values, fires):
+    assert firing(tmp_path, {**BACKED_UP, **values}, **BOTH) == {P + one for one in fires}
+
+
+def test_a_store_that_is_no_more_is_no_failed_backup(tmp_path):
+    """The records remember it."""
+    where = {"cluster": "shop", "engine": "dump", "repo": "gone", "instance": "controller:9100"}
+    left = {
+        series(f"backup_last_attempt_{name}", **where): f"{n}x150"
+        for name, n in (("timestamp_seconds", -9), ("success", 0))
+    }
+    assert firing(tmp_path, {**DUMPED, **left}, **ONLY_DUMPED) == set()
+    there = {series("repository_reachable", cluster="shop", instance=INSTANCES[0], repo="gone"): "1x150"}
+    assert firing(tmp_path, {**DUMPED, **left, **there}, **ONLY_DUMPED) == {P + "BackupFailed"}
 
 
 @pytest.mark.parametrize("name", DUMP_FAULTS)
@@ -260,7 +308,8 @@ def test_what_is_typed_after_a_failed_backup_is_there_to_be_typed(tmp_path, repo
         "input_series": [
             {"series": series(f"backup_last_{name}", instance="x", **labels), "values": value}
             for name, value in values.items()
-        ],
+        ]
+        + [{"series": series("repository_reachable", instance="x", **labels), "values": "1x150"}],
         "alert_rule_test": [{"eval_time": "10m", "alertname": P + "BackupFailed", "exp_alerts": [alert]}],
     }
     document = {"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [test]}

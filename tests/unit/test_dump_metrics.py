@@ -27,14 +27,13 @@ def stores(tmp_path):
         yield one, two
 
 
-def told(folder: Path, *stores: ObjectStore):
+def told(folder: Path, *stores: ObjectStore, key: str = PUBLIC):
     """What the exporter of a host that takes dumps says of these stores."""
-    kept = folder / "stores.json"
-    kept.write_text(json.dumps([store.place for store in stores]))
-    wanted = {"every_s": 60, "stores": str(kept), "public_keys": [PUBLIC]}
+    (folder / "stores").write_text(json.dumps([store.place for store in stores]))
+    wanted = {"every_s": 60, "public_keys": [key]}
     path = folder / "metrics.json"
     path.write_text(json.dumps({"cluster": "shop", "host": "dump1", "listen": {}, "collectors": {"dumps": wanted}}))
-    return measured_once(folder, path, os.environ)
+    return measured_once(folder, path, {**os.environ, "CREDENTIALS_DIRECTORY": str(folder)})
 
 
 def bucket(store: ObjectStore):
@@ -73,25 +72,32 @@ def test_dumps_are_measured_in_each_store_by_when_they_began(stores, tmp_path):
         assert found["backup_last_repo_size_bytes"][where] == dump["dump_bytes"]
         assert found["backup_unusable"]["shop", store.name] == 0
     assert "backup_proven_timestamp_seconds" not in found
+    unknown = told(tmp_path, one, two, key=key_pair()[1])[1]
+    assert unknown["backup_unusable"] == {("shop", one.name): 1, ("shop", two.name): 1}
+    assert "recovery_point_timestamp_seconds" not in unknown, "whoever signed it is not known"
+
+    first, second = (bucket(store) for store in stores)
+    folder = f"dumps/shop/{dump['id']}"
+    note = {"state": "validated", "at": "2026-11-28T03:00:00Z", "run": "x", "checks": 1}
+    later = {**note, "at": "2026-11-28T04:00:00Z"}
+    for there, said in ((first, note), (second, later)):
+        there.put_bytes(f"{folder}/proof.json", json.dumps(said).encode())
+    assert told(tmp_path, one, two)[1]["backup_proven_timestamp_seconds"] == {
+        ("shop", "dump", one.name): epoch(note["at"]), ("shop", "dump", two.name): epoch(later["at"]),
+    }  # fmt: skip
 
     # a copy with a hole does not count, nor one that was restored and did not pass
-    folder = f"dumps/shop/{dump['id']}"
-    first, second = (bucket(store) for store in stores)
     second.delete([next(key for key in second.sizes(folder) if key.endswith("toc.dat"))])
     code, found, text = told(tmp_path, one, two)
     assert found["backup_unusable"] == {("shop", one.name): 0, ("shop", two.name): 1}, text
     assert {key[2] for key in found["backup_last_success_timestamp_seconds"]} == {one.name}
-    note = {"state": "validated", "at": "2026-11-28T03:00:00Z", "run": "x", "checks": 1}
-    first.put_bytes(f"{folder}/proof.json", json.dumps(note).encode())
-    proven = told(tmp_path, one, two)[1]["backup_proven_timestamp_seconds"]
-    assert proven == {("shop", "dump", one.name): epoch(note["at"])}
     first.put_bytes(f"{folder}/proof.json", json.dumps({**note, "state": "failed"}).encode())
     found = told(tmp_path, one, two)[1]
     assert found["backup_unusable"] == {("shop", one.name): 1, ("shop", two.name): 1}
     assert not [name for name in found if name.startswith(("backup_last", "recovery"))]
 
 
-def test_stores_that_do_not_answer_are_told_and_a_key_that_is_not_known_is_no_dump(stores, tmp_path):
+def test_stores_that_do_not_answer_are_told_and_none_at_all_is_no_measurement(stores, tmp_path):
     one, two = stores
     two.stop()
     code, found, text = told(tmp_path, one, two)
@@ -99,12 +105,15 @@ def test_stores_that_do_not_answer_are_told_and_a_key_that_is_not_known_is_no_du
     one.stop()
     code, found, text = told(tmp_path, one, two)
     assert code == 0 and found["repository_reachable"] == {("shop", one.name): 0, ("shop", two.name): 0}, text
-    (tmp_path / "stores.json").unlink()
-    wanted = json.loads((tmp_path / "metrics.json").read_text())
-    wanted["collectors"]["dumps"]["stores"] = str(tmp_path / "gone.json")
-    (tmp_path / "metrics.json").write_text(json.dumps(wanted))
-    code, found, text = measured_once(tmp_path, tmp_path / "metrics.json", os.environ)
+    code, found, text = told(tmp_path)
     assert code == 1 and found["collector_success"] == {("shop", "dump1", "dumps"): 0}, text
+
+
+def test_an_account_that_may_only_list_and_read_measures(stores, tmp_path, monkeypatch):
+    buckets = collection("plugins.module_utils.buckets")
+    monkeypatch.setattr(buckets.Bucket, "uploads", lambda *_: pytest.fail("it may not"))
+    offered = collection("plugins.module_utils.dump_store").offered
+    assert offered([store.place for store in stores], "shop", [PUBLIC]) == ([], {})
 
 
 def test_attempts_to_dump_are_told_by_the_records(tmp_path):
@@ -126,11 +135,21 @@ def test_attempts_to_dump_are_told_by_the_records(tmp_path):
     assert found["backup_last_attempt_success"] == {("shop", "dump", "a"): 1, ("shop", "dump", "b"): 0}
     ended = found["backup_last_attempt_timestamp_seconds"]
     assert ended == {
-        ("shop", "dump", "a"): began[1].timestamp() + 60,
-        ("shop", "dump", "b"): began[2].timestamp(),
+        ("shop", "dump", "a"): pytest.approx(began[1].timestamp() + 60),
+        ("shop", "dump", "b"): pytest.approx(began[2].timestamp()),
     }
     assert found["backup_attempts_total"]["shop", "dump", "b", "failed"] == 1
     assert found["backup_attempts_total"]["shop", "dump", "b", "passed"] == 2
+    # it began before another one failed, and ended afterwards
+    slow = attempts.passed("2026-11-27T11:00:00Z", "b", "dump", 7200)
+    attempts.append(str(runs / "attempts/shop.jsonl"), [slow])
+    assert exported()["backup_last_attempt_success"] == {("shop", "dump", "a"): 1, ("shop", "dump", "b"): 1}
+    unsaid = attempts.passed("2026-11-27T12:30:00Z", "a", "dump", 0)
+    del unsaid["duration_s"]
+    attempts.append(str(runs / "attempts/shop.jsonl"), [unsaid])
+    assert exported()["backup_last_attempt_timestamp_seconds"]["shop", "dump", "a"] == pytest.approx(
+        epoch(unsaid["at"])
+    )
     failed = attempts.failed("no server", None, "dump", at="2026-11-28T11:00:00Z")
     attempts.append(str(runs / "attempts/shop.jsonl"), [failed])
     assert exported()["backup_last_attempt_success"] == {("shop", "dump", "a"): 0, ("shop", "dump", "b"): 0}

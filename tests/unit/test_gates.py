@@ -168,7 +168,8 @@ def passes(answer):
     return [{"phase": "decide", "host": "witness", **entry} for entry in answer["journal"]]
 
 
-BEGUN = {"event": "start", "phase": "prepare"}
+STARTED = {"event": "start", "phase": "prepare"}
+BEGUN = (STARTED, {**STARTED, "step": "Stop application traffic"})
 
 
 def test_a_run_that_passed_and_went_on_passes_again_however_late(run_dir):
@@ -176,16 +177,22 @@ def test_a_run_that_passed_and_went_on_passes_again_however_late(run_dir):
     for path in run_dir.glob("approval-*.json"):
         path.unlink()
     assert refused(require(run_dir), 4, "needs its name typed")  # it was killed there: nothing was begun
-    write(run_dir, BEGUN)
+    write(run_dir, *BEGUN)
     assert require(run_dir) == {**require(run_dir), "changed": False, "approved_by": []}
     records.write_json(str(run_dir / "plan.json"), plan(target_host="db1"))
     assert refused(require(run_dir), 4, "needs its name typed")  # for that was another plan
 
 
+def test_an_old_plan_is_no_plan_of_a_run_that_was_paused_before_it_did_anything(run_dir):
+    records.write_json(str(run_dir / "plan.json"), plan(made=ago(5000)))
+    write(run_dir, STARTED, *({**STARTED, "step": step} for step in timelines.GATES))
+    assert refused(require(run_dir, confirm="shop"), 4, "Plan again")
+
+
 def test_a_later_gate_is_not_passed_with_an_earlier_one_and_minds_no_old_plan(run_dir):
     old = plan(made=ago(5000))
     records.write_json(str(run_dir / "plan.json"), old)
-    write(run_dir, BEGUN)
+    write(run_dir, *BEGUN)
     assert refused(require(run_dir, gate="cut_over"), 4, "Gate cut_over")
     assert not require(run_dir, gate="cut_over", confirm="shop").get("failed")
 
@@ -281,7 +288,7 @@ def test_who_is_missing_is_told_and_waited_for(run_dir):
     assert json.loads(facts["detail"])["lacking"] == ["operator", "second_person"]
     assert (waits["status"], waits["step"]) == ("waiting", "plan")
     assert files(run_dir) == before  # it only looks
-    write(run_dir, *passes(require(run_dir, confirm="shop", policy=POLICY)), BEGUN)
+    write(run_dir, *passes(require(run_dir, confirm="shop", policy=POLICY)), *BEGUN)
     assert state(run_dir)["lacking"] == []
 
 

@@ -25,7 +25,6 @@ from pgrescue import (
 )
 from pgrescue.core import controllers, guards, journal, records, steering, windows
 from pgrescue.evidence import reopening
-from pgrescue.story import GATES
 from run_fixture import Synthetic, Timeline, complete_loss, failed_restore
 from typer.testing import CliRunner
 
@@ -311,7 +310,7 @@ def test_another_way_is_offered_where_the_plan_found_one(tmp_path):
 def test_a_phase_that_somebody_paused_before_it_did_anything_has_not_begun(tmp_path):
     timeline = stopped('"declared"')
     timeline.event(9, "start", "prepare")
-    for step in GATES:
+    for step in journal.GATES:
         timeline.event(9, "start", "prepare", step)
         timeline.event(9.1, "end", "prepare", step, status="failed", host="a1")
     directory = opened(tmp_path, timeline)
@@ -326,8 +325,8 @@ def test_a_phase_that_somebody_paused_before_it_did_anything_has_not_begun(tmp_p
 def test_the_steps_before_a_phase_are_those_that_the_runbooks_begin_with():
     tasks = yaml.safe_load((HOUSE / "roles/recovery/tasks/prepare.yml").read_text())
     names = [task["name"] for task in tasks]
-    assert GATES[0] == names[0]
-    assert GATES[1] in (HOUSE / "roles/run/tasks/check_held.yml").read_text()
+    assert journal.GATES[0] == names[0]
+    assert journal.GATES[1] in (HOUSE / "roles/run/tasks/check_held.yml").read_text()
 
 
 def test_who_gives_up_a_switchover_that_promoted_nobody_may_go_back_or_on(tmp_path):

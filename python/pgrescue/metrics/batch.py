@@ -42,8 +42,7 @@ def _dumps(ledger: sqlite3.Connection) -> Iterator[Sample]:
     """Attempts to dump, which are made from here, unlike those to back up. One without a store failed for all."""
     for row in ledger.execute(_DUMPED):
         labels = (row["service"], "dump", row["repository"])
-        took_s = row["duration_s"] if row["result"] == "passed" else 0  # one that passed is noted by when it began
-        yield from sample("backup_last_attempt_timestamp_seconds", epoch_s(row["at"]) + took_s, *labels)
+        yield from sample("backup_last_attempt_timestamp_seconds", row["ended_s"], *labels)
         yield from sample("backup_last_attempt_success", row["result"] == "passed", *labels)
         for result in ("passed", "failed"):
             yield from sample("backup_attempts_total", row[result], *labels, result)
@@ -82,8 +81,12 @@ def _findings(ledger: sqlite3.Connection) -> Iterator[Sample]:
 
 
 _DUMPED = """
-WITH dumped AS (SELECT service, repository, at, result, duration_s FROM attempts WHERE kind = 'dump')
-SELECT store.service, store.repository, max(a.at) AS at, a.result, a.duration_s,
+WITH dumped AS (
+  SELECT service, repository, result,  -- one that passed is noted by when it began
+    (julianday(at) - 2440587.5) * 86400 + iif(result = 'passed', coalesce(duration_s, 0), 0) AS ended_s
+  FROM attempts WHERE kind = 'dump'
+)
+SELECT store.service, store.repository, max(a.ended_s) AS ended_s, a.result,
   count(*) FILTER (WHERE a.result = 'passed') AS passed, count(*) FILTER (WHERE a.result = 'failed') AS failed
 FROM (SELECT DISTINCT service, repository FROM dumped WHERE repository IS NOT NULL) store
 JOIN dumped a ON a.service = store.service AND coalesce(a.repository, store.repository) = store.repository

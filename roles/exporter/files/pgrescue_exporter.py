@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -91,16 +92,13 @@ class Measuring:
 
     def _dumps(self) -> "Sequence[Sample]":
         part = self._wanted["collectors"]["dumps"]
-        stores = records.read_json(
-            part["stores"]
-        )  # in a file of its own, for whoever measures alone: it has their keys
-        names = [label(store) for store in stores]
-        try:
-            seen = dump_store.observe(stores, self._cluster, part["public_keys"])
-        except dump_store.NoAnswer as stop:
-            seen = {"copies": [], "unreachable": stop.said}
-        found = dumps.catalog(seen["copies"], datetime.now(timezone.utc), STALE_DAYS)
-        return measures.of_dumps(self._cluster, {**found, "unreachable": seen["unreachable"]}, names)
+        stores = records.read_json(os.path.join(os.environ["CREDENTIALS_DIRECTORY"], "stores"))  # their keys are root's
+        if not stores:
+            raise ValueError("no store is named")
+        copies, unreachable = dump_store.offered(stores, self._cluster, part["public_keys"])
+        found = dumps.catalog(copies, datetime.now(timezone.utc), STALE_DAYS)
+        seen = {**found, "copies": copies, "unreachable": unreachable}
+        return measures.of_dumps(self._cluster, seen, [label(store) for store in stores])
 
     def _witness(self) -> "Sequence[Sample]":
         return measures.of_witness(self._cluster, self._successes.until(datetime.now(timezone.utc)))

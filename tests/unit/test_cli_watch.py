@@ -227,3 +227,13 @@ def test_a_run_that_stopped_half_way_is_said_to_hold_the_service(tmp_path):
     left(tmp_path, 7, result="failed", exit_code=7)
     left(tmp_path, 8, result="passed", exit_code=0)
     assert status.holder(tmp_path, "shop") is None
+
+
+@pytest.mark.parametrize("verb", ["status", "observe"])
+def test_a_service_with_nothing_but_a_url_is_told_where_its_dumps_are_looked_at(runs, tmp_path, verb):
+    groups = {"orders": {"hosts": {"dump1": {}}, "vars": {"service_name": "orders"}}, "dump": {"hosts": {"dump1": {}}}}
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(json.dumps({"all": {"children": groups}}))
+    told = typed(verb, "-s", "orders", "-i", str(inventory))
+    assert told.exit_code == 3
+    assert "`pgrescue lint -s orders` tells what is known of its dumps. Nothing was changed." in told.output

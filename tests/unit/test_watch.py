@@ -401,6 +401,32 @@ def test_a_page_that_reached_nobody_is_sent_again(tmp_path, monkeypatch):
     assert [kind for kind, level, _key in people.told if level == 0 and kind == "opened"] == ["opened"] * 3
 
 
+def test_what_can_be_done_is_not_told_once_it_is_over(tmp_path, monkeypatch):
+    people = People(monkeypatch)
+    found = threading.Event()
+
+    def decide() -> dict[str, Any]:
+        assert found.wait(5)
+        return decided()
+
+    cases = working(tmp_path, decide)
+    cases.opened(SITUATION, incidents.now())
+    until(lambda: people.told)
+    (searching,) = [thread for thread in threading.enumerate() if thread.name == "triage"]
+    broadcast = cases._broadcast
+
+    def told_just_then(message: Any) -> None:
+        broadcast(message)
+        if message.kind == "resolved":
+            found.set()
+            searching.join(0.5)  # it comes to its end, or has to wait
+
+    monkeypatch.setattr(cases, "_broadcast", told_just_then)
+    cases.over()
+    settle(cases)
+    assert kinds(people) == ["opened", "resolved"]
+
+
 def test_what_a_person_resolves_in_the_same_instant_is_closed_all_the_same(tmp_path, monkeypatch):
     people = People(monkeypatch)
     cases = working(tmp_path)

@@ -38,6 +38,9 @@ class Casework:
         self._outbox = Outbox(policy, say)
         self._told = Told(self.case.folder if self.case else None, say)
         self._deciding = threading.Lock()
+        self._ending = (
+            threading.RLock()
+        )  # what can be done is told before the end, or not at all: a pager would ring again
 
     def open_level(self) -> str | None:
         """The level of an incident that a watch before this one opened; None when none did."""
@@ -87,8 +90,9 @@ class Casework:
         """Clients are served again. What the watch opened it closes; what a person declared a person closes."""
         if self.case is None:
             if self._unkept:
-                self._tell("resolved", "Every place sees the service well again.", [])
-                self._unkept = None
+                with self._ending:
+                    self._tell("resolved", "Every place sees the service well again.", [])
+                    self._unkept = None
             return
         found = self.case.incident
         self._mitigated()
@@ -213,7 +217,7 @@ class Casework:
             except Exception as error:  # told: nobody waits for a proposal without hearing why there is none
                 said = f"What can be done could not be found out: {error}"
                 self._say(said)
-                self._tell("update", said[:500], [])
+                self._found_out(case, said[:500], [])
                 if case is not None:
                     self._written(lambda it: it.change(ACTOR, "note", None, said), case)
                 return
@@ -228,7 +232,13 @@ class Casework:
                 lambda it: it.change(ACTOR, "note", "proposed", said, proposed=ways, not_offered=others), case
             )
         lines = [f"[{n}] {way['says']}{_figures(way)}" for n, way in enumerate(ways, 1)]
-        self._tell("update", "What can be done:", lines or ["nothing; look again"])
+        self._found_out(case, "What can be done:", lines or ["nothing; look again"])
+
+    def _found_out(self, case: incidents.Case | None, title: str, lines: list[str]) -> None:
+        """Tell what a search that took its time came to, unless it is over by now what was searched for."""
+        with self._ending:
+            if case is self.case and (case is not None or self._unkept):
+                self._tell("update", title, lines)
 
     # --- time, and the end
 
@@ -265,12 +275,13 @@ class Casework:
 
     def _close(self, said: str) -> None:
         """Tell the end of every outage of it: each had a key of its own."""
-        outages = self.case.incident.outages if self.case else 1
-        last = self._message("resolved", "info", said, [])
-        for number in range(1, outages + 1):
-            key = last.key.partition("/")[0] + (f"/{number}" if number > 1 else "")
-            self._broadcast(dataclasses.replace(last, key=key))
-        self.case, self._told = None, Told(None, self._say)
+        with self._ending:
+            outages = self.case.incident.outages if self.case else 1
+            last = self._message("resolved", "info", said, [])
+            for number in range(1, outages + 1):
+                key = last.key.partition("/")[0] + (f"/{number}" if number > 1 else "")
+                self._broadcast(dataclasses.replace(last, key=key))
+            self.case, self._told = None, Told(None, self._say)
 
     def _written(self, what: Callable[[incidents.Case], Any], case: incidents.Case | None = None) -> None:
         """Write something down, as far as that can be done."""

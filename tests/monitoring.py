@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ill_states import until
+from ill_states import Lab, until
 from lab_hosts import variables
 from modules import collection
 from postgres import free_port
@@ -250,6 +250,12 @@ class Prometheus:
         self._process.wait(20)
 
 
+def see_dumps(lab: Lab, **more: Any) -> None:
+    """Let the lab's Prometheus see the service of which there is nothing but a URL as well."""
+    there = {"monitor_on": "client1", "exporter_output": "/etc/prometheus/pgrescue", "exporter_hurry": 30}
+    lab.play("playbooks/monitor.yml", service="ledger", exporter_reload="prometheus.service", **there, **more)
+
+
 class LabPrometheus:
     """The one on the lab's witness host, which lab/monitoring.yml runs."""
 
@@ -265,9 +271,11 @@ class LabPrometheus:
         asked = self.ask('ALERTS{alertstate="firing", alertname!="Watchdog"}')
         return {one["metric"]["alertname"] for one in asked}
 
-    def until_measured(self) -> None:
-        """Wait until the rules are evaluated, every exporter is scraped, and it is known to when can be recovered."""
-        expected = 'pgrescue_expected_exporter{cluster="shop"}'
+    def until_measured(self, *more: str) -> None:
+        """Wait until the rules are evaluated, every exporter is scraped, and each service has a recovery point."""
+        expected = "pgrescue_expected_exporter"
         until("the rules are evaluated", lambda: self.ask(expected), 120)
         until("every exporter is scraped", lambda: not self.ask(f"{expected} unless on (instance) (up == 1)"), 120)
-        until("the recovery point is known", lambda: self.ask("pgrescue:recovery_point_timestamp_seconds"), 180)
+        for service in ("shop", *more):
+            point = f'pgrescue:recovery_point_timestamp_seconds{{cluster="{service}"}}'
+            until(f"the recovery point of {service} is known", lambda point=point: self.ask(point), 180)

@@ -15,7 +15,7 @@ from ill_states import Lab, until
 from lab_hosts import run
 from watching import Sink
 
-from monitoring import LabPrometheus
+from monitoring import LabPrometheus, see_dumps
 
 ALERT_S, RESOLVED_S = 120, 240  # the rules' waits are 30 times shorter here; collectors and groups are not
 # what this machine's records say, or do not: no watch runs here, and how long ago a proof or a drill was is no matter
@@ -48,9 +48,7 @@ def main() -> None:
     lab.play("lab/monitoring.yml")
     run("pgrescue", "backup", "-s", "ledger")
     see_dumps(lab)
-    measured.until_measured()
-    dumps = 'pgrescue:recovery_point_timestamp_seconds{cluster="ledger"}'
-    until("it is known to when the other service can be recovered", lambda: measured.ask(dumps), 180)
+    measured.until_measured("ledger")
     until("nothing fires that the lab's service could do something about", lambda: measured.firing() <= OF_RECORDS, 120)
 
     standby = lab.standbys[0]
@@ -93,12 +91,6 @@ def main() -> None:
     reaches(
         sink, region, lambda: lab.play("lab/faults/cut_region.yml", cut_region="west"), lambda: lab.play("lab/heal.yml")
     )
-
-
-def see_dumps(lab: Lab, **more: Any) -> None:
-    """Let the same Prometheus see the service of which there is nothing but a URL."""
-    there = {"monitor_on": "client1", "exporter_output": "/etc/prometheus/pgrescue", "exporter_hurry": 30}
-    lab.play("playbooks/monitor.yml", service="ledger", exporter_reload="prometheus.service", **there, **more)
 
 
 def reset_archiver(lab: Lab, before: str) -> None:

@@ -28,7 +28,7 @@ from ill_states import Lab, until  # noqa: E402 - they lie where the tests are
 from lab_hosts import podman, run  # noqa: E402
 from watching import Sink, Watch, state, watching  # noqa: E402
 
-from monitoring import RULES, LabPrometheus  # noqa: E402
+from monitoring import RULES, LabPrometheus, see_dumps  # noqa: E402
 
 CARRY_S = 10  # from one carrying of the files to the host that has node-exporter to the next
 EXPORT_S = 300  # what the timer of `pgrescue metrics --print-units` waits
@@ -67,6 +67,8 @@ def prepare(runs: Path, folder: Path) -> None:
     os.environ.update(PGRESCUE_RUNS=str(runs), PGRESCUE_TEXTFILE=str(folder))
     run("pgrescue", "prove", "-s", "shop")
     run("pgrescue", "drill", "switchover")
+    run("pgrescue", "backup", "-s", "ledger")
+    run("pgrescue", "prove", "-s", "ledger")
     run("pgrescue", "metrics", "--textfile", str(folder))
     carry(folder)
 
@@ -77,7 +79,8 @@ def hour(kept: Path, minutes: float) -> str:
     prepare(runs, folder)
     lab, sink, measured = Lab(), Sink(), LabPrometheus()
     lab.play("lab/monitoring.yml")
-    measured.until_measured()
+    see_dumps(lab)
+    measured.until_measured("ledger")
     with watching(runs) as watch:
         until("the service is well", lambda: state(runs) == "well", 60)
         carry(folder)
@@ -97,10 +100,10 @@ def hour(kept: Path, minutes: float) -> str:
         sys.exit(f"not an hour of health: {fired} fired, {told} was told, evaluated {evaluated} times")
     waited = ", ".join(f"{name} ({count} looks)" for name, count in sorted(pending.items())) or "none"
     return (
-        f"{minutes:.0f} minutes, {alerts()} alerts besides the one that always fires, which was evaluated {evaluated} "
-        f"times, waits 30 times shorter than written: none fired, {len(told)} messages. True for a moment, shorter "
-        f"than its wait: {waited}. An exporter was stopped afterwards; its alert came {heard - stopped:.1f} s later "
-        "and was resolved."
+        f"{minutes:.0f} minutes, a service of three database hosts and one that is dumped by its URL, {alerts()} alerts "
+        f"besides the one that always fires, which was evaluated {evaluated} times, waits 30 times shorter than written: "
+        f"none fired, {len(told)} messages. True for a moment, shorter than its wait: {waited}. An exporter was stopped "
+        f"afterwards; its alert came {heard - stopped:.1f} s later and was resolved."
     )
 
 

@@ -29,9 +29,9 @@ from monitoring import (
 FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
 
 
-def firing(folder: Any, values: Values, **inventory: Any) -> set[str]:
-    """The alerts that fire after two hours, in promtool's own words."""
-    said = judged(folder, values, f"{FIRING} * 0", [{"labels": '{alertname="none"}', "value": 0}], **inventory)
+def firing(folder: Any, values: Values, at: str = "2h", **inventory: Any) -> set[str]:
+    """The alerts that fire then, in promtool's own words."""
+    said = judged(folder, values, f"{FIRING} * 0", [{"labels": '{alertname="none"}', "value": 0}], at, **inventory)
     assert "got:" in said, said
     got = said.split("got:")[1]
     return {part.split('"')[1] for part in got.split("alertname=")[1:]} - {"Watchdog"}
@@ -77,7 +77,7 @@ FAULTS: dict[str, tuple[Values, set[str]]] = {
     "StandbyLagging": (every(WELL, "standby_lag", "1e9x150"), set()),
     "ChecksumFailure": ({series("checksum_failures", **of("db2")): "0x110 1x40"}, set()),
     "DiskFilling": (every(WELL, "disk_free_inodes", "1e6x150"), set()),
-    "DiskFull": (every(WELL, "disk_free_bytes", "4.9e10-30000000x150"), set()),
+    "DiskFull": (every(WELL, "disk_free_bytes", "4e9x150"), {"DiskFilling"}),
     "WitnessSilent": (every(WELL, "witness_last", "0+60x110 6600x40"), set()),
     "WitnessMissing": (gone(WELL, "witness_last"), set()),
     "RestoreTestOverdue": (every(WELL, "restore_test", "-700000x150"), set()),
@@ -133,6 +133,19 @@ def test_nobody_is_paged_for_a_primary_whose_exporter_alone_is_gone(tmp_path):
     values = gone(WELL, f'instance="{PRIMARY["instance"]}"')
     values[series("up", job="pgrescue", instance=PRIMARY["instance"])] = "0x150"
     assert firing(tmp_path, {**WELL, **values}) == {P + "ExporterDown"}
+
+
+@pytest.mark.parametrize("what", ["disk_free_bytes", "disk_free_inodes"])
+def test_when_a_disk_is_full_is_told_from_hours_and_not_from_a_burst(tmp_path, what):
+    half, minute = (4.9e10, 3e7) if what == "disk_free_bytes" else (4.9e6, 3e3)
+    longer: Values = {name: str(value).replace("x150", "x400") for name, value in WELL.items()}
+    steady = every(longer, what, f"{half}-{minute}x400")
+    assert firing(tmp_path, {**longer, **steady}, at="390m") == {P + "DiskFull"}
+    burst = every(longer, what, f"{half}x360 {half}-{10 * minute}x40")
+    assert firing(tmp_path, {**longer, **burst}, at="390m") == set()
+    assert firing(tmp_path, {**WELL, **every(WELL, what, f"{half}-{minute}x150")}) == set(), (
+        "it is measured for two hours"
+    )
 
 
 def test_a_standby_that_runs_and_receives_nothing_is_lost_too(tmp_path):

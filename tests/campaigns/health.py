@@ -88,7 +88,7 @@ def hour(kept: Path, minutes: float) -> str:
         began = time.time()
         spend(minutes, folder, watch)
         fired, pending = (seen(measured, what, time.time() - began) for what in ("firing", "pending"))
-        told = [one for one in sink.received(began) if ALWAYS not in json.dumps(one)]
+        told = [one["payload"] for one in sink.received(began) if ALWAYS not in json.dumps(one)]
         evaluated = fired.pop(ALWAYS, 0)
         stopped = time.time()
         lab.inside(lab.standbys[0], "systemctl", "stop", EXPORTER)
@@ -100,10 +100,10 @@ def hour(kept: Path, minutes: float) -> str:
         sys.exit(f"not an hour of health: {fired} fired, {told} was told, evaluated {evaluated} times")
     waited = ", ".join(f"{name} ({count} looks)" for name, count in sorted(pending.items())) or "none"
     return (
-        f"{minutes:.0f} minutes, a service of three database hosts and one that is dumped by its URL, {alerts()} alerts "
-        f"besides the one that always fires, which was evaluated {evaluated} times, waits 30 times shorter than written: "
-        f"none fired, {len(told)} messages. True for a moment, shorter than its wait: {waited}. An exporter was stopped "
-        f"afterwards; its alert came {heard - stopped:.1f} s later and was resolved."
+        f"{minutes:.0f} minutes, a service of three database hosts and one that is dumped by its URL, "
+        f"{alerts()} alerts besides the one that always fires, which was evaluated {evaluated} times, waits 30 times "
+        f"shorter than written: none fired, {len(told)} messages. True for a moment, shorter than its wait: {waited}. "
+        f"An exporter was stopped afterwards; its alert came {heard - stopped:.1f} s later and was resolved."
     )
 
 

@@ -78,7 +78,7 @@ def main() -> None:
     lab.play("lab/monitoring.yml")
     reaches(
         sink, ["PgRescueBackupOverdue: The newest backup of ledger"],
-        lambda: see_dumps(lab, exporter_backup_age_s=limit("ledger")),
+        lambda: see_dumps(lab, exporter_dump_age_s=limit("ledger")),
         lambda: run("pgrescue", "backup", "-s", "ledger"),
     )  # fmt: skip
     see_dumps(lab)

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pgrescue import display, gate, record, runner, safe_state, verdict, who
+from pgrescue import display, gate, procedures, record, runner, safe_state, verdict, who
 from pgrescue.close import finish
 from pgrescue.core import controllers
 from pgrescue.evidence import reopening
@@ -105,9 +105,11 @@ def resume(directory: Path, inventory: str, more: Mapping[str, Any], console: Co
 
 
 def over(found: record.Record) -> bool:
-    """Whether nothing is left to go on with: it recovered, and protected what it recovered."""
+    """Whether nothing is left to go on with: it recovered, and protected what it recovered where its runbook does."""
+    if found.run.exit_code not in RECOVERED:
+        return False
     protect = found.story.phase("protect")
-    return found.run.exit_code in RECOVERED and protect is not None and protect.status == "ok"
+    return protect.status == "ok" if protect else "protect" not in procedures.phases(found.run.procedure).values()
 
 
 def refused(run_dir: Path) -> bool:

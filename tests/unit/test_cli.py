@@ -1,5 +1,6 @@
 """What the command answers about runs that are there, without starting a playbook."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -81,6 +82,13 @@ def test_a_run_that_ended_is_not_gone_on_with(tmp_path, monkeypatch):
     code, said = ask("resume", directory.name)
     assert (code, "nothing to go on with" in said) == (0, True)
     assert contents(directory) == before
+
+
+@pytest.mark.parametrize(("procedure", "over"), [("partial_loss", True), ("complete_loss", False)])
+def test_a_run_is_over_without_protection_where_its_runbook_protects_nothing(tmp_path, procedure, over):
+    found = record.load(ended(tmp_path))
+    run = found.run.model_copy(update={"procedure": procedure})
+    assert recovery.over(dataclasses.replace(found, run=run)) is over
 
 
 def test_a_run_that_is_being_worked_on_is_left_alone(tmp_path):

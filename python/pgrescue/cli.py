@@ -29,7 +29,8 @@ from pgrescue import (
     safe_state,
     upkeep,
 )
-from pgrescue.drill import conduct, tape
+from pgrescue.drill import conduct, halt
+from pgrescue.drill.record import FILE as DRILL_FILE
 from pgrescue.evidence import reopening
 from pgrescue.options import (
     LAB,
@@ -92,18 +93,28 @@ def resume(
     directory = here(run, inventory)
     idle(directory)
     found = record.load(directory)
-    drilled = conduct.goes_on(found)
-    if found.run.result == "aborted" or (recovery.over(found) and not drilled):
-        recovery.report(directory, Console())
-        say(Console(), "The run has ended; there is nothing to go on with. Nothing was changed.")
+    console, drilled, over = Console(), conduct.interrupted(found), recovery.over(found)
+    if found.drill is None and (directory / DRILL_FILE).exists():
+        lost = f"{DRILL_FILE} cannot be read: what the drill broke is not put back by this."
+        if over:
+            refuse(f"{lost} The run has ended. Nothing was changed.", 3)
+        say(console, lost)
+    put_back = found.drill is not None and found.drill.put_back
+    if found.run.result == "aborted" or put_back or (over and not drilled):
+        recovery.report(directory, console)
+        say(console, "The run has ended; there is nothing to go on with. Nothing was changed.")
         raise typer.Exit(0)
-    console = Console(file=tape.Tape(sys.stdout)) if drilled else Console()
     wanted = {**gate.variables(confirm, console), **variables(extra)}
     if takeover:
         wanted["takeover"] = "true"
-    if drilled:
-        raise typer.Exit(conduct.resume(directory, inventory, wanted, plans.load, console))
-    raise typer.Exit(recovery.resume(directory, inventory, wanted, console))
+    if not drilled:
+        raise typer.Exit(recovery.resume(directory, inventory, wanted, console))
+    try:
+        raise typer.Exit(conduct.resume(found, inventory, wanted, plans.load(), console))
+    except plans.ProgrammeError as error:
+        refuse(str(error), 2)
+    except halt.DrillGoesOnError as error:
+        refuse(str(error), 4)
 
 
 @app.command()

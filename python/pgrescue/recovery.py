@@ -106,7 +106,7 @@ def resume(directory: Path, inventory: str, more: Mapping[str, Any], console: Co
 
 def over(found: record.Record) -> bool:
     """Whether nothing is left to go on with: it recovered, and protected what it recovered where its runbook does."""
-    if found.run.exit_code not in RECOVERED:
+    if (found.seen.outcome.exit_code if found.drill else found.run.exit_code) not in RECOVERED:
         return False
     protect = found.story.phase("protect")
     return protect.status == "ok" if protect else "protect" not in procedures.phases(found.run.procedure).values()

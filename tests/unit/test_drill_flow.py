@@ -205,18 +205,18 @@ def protected():
     return {"timeline": timeline}
 
 
-def killed_within(lab, tmp_path, monkeypatch):
+def killed_within(lab, tmp_path, monkeypatch, name="complete_loss"):
     """The record of a drill whose controller died while it recovered."""
 
     def dies(request, run_id, _console):
-        began = Run(id=run_id, kind="drill", procedure=request.procedure, service="shop", scenario="complete_loss")
+        began = Run(id=run_id, kind="drill", procedure=request.procedure, service="shop", scenario=name)
         (runner.RUNS / run_id / "run.json").write_text(json.dumps(began.dump()))
         raise KilledError
 
     with monkeypatch.context() as until_then:
         until_then.setattr(recovery, "execute", dies)
         with pytest.raises(KilledError):
-            run(tmp_path, console())
+            run(tmp_path, console(), name)
     lab.played.clear()
     lab.parts = protected()
     return newest(tmp_path).directory
@@ -262,12 +262,71 @@ def test_a_drill_that_died_while_it_was_put_back_is_not_recovered_again(lab, tmp
     assert verify(there).holds
 
 
+def test_a_drill_that_proves_nothing_is_put_back_and_that_is_its_end(lab, tmp_path):
+    lab.parts = {"witness": Witness().outage(up=0), "lost": 0, **protected()}
+    assert run(tmp_path, console()) == 9
+    there = newest(tmp_path).directory
+    assert lab.played[-4:] == PUT_BACK and record.load(there).drill.put_back
+    lab.played.clear()
+    assert (resumed(there).exit_code, lab.played) == (0, []), "nothing is left to go on with"
+    assert verify(there).holds
+
+
+def test_what_could_not_be_put_back_is_tried_again(lab, tmp_path):
+    lab.parts, lab.fails["lab/replace_hosts.yml"] = protected(), 5
+    assert run(tmp_path, console()) == 5
+    lab.fails.clear()
+    lab.played.clear()
+    assert (resumed(newest(tmp_path).directory).exit_code, lab.played) == (0, PUT_BACK)
+
+
+def test_one_that_was_stopped_and_died_is_not_judged_as_if_nobody_had(lab, tmp_path, monkeypatch):
+    there = killed_within(lab, tmp_path, monkeypatch)
+    watched = halt.Watched(tmp_path, "shop", [halt.SOMEBODY], tmp_path / "drills/shop")
+    with halt.going_on(watched.folder, "x"), halt.Guard(watched, there) as guard:
+        halt.tell(watched.folder, halt.STOP, "ada", "a real alarm")
+        guard._thread.join(10)
+    told = resumed(there)
+    assert (told.exit_code, lab.played) == (9, PUT_BACK), told.output
+    assert record.load(there).run.result == "void"
+
+
+def test_nobody_goes_on_with_a_drill_beside_the_controller_that_puts_it_back(lab, tmp_path, monkeypatch):
+    there = killed_within(lab, tmp_path, monkeypatch)
+    with halt.going_on(halt.folder(tmp_path, "shop"), "complete_loss"):
+        told = resumed(there)
+    assert (told.exit_code, lab.played) == (4, [])
+    assert "Another drill of shop goes on. Nothing was changed." in told.output.replace("\n", " ")
+
+
+def test_the_recovery_is_gone_on_with_as_the_scenario_wants_it(lab, tmp_path, monkeypatch):
+    there = killed_within(lab, tmp_path, monkeypatch, name="partial_loss")
+    known = []
+    monkeypatch.setattr(recovery, "resume", lambda _directory, _inventory, more, _console: known.append(more) or 5)
+    assert resumed(there).exit_code == 5
+    wanted = scenario.load("partial_loss").variables
+    assert known[0].items() >= {**wanted, "confirm": "shop", "run_kind": "drill"}.items()
+    assert known[0]["partial_to"].startswith("20"), "the instant before the fault"
+
+
+def test_paperwork_that_cannot_be_read_keeps_nothing_from_being_put_back_unsaid(lab, tmp_path, monkeypatch):
+    there = killed_within(lab, tmp_path, monkeypatch)
+    (there / "checklist.json").write_text("[{}]")
+    resumed(there)
+    assert lab.played == PUT_BACK
+    lab.played.clear()
+    (there / "drill.json").write_text("{")
+    told = resumed(there)
+    assert (told.exit_code, lab.played) == (3, [])
+    assert "what the drill broke is not put back by this" in told.output.replace("\n", " ")
+
+
 def test_a_drill_that_failed_goes_on_as_one_that_died(lab, tmp_path, monkeypatch):
     lab.parts = {"timeline": failed_restore()}
     assert run(tmp_path, console()) == 5
     there, went = newest(tmp_path).directory, []
     assert record.load(there).drill.state == "ended"
-    monkeypatch.setattr(conduct, "resume", lambda directory, *_: went.append(directory) or 0)
+    monkeypatch.setattr(conduct, "resume", lambda found, *_: went.append(found.directory) or 0)
     assert (resumed(there).exit_code, went) == (0, [there])
 
 

@@ -55,6 +55,7 @@ def test_the_runbook_writes_rules_and_targets_that_prometheus_takes(tmp_path):
 
 def test_a_service_with_nothing_but_a_url_is_seen_on_the_host_that_takes_its_dumps(tmp_path):
     variables = {"service_name": "orders", "postgres_version": 17, "dump_stores": [], "dump_public_keys": []}
+    variables["protection_dump_interval_s"] = 43200  # of the service, and not of the machine that writes the rules
     variables["objectives"] = {"rto_s": 14400, "rpo_s": 86400, "phases": {"detect": 300}}
     hosts = {"dump1": {"ansible_host": "192.0.2.41"}}
     groups = {"orders": {"hosts": hosts, "vars": variables}, "dump": {"hosts": {"dump1": {}}}}
@@ -67,6 +68,8 @@ def test_a_service_with_nothing_but_a_url_is_seen_on_the_host_that_takes_its_dum
     assert json.loads((tmp_path / "targets/pgrescue_orders.json").read_text()) == [{"targets": ["192.0.2.41:9188"]}]
     (group,) = yaml.safe_load((tmp_path / "rules/pgrescue_orders.yml").read_text())["groups"]
     said = {rule["record"]: rule["expr"] for rule in group["rules"]}
+    ages = {rule["labels"].get("objective"): rule["expr"] for rule in group["rules"]}
+    assert (ages["backup_age"], ages.get("dump_age")) == ("vector(50400.0)", None)
     assert (said["pgrescue_expected_database_hosts"], said["pgrescue_expected_standbys"]) == ("vector(0.0)",) * 2
 
 

@@ -7,7 +7,7 @@ which nobody knows the scenario.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,7 +87,10 @@ def _carry_out(
 ) -> int:
     """From the fault on."""
     instant = f"{now():%Y-%m-%d %H:%M:%S.%f%z}"
-    request = replace(request, variables={**request.variables, **dict.fromkeys(what.just_before, instant)})
+    instants = dict.fromkeys(what.just_before, instant)
+    request = replace(request, variables={**request.variables, **instants})
+    kept = what.model_copy(update={"variables": {**what.variables, **instants}})  # for whoever goes on with it
+    drill = drill.model_copy(update={"scenario": kept})
     run_id = recovery.new_id(request)
     run_dir = runner.RUNS / run_id
     if what.fault:
@@ -112,30 +115,43 @@ def _carry_out(
     return close.close(request, run_dir, drill, items, programme, code, console)
 
 
-def goes_on(found: Record) -> bool:
+def interrupted(found: Record) -> bool:
     """Whether this is the record of a drill that was not put back yet; of a blind one its own command does that."""
     drill = found.drill
-    return drill is not None and drill.blind is None and (drill.state == "open" or drill.steady_after is None)
+    return drill is not None and drill.blind is None and not drill.put_back
 
 
-def resume(
-    directory: Path, inventory: str, more: Mapping[str, Any], load: Callable[[], Programme], console: Console
-) -> int:
+def resume(found: Record, inventory: str, more: Mapping[str, Any], programme: Programme, console: Console) -> int:
     """Go on with a drill that was interrupted: recover, where that is not over, put everything back, judge.
 
-    Nothing stops or samples it any more: the service comes first. The programme is loaded when that is well again.
+    Nothing samples or tapes it any more, and only a person stops it. Raises DrillGoesOnError beside another drill.
     """
-    found = record.load(directory)
-    code = found.run.exit_code if recovery.over(found) else recovery.resume(directory, inventory, more, console)
-    found = record.load(directory)
-    if code not in RECOVERED or found.drill is None:
-        return recovery.GAVE_UP if code is None else code
-    reopening.reopen(directory, recovery.operator())
-    what, run = found.drill.scenario, found.run
-    known = {"run_kind": "drill", "run_scenario": what.name, **what.variables, **more}
-    request = recovery.Request(run.procedure, run.service, inventory, known)
-    items = [one for one in checklist.read(directory) if one.phase == "before"]
-    return close.close(request, directory, found.drill, items, load(), code, console)
+    directory, run, drill = found.directory, found.run, found.drill
+    if drill is None:
+        raise ValueError(f"{run.id} is the record of no drill")
+    what = drill.scenario
+    known = {"confirm": run.service, "run_kind": "drill", "run_scenario": what.name, **what.variables, **more}
+    items = [one for one in _checklist(directory) if one.phase == "before"]
+    watched = halt.Watched(runner.RUNS, run.service, [halt.SOMEBODY], halt.folder(runner.RUNS, run.service))
+    with halt.going_on(watched.folder, what.name):
+        code = found.seen.outcome.exit_code
+        if not recovery.over(found):
+            with halt.Guard(watched, directory):
+                code = recovery.resume(directory, inventory, known, console)
+        now_found = record.load(directory)
+        if now_found.drill is None or now_found.seen.outcome.exit_code not in RECOVERED:
+            return code
+        reopening.reopen(directory, recovery.operator())
+        request = recovery.Request(run.procedure, run.service, inventory, known)
+        return close.close(request, directory, now_found.drill, items, programme, code, console)
+
+
+def _checklist(directory: Path) -> tuple[Item, ...]:
+    """What was done before the drill; nothing where that cannot be read, which a finding says."""
+    try:
+        return checklist.read(directory)
+    except ValueError:
+        return ()
 
 
 def called_off(stopped: Stopped, console: Console) -> int:

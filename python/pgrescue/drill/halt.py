@@ -14,11 +14,12 @@ from pathlib import Path
 
 from pgrescue import incidents
 from pgrescue.core import journal, records, situations, steering
-from pgrescue.drill.record import Stopped
+from pgrescue.drill.record import FILE, Drill, Stopped
 
 FRESH = timedelta(seconds=30)  # how old the word of a watch may be
 FOLDER, STOP, FOUND_OUT, GOING_ON = "drills", "stop.json", "found_out.json", "going_on.json"
 EVERY_S = 1.0
+SOMEBODY = "somebody_stops"  # the condition that a person says so
 PAGING = {name for name, level, _ in situations.RULES if level == situations.PAGE}
 
 
@@ -134,8 +135,16 @@ class Guard:
             self.stopped = breach(self._watched, datetime.now(UTC))
             if self.stopped:
                 said = {"by": self.stopped.by, "at": journal.now(), "reason": self.stopped.reason}
+                self._keep(self.stopped)
                 records.write_json(str(self._run_dir / steering.PAUSE), said)
                 return
+
+    def _keep(self, stopped: Stopped) -> None:
+        """Write into the drill's record who stopped it: this controller may not live to its end."""
+        path = self._run_dir / FILE
+        if path.exists():
+            drill = Drill.model_validate_json(path.read_bytes())
+            records.write_json(str(path), drill.model_copy(update={"stopped": stopped}).dump())
 
 
 def _ill_elsewhere(watched: Watched, now: datetime) -> str | None:
@@ -170,5 +179,5 @@ def _somebody(watched: Watched, _: datetime) -> Stopped | None:
 _CONDITIONS: dict[str, Callable[[Watched, datetime], Stopped | str | None]] = {
     "another_service_is_ill": _ill_elsewhere,
     "incident_elsewhere": _incident_elsewhere,
-    "somebody_stops": _somebody,
+    SOMEBODY: _somebody,
 }

@@ -86,6 +86,11 @@ class Drill(Model):
     owner: str | SkipJsonSchema[None] = None  # of what it shows to be wrong
 
     @property
+    def put_back(self) -> bool:
+        """Whether it has ended and what it broke was put back, as far as it has a repair."""
+        return self.state == "ended" and self.steady_after is not None and self.cleaned_up is not False
+
+    @property
     def judged(self) -> bool:
         """Whether its rules told how it went: it has ended, and was not to fail, which no rules tell from passing."""
         return self.state == "ended" and self.scenario.fails_on_purpose is None

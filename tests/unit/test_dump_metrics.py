@@ -105,6 +105,8 @@ def test_stores_that_do_not_answer_are_told_and_none_at_all_is_no_measurement(st
     one.stop()
     code, found, text = told(tmp_path, one, two)
     assert code == 0 and found["repository_reachable"] == {("shop", one.name): 0, ("shop", two.name): 0}, text
+    code, _found, text = measured_once(tmp_path, tmp_path / "metrics.json", os.environ)
+    assert code == 1 and "handed over by systemd" in text
     code, found, text = told(tmp_path)
     assert code == 1 and found["collector_success"] == {("shop", "dump1", "dumps"): 0}, text
 

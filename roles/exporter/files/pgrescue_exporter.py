@@ -92,7 +92,12 @@ class Measuring:
 
     def _dumps(self) -> "Sequence[Sample]":
         part = self._wanted["collectors"]["dumps"]
-        stores = records.read_json(os.path.join(os.environ["CREDENTIALS_DIRECTORY"], "stores"))  # their keys are root's
+        handed = os.environ.get("CREDENTIALS_DIRECTORY")
+        if handed is None:
+            raise ValueError(
+                "the stores' keys are root's, and handed over by systemd: CREDENTIALS_DIRECTORY has their folder"
+            )
+        stores = records.read_json(os.path.join(handed, "stores"))
         if not stores:
             raise ValueError("no store is named")
         copies, unreachable = dump_store.offered(stores, self._cluster, part["public_keys"])

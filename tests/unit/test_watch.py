@@ -244,6 +244,16 @@ def decided() -> dict[str, Any]:
     return {"proposed": [WAY], "not_offered": [], "took_s": 1.0, "situation": SITUATION}
 
 
+def decided_after(event: threading.Event) -> Any:
+    """The same, once something else has happened."""
+
+    def decide() -> dict[str, Any]:
+        assert event.wait(5)
+        return decided()
+
+    return decide
+
+
 def working(tmp_path: Path, decide: Any = decided) -> casework.Casework:
     return casework.Casework("shop", tmp_path, ALERTS, decide, lambda _sentence: None)
 
@@ -270,11 +280,7 @@ def test_people_are_paged_before_it_is_found_out_what_can_be_done(tmp_path, monk
     people = People(monkeypatch)
     paged = threading.Event()
 
-    def decide() -> dict[str, Any]:
-        assert paged.wait(5)
-        return decided()
-
-    cases = working(tmp_path, decide)
+    cases = working(tmp_path, decided_after(paged))
     cases.opened(SITUATION, datetime.now(UTC))
     until(lambda: people.told)
     paged.set()
@@ -405,11 +411,7 @@ def test_what_can_be_done_is_not_told_once_it_is_over(tmp_path, monkeypatch):
     people = People(monkeypatch)
     found = threading.Event()
 
-    def decide() -> dict[str, Any]:
-        assert found.wait(5)
-        return decided()
-
-    cases = working(tmp_path, decide)
+    cases = working(tmp_path, decided_after(found))
     cases.opened(SITUATION, incidents.now())
     until(lambda: people.told)
     (searching,) = [thread for thread in threading.enumerate() if thread.name == "triage"]

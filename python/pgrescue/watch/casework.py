@@ -38,9 +38,8 @@ class Casework:
         self._outbox = Outbox(policy, say)
         self._told = Told(self.case.folder if self.case else None, say)
         self._deciding = threading.Lock()
-        self._ending = (
-            threading.RLock()
-        )  # what can be done is told before the end, or not at all: a pager would ring again
+        # what can be done is told before the end, or not at all: a pager would ring again
+        self._ending = threading.RLock()
 
     def open_level(self) -> str | None:
         """The level of an incident that a watch before this one opened; None when none did."""
